@@ -1,0 +1,223 @@
+import { assert } from '../base/assert.ts';
+import { Pool } from '../base/pool.ts';
+import { Ring } from '../base/ring.ts';
+import { SECTOR_SIZE } from '../base/units.ts';
+import { Bio, type BioVec } from '../block/bio.ts';
+import type { Loop } from '../block/loop.ts';
+import { hasData, REQ_FLAG, REQ_OP } from '../block/op.ts';
+import { ERRNO } from '../base/errno.ts';
+import type { IoRegion } from './region.ts';
+import type { DmIoRequest } from './request.ts';
+
+/**
+ * A dm-io client (struct dm_io_client): the only way by which a target reaches a device. It turns a
+ * request into bios, region by region, and gathers their ends into the error bits.
+ *
+ * Bios come from the client's own pool. When it is empty the request waits, half dispatched, at the
+ * head of a queue in order of arrival, and goes on as bios come back: one bio is enough for
+ * everything to end (rule 17). Two clients never wait for each other's bios.
+ */
+export class DmIoClient {
+  private readonly loop: Loop;
+  private readonly bios: Pool<DmIoBio>;
+  private readonly waiting = new Ring<DmIoRequest>(16);
+
+  /**
+   * `reserve`: bios that exist from the start, 1 or more; `limit`: the most that ever exist (more
+   * are made on demand and kept). Requests beyond that wait.
+   */
+  constructor(loop: Loop, reserve = 16, limit = 1024) {
+    this.loop = loop;
+    this.bios = new Pool<DmIoBio>(reserve, limit, () => new DmIoBio(this));
+  }
+
+  /** Bios under way. 0 and no request waiting: the client is idle. */
+  get biosInFlight(): number {
+    return this.bios.inUse;
+  }
+
+  get requestsWaiting(): number {
+    return this.waiting.length;
+  }
+
+  /** Starts the request. It ends by `request.owner.dmIoDone`, never from inside this call. */
+  submit(request: DmIoRequest): void {
+    assert(!request.inFlight, 'a dm-io request in flight was submitted again');
+    assert(request.op !== REQ_OP.READ || request.regionCount <= 1, 'a read of several regions');
+    request.inFlight = true;
+    request.errorBits.clear();
+    for (let i = 0; i < request.regionCount; i += 1) request.regions[i]!.error = 0;
+    request.references = 1;
+    request.flushing = (request.flags & REQ_FLAG.PREFLUSH) !== 0 || request.op === REQ_OP.FLUSH;
+    this.beginPhase(request);
+    if (this.waiting.length > 0) this.waiting.push(request);
+    else if (!this.dispatch(request)) this.waiting.push(request);
+  }
+
+  /** A bio of ours has ended; called in completion context. */
+  bioEnded(bio: DmIoBio): void {
+    const request = bio.request;
+    assert(request !== null, 'a dm-io bio ended twice');
+    if (bio.error !== 0) failRegion(request, bio);
+    bio.request = null;
+    this.bios.put(bio);
+    this.dropReference(request);
+    this.dispatchWaiting();
+  }
+
+  private beginPhase(request: DmIoRequest): void {
+    request.dispatchIndex = 0;
+    request.dispatchDone = 0;
+    request.memory.rewind();
+  }
+
+  private dispatchWaiting(): void {
+    while (this.waiting.length > 0 && !this.bios.isEmpty) {
+      if (!this.dispatch(this.waiting.peek()!)) return;
+      this.waiting.shift();
+    }
+  }
+
+  /** Sends what is left of the request's phase. False: the pool ran out, call again. */
+  private dispatch(request: DmIoRequest): boolean {
+    while (request.dispatchIndex < request.regionCount) {
+      const region = request.regions[request.dispatchIndex]!;
+      const sent = request.flushing
+        ? this.dispatchFlush(request, region)
+        : this.dispatchRegion(request, region);
+      if (!sent) return false;
+      request.dispatchIndex += 1;
+      request.dispatchDone = 0;
+      request.memory.rewind();
+    }
+    this.dropDispatchReference(request);
+    return true;
+  }
+
+  private dispatchFlush(request: DmIoRequest, region: IoRegion): boolean {
+    const bio = this.bios.get();
+    if (bio === undefined) return false;
+    bio.op = REQ_OP.FLUSH;
+    bio.flags = request.flags & REQ_FLAG.SYNC;
+    bio.sector = 0;
+    bio.sectors = 0;
+    bio.vecCount = 0;
+    this.send(bio, request, region);
+    return true;
+  }
+
+  private dispatchRegion(request: DmIoRequest, region: IoRegion): boolean {
+    // Rule 5: an empty region is skipped. A region whose flush has failed gets no data.
+    if (region.count === 0) return true;
+    if (request.dispatchDone === 0 && request.errorBits.test(request.dispatchIndex)) return true;
+    const max = maxSectorsOf(request, region);
+    if (max === 0) {
+      // Rule 19: not supported is a set bit without any I/O.
+      request.errorBits.set(request.dispatchIndex);
+      region.error = ERRNO.EOPNOTSUPP;
+      return true;
+    }
+    while (request.dispatchDone < region.count) {
+      const bio = this.bios.get();
+      if (bio === undefined) return false;
+      const left = region.count - request.dispatchDone;
+      bio.op = request.op;
+      bio.flags = request.flags & ~REQ_FLAG.PREFLUSH;
+      bio.sector = region.sector + request.dispatchDone;
+      bio.sectors = left < max ? left : max;
+      bio.vecCount = 0;
+      if (hasData(request.op)) {
+        const limits = region.device.limits;
+        const blockSectors = limits.logicalBlockSize / SECTOR_SIZE;
+        bio.sectors = request.memory.fill(bio, bio.sectors, limits.maxSegments, blockSectors);
+      }
+      request.dispatchDone += bio.sectors;
+      this.send(bio, request, region);
+    }
+    return true;
+  }
+
+  private send(bio: DmIoBio, request: DmIoRequest, region: IoRegion): void {
+    bio.request = request;
+    bio.tag = request.dispatchIndex;
+    bio.error = 0;
+    request.references += 1;
+    region.device.submit(bio);
+  }
+
+  /** The submitter's own reference: nothing may end inside submit, so the loop says it. */
+  private dropDispatchReference(request: DmIoRequest): void {
+    request.references -= 1;
+    if (request.references > 0) return;
+    if (this.enterDataPhase(request)) return;
+    request.inFlight = false;
+    this.loop.defer(request);
+  }
+
+  /** A bio's reference, dropped in completion context: the owner may be called at once. */
+  private dropReference(request: DmIoRequest): void {
+    request.references -= 1;
+    if (request.references > 0) return;
+    if (this.enterDataPhase(request)) return;
+    request.inFlight = false;
+    request.complete();
+  }
+
+  /** After the flushes of a PREFLUSH request its data goes out. False: the request is done. */
+  private enterDataPhase(request: DmIoRequest): boolean {
+    if (!request.flushing || request.op === REQ_OP.FLUSH) return false;
+    request.flushing = false;
+    request.references = 1;
+    this.beginPhase(request);
+    if (this.waiting.length > 0 || !this.dispatch(request)) this.waiting.push(request);
+    return true;
+  }
+}
+
+class DmIoBio extends Bio {
+  request: DmIoRequest | null = null;
+  private readonly client: DmIoClient;
+
+  constructor(client: DmIoClient) {
+    super();
+    this.client = client;
+  }
+
+  override complete(): void {
+    this.client.bioEnded(this);
+  }
+}
+
+function failRegion(request: DmIoRequest, bio: Bio): void {
+  const region = request.regions[bio.tag]!;
+  request.errorBits.set(bio.tag);
+  if (region.error === 0) region.error = bio.error;
+  // Rule 11: the part of a failed read is zeros, never what the memory held before.
+  if (bio.op === REQ_OP.READ) zeroVecs(bio.vecs, bio.vecCount, bio.sectors * SECTOR_SIZE);
+}
+
+/** The longest bio of the request's kind that the region's device takes; 0: none at all. */
+function maxSectorsOf(request: DmIoRequest, region: IoRegion): number {
+  const limits = region.device.limits;
+  switch (request.op) {
+    case REQ_OP.READ:
+    case REQ_OP.WRITE:
+      return limits.maxSectors;
+    case REQ_OP.DISCARD:
+      return limits.maxDiscardSectors;
+    case REQ_OP.WRITE_ZEROES:
+      return limits.maxWriteZeroesSectors;
+    case REQ_OP.FLUSH:
+      return 1;
+  }
+}
+
+function zeroVecs(vecs: readonly BioVec[], count: number, bytes: number): void {
+  let rest = bytes;
+  for (let i = 0; i < count && rest > 0; i += 1) {
+    const vec = vecs[i]!;
+    const length = rest < vec.length ? rest : vec.length;
+    vec.page.fill(0, vec.offset, vec.offset + length);
+    rest -= length;
+  }
+}

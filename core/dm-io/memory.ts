@@ -1,0 +1,205 @@
+import { assert } from '../base/assert.ts';
+import { SECTOR_SIZE } from '../base/units.ts';
+import type { Bio, BioVec } from '../block/bio.ts';
+
+/**
+ * A page of a page list. All pages of a list have one length; the offset of the request applies to
+ * the first only. A list may end in a node that points to itself: zeros of any length for a WRITE.
+ */
+export interface PageList {
+  readonly page: Uint8Array;
+  readonly next: PageList | null;
+}
+
+export const MEMORY_KIND = { NONE: 0, PAGE_LIST: 1, BVEC: 2, VM: 3 } as const;
+export type MemoryKind = (typeof MEMORY_KIND)[keyof typeof MEMORY_KIND];
+
+const NO_BYTES = new Uint8Array(0);
+const NO_VECS: readonly BioVec[] = [];
+
+/**
+ * The memory of a request, of any kind, and a cursor over it. Every region consumes the same bytes
+ * from the start (dm-io rule 2), so the cursor is rewound for each.
+ */
+export class DmIoMemory {
+  private kind: MemoryKind = MEMORY_KIND.NONE;
+  private list: PageList | null = null;
+  private listOffset = 0;
+  private vecs: readonly BioVec[] = NO_VECS;
+  private vecCount = 0;
+  private bytes: Uint8Array = NO_BYTES;
+  private bytesOffset = 0;
+  // The cursor: the current piece and how much of it is used.
+  private page: PageList | null = null;
+  private vecIndex = 0;
+  private pieceDone = 0;
+
+  /** No memory: FLUSH, DISCARD, WRITE_ZEROES. */
+  setNone(): void {
+    this.kind = MEMORY_KIND.NONE;
+    this.list = null;
+    this.vecs = NO_VECS;
+    this.bytes = NO_BYTES;
+  }
+
+  /** `offset`: bytes, below the length of the first page, a multiple of 512. */
+  setPageList(list: PageList, offset: number): void {
+    this.setNone();
+    this.kind = MEMORY_KIND.PAGE_LIST;
+    this.list = list;
+    this.listOffset = offset;
+  }
+
+  /** The first `count` pieces of `vecs`; each length a multiple of 512. */
+  setVecs(vecs: readonly BioVec[], count: number): void {
+    this.setNone();
+    this.kind = MEMORY_KIND.BVEC;
+    this.vecs = vecs;
+    this.vecCount = count;
+  }
+
+  /** One contiguous buffer from `offset` on. */
+  setBytes(bytes: Uint8Array, offset: number): void {
+    this.setNone();
+    this.kind = MEMORY_KIND.VM;
+    this.bytes = bytes;
+    this.bytesOffset = offset;
+  }
+
+  rewind(): void {
+    this.page = this.list;
+    this.vecIndex = 0;
+    this.pieceDone = this.kind === MEMORY_KIND.PAGE_LIST ? this.listOffset : 0;
+  }
+
+  /**
+   * Gives the bio the next pieces: at most `maxSectors` sectors in at most `maxSegments` pieces.
+   * Returns the sectors given, a multiple of `blockSectors`; the next call goes on behind them.
+   */
+  fill(bio: Bio, maxSectors: number, maxSegments: number, blockSectors: number): number {
+    switch (this.kind) {
+      case MEMORY_KIND.VM:
+        bio.setBuffer(this.bytes, this.bytesOffset + this.pieceDone, maxSectors * SECTOR_SIZE);
+        this.pieceDone += maxSectors * SECTOR_SIZE;
+        return maxSectors;
+      case MEMORY_KIND.BVEC:
+        if (this.vecIndex === 0 && this.pieceDone === 0 && this.vecCount <= maxSegments) {
+          const whole = this.wholeTable(maxSectors);
+          if (whole) return this.share(bio, maxSectors);
+        }
+        return this.gather(bio, maxSectors, maxSegments, blockSectors);
+      case MEMORY_KIND.PAGE_LIST:
+        return this.gather(bio, maxSectors, maxSegments, blockSectors);
+      case MEMORY_KIND.NONE:
+        assert(false, 'a request that moves data has no memory');
+    }
+  }
+
+  /** True when the table, as it is, carries at least `sectors`. */
+  private wholeTable(sectors: number): boolean {
+    let bytes = 0;
+    const wanted = sectors * SECTOR_SIZE;
+    for (let i = 0; i < this.vecCount && bytes < wanted; i += 1) bytes += this.vecs[i]!.length;
+    return bytes >= wanted;
+  }
+
+  /** The common case costs nothing: the bio borrows the caller's table. */
+  private share(bio: Bio, sectors: number): number {
+    bio.vecs = this.vecs;
+    bio.vecCount = this.vecCount;
+    this.advanceVecs(sectors * SECTOR_SIZE);
+    return sectors;
+  }
+
+  private advanceVecs(bytes: number): void {
+    let rest = bytes;
+    while (rest > 0) {
+      const vec = this.vecs[this.vecIndex]!;
+      const left = vec.length - this.pieceDone;
+      if (rest < left) {
+        this.pieceDone += rest;
+        return;
+      }
+      rest -= left;
+      this.vecIndex += 1;
+      this.pieceDone = 0;
+    }
+  }
+
+  /** Copies pieces (not bytes) into the bio's own table. */
+  private gather(bio: Bio, maxSectors: number, maxSegments: number, blockSectors: number): number {
+    const blockBytes = blockSectors * SECTOR_SIZE;
+    const startPage = this.page;
+    const startIndex = this.vecIndex;
+    const startDone = this.pieceDone;
+    let wanted = maxSectors * SECTOR_SIZE;
+    let taken = 0;
+    let count = 0;
+    while (wanted > 0 && count < maxSegments) {
+      const vec = bio.ownVec(count);
+      this.currentPiece(vec);
+      if (vec.length > wanted) vec.length = wanted;
+      wanted -= vec.length;
+      taken += vec.length;
+      count += 1;
+      this.advance(vec.length);
+    }
+    const surplus = taken % blockBytes;
+    if (surplus > 0) {
+      // Segments ran out inside a logical block: give the odd sectors back to the next bio.
+      assert(taken > surplus, 'a logical block needs more pieces than a bio may have');
+      taken -= surplus;
+      count = trimTail(bio, count, surplus);
+      this.page = startPage;
+      this.vecIndex = startIndex;
+      this.pieceDone = startDone;
+      for (let i = 0; i < count; i += 1) this.advance(bio.ownVec(i).length);
+    }
+    bio.vecs = bio.ownVecs;
+    bio.vecCount = count;
+    return taken / SECTOR_SIZE;
+  }
+
+  private currentPiece(vec: BioVec): void {
+    if (this.kind === MEMORY_KIND.BVEC) {
+      assert(this.vecIndex < this.vecCount, 'bio vectors are shorter than the region');
+      const source = this.vecs[this.vecIndex]!;
+      vec.page = source.page;
+      vec.offset = source.offset + this.pieceDone;
+      vec.length = source.length - this.pieceDone;
+      return;
+    }
+    assert(this.page !== null, 'the page list is shorter than the region');
+    vec.page = this.page.page;
+    vec.offset = this.pieceDone;
+    vec.length = this.page.page.length - this.pieceDone;
+  }
+
+  private advance(bytes: number): void {
+    this.pieceDone += bytes;
+    if (this.kind === MEMORY_KIND.BVEC) {
+      if (this.pieceDone < this.vecs[this.vecIndex]!.length) return;
+      this.vecIndex += 1;
+      this.pieceDone = 0;
+      return;
+    }
+    assert(this.page !== null, 'the page list is shorter than the region');
+    if (this.pieceDone < this.page.page.length) return;
+    this.page = this.page.next;
+    this.pieceDone = 0;
+  }
+}
+
+/** Takes `surplus` bytes off the end of the bio's own table; returns the pieces that remain. */
+function trimTail(bio: Bio, count: number, surplus: number): number {
+  let left = count;
+  let rest = surplus;
+  while (rest > 0) {
+    const vec = bio.ownVec(left - 1);
+    const cut = Math.min(rest, vec.length);
+    vec.length -= cut;
+    rest -= cut;
+    if (vec.length === 0) left -= 1;
+  }
+  return left;
+}
