@@ -44,8 +44,8 @@ const WIDE = 16; // a claim over more buckets than this is not counted in them
 export class RangeLock {
   private first: RangeClaim | null = null;
   private last: RangeClaim | null = null;
-  private readonly exclusiveIn = new Uint16Array(BUCKETS);
-  private readonly anyIn = new Uint16Array(BUCKETS);
+  private readonly exclusiveIn = new Uint32Array(BUCKETS);
+  private readonly anyIn = new Uint32Array(BUCKETS);
   private wideClaims = 0;
   private waiting = 0;
   private claims = 0;
