@@ -32,6 +32,8 @@ describe('a hot file', () => {
     'class A { m() { return { a: 1 }; } }',
     'const f = () => [1];',
     'class A { m() { return new B(); } }',
+    'class A { m() { this.pool = new Pool(4, () => new B(this)); } }',
+    'const make = () => new B();',
     'class A { m(bio: Bio) { this.g(...args); } }',
     'function f(...rest: number[]) {}',
     'function f() { for (const a of b) a(); }',
@@ -52,6 +54,7 @@ describe('a hot file', () => {
   it.each([
     'const TABLE = { a: [1, 2] } as const; const m = new Map([...TABLE.a]);',
     'class A { list = [1]; constructor() { this.b = new B({ c: [1] }); this.done = () => this.end(); } }',
+    'class A { constructor() { this.pool = new Pool(4, () => new B(this)); } }',
     'function f(a: { b: number }): [number, number] { throw new E({ a, list: [1] }); }',
     'class A { m(bio: Bio): void { const { op } = bio; for (let i = 0; i < 2; i++) this.g(op, i, 2 ** 32); } }',
   ])('allows %s', (code) => {
