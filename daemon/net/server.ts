@@ -67,7 +67,10 @@ export class NbdServer {
     this.options = { ...DEFAULTS, log: SILENT_LOG, loop: createNodeLoop(), ...options };
     const { arenaBytes, exports, handshakeTimeoutMs, log, loop, stallTimeoutMs } = this.options;
     // An unaligned 32 MiB request needs a little more than its payload, and slots are powers of two.
-    assert(arenaBytes >= 2 * LIMIT.PAYLOAD_BYTES, 'an arena below 64 MiB cannot serve all requests');
+    assert(
+      arenaBytes >= 2 * LIMIT.PAYLOAD_BYTES,
+      'an arena below 64 MiB cannot serve all requests',
+    );
     const arena = new Arena(new Uint8Array(arenaBytes), loop);
     const arenaBuffer = Buffer.from(arena.bytes.buffer, arena.bytes.byteOffset, arenaBytes);
     this.context = {
@@ -90,7 +93,9 @@ export class NbdServer {
    */
   async listen(address: ListenAddress): Promise<ListenAddress> {
     assert(this.closed === undefined, 'a closed server was told to listen');
-    const listener = await listen(address, (socket, peer) => this.accept(socket, socket, peer));
+    const listener = await listen(address, (socket, peer) => {
+      this.accept(socket, socket, peer);
+    });
     this.listeners.push(listener);
     const on = addressText(listener.address);
     this.options.log.info({ address: on }, 'listening');
@@ -99,15 +104,18 @@ export class NbdServer {
 
   /** Serves one client on any pair of streams; fulfilled when it is gone. */
   serve(input: Readable, output: Writable, peer: string): Promise<void> {
-    const closed = new Promise<void>((resolve) => output.once('close', () => resolve()));
-    this.accept(input, output, peer);
-    return closed;
+    return this.accept(input, output, peer)?.ended ?? Promise.resolve();
   }
 
   /** Serves one client on stdin and stdout; fulfilled when it is gone. */
   serveStdio(): Promise<void> {
     const { input, output } = stdioStreams();
     return this.serve(input, output, 'stdio');
+  }
+
+  /** Payload memory in use, all connections together. */
+  get arenaUsedBytes(): number {
+    return this.context.arena.usedBytes;
   }
 
   /** Clients in transmission on this export. */
@@ -160,16 +168,18 @@ export class NbdServer {
     for (const connection of connections()) connection.drop('the server is shutting down');
   }
 
-  private accept(input: Readable, output: Writable, peer: string): void {
+  private accept(input: Readable, output: Writable, peer: string): NodeConnection | undefined {
     const { log, maxConnections } = this.options;
     if (this.closed !== undefined || this.connections.size >= maxConnections) {
       const why = this.closed === undefined ? `${String(maxConnections)} clients` : 'shutting down';
       log.warn({ peer, why }, 'client turned away');
       input.destroy();
       output.destroy();
-      return;
+      return undefined;
     }
-    this.connections.add(new NodeConnection(input, output, peer, this.context));
+    const connection = new NodeConnection(input, output, peer, this.context);
+    this.connections.add(connection);
+    return connection;
   }
 
   private connectionsTo(one: Export): readonly NodeConnection[] {

@@ -37,7 +37,10 @@ export interface RequestFields {
   readonly length?: number;
 }
 
-export function request(fields: RequestFields, payload: Uint8Array = new Uint8Array(0)): Uint8Array {
+export function request(
+  fields: RequestFields,
+  payload: Uint8Array = new Uint8Array(0),
+): Uint8Array {
   const header = new RequestHeader();
   header.type = fields.type;
   header.cookieLow = fields.cookie ?? 0;

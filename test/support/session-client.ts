@@ -44,7 +44,7 @@ export class SessionClient implements SessionStream {
 
   /** Takes what waits; also what came while `reading` was false. */
   takeReplies(): void {
-    const { replies, } = this.session;
+    const { replies } = this.session;
     const count = replies.length;
     if (count === 0) return;
     const header = new SimpleReplyHeader();

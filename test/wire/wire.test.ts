@@ -89,9 +89,9 @@ describe('options', () => {
 
   it('tell of an export', () => {
     const size = 2 ** 40 + 512;
-    expect(written(SIZE.EXPORT_NAME_REPLY, (v, at) => writeExportNameReply(v, at, size, 0x16d))).toBe(
-      plain('0000010000000200 016d'),
-    );
+    expect(
+      written(SIZE.EXPORT_NAME_REPLY, (v, at) => writeExportNameReply(v, at, size, 0x16d)),
+    ).toBe(plain('0000010000000200 016d'));
     expect(written(SIZE.INFO_EXPORT, (v, at) => writeInfoExport(v, at, size, 0x16d))).toBe(
       plain('0000 0000010000000200 016d'),
     );
@@ -107,7 +107,7 @@ describe('requests and replies', () => {
   it('have a request read', () => {
     const header = new RequestHeader();
     expect(readRequest(viewOf(request), 0, header)).toBe(true);
-    expect({ ...header }).toEqual({
+    expect(header).toMatchObject({
       flags: COMMAND_FLAG.FUA | COMMAND_FLAG.NO_HOLE,
       type: 6,
       cookieHigh: 0x01234567,
@@ -115,7 +115,9 @@ describe('requests and replies', () => {
       offset: 2 ** 32 + 512,
       lengthBytes: 2 ** 31,
     });
-    expect(written(SIZE.REQUEST, (view, at) => writeRequest(view, at, header))).toBe(plain(request));
+    expect(written(SIZE.REQUEST, (view, at) => writeRequest(view, at, header))).toBe(
+      plain(request),
+    );
   });
 
   it('leave the record alone when the magic is wrong', () => {
@@ -134,7 +136,7 @@ describe('requests and replies', () => {
     expect(written(SIZE.SIMPLE_REPLY, write)).toBe(plain(bytes));
     const header = new SimpleReplyHeader();
     expect(readSimpleReply(viewOf(bytes), 0, header)).toBe(true);
-    expect({ ...header }).toEqual({ error: 28, cookieHigh: 0xfedcba98, cookieLow: 0x76543210 });
+    expect(header).toMatchObject({ error: 28, cookieHigh: 0xfedcba98, cookieLow: 0x76543210 });
     expect(readSimpleReply(viewOf('668e33ef 00000000 0000000000000000'), 0, header)).toBe(false);
   });
 });

@@ -40,7 +40,7 @@ function someRequests(prng: Prng): Uint8Array {
 
 /** In random pieces. */
 function inPieces(prng: Prng, bytes: Uint8Array, give: (piece: Uint8Array) => void): void {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const end = Math.min(bytes.length, at + prng.between(1, 3000));
     give(bytes.subarray(at, end));
     at = end;

@@ -146,9 +146,7 @@ describe('EXPORT_NAME', () => {
     const one = new Talk(new Directory([anExport('disk')]));
     one.send(concat(clientFlags(flags), option(OPTION.EXPORT_NAME, '')));
     expect(one.handshake.chosen?.name).toBe('disk');
-    expect(toHex(one.said.subarray(SIZE.GREETING))).toBe(
-      `0000000000100000016d${'00'.repeat(124)}`,
-    );
+    expect(toHex(one.said.subarray(SIZE.GREETING))).toBe(`0000000000100000016d${'00'.repeat(124)}`);
   });
 
   it('disconnects where it would have to say no', () => {
