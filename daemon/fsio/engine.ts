@@ -86,6 +86,8 @@ class Opening {
   private heldIdentity: string | undefined;
   /** What the creation did: a new file is removed again, an empty one is emptied again. */
   private made: 'nothing' | 'file' | 'content' = 'nothing';
+  /** The lock, or the path, has gone to somebody else. */
+  private isTheirs = false;
 
   constructor(path: string, options: OpenFileOptions) {
     this.path = path;
@@ -136,16 +138,15 @@ class Opening {
   }
 
   /**
-   * Takes back what the opening did to the file system, then closes. Without the lock it stays:
-   * then somebody else has it, and the file is theirs now.
+   * Takes back what the opening did to the file system, then closes. When somebody else was faster
+   * to lock the file, or to replace it, it is theirs and stays.
    */
   async undo(): Promise<void> {
     const fd = this.fds[0];
-    const isOurs = this.heldIdentity !== undefined || !this.options.exclusive;
     try {
-      if (!isOurs) return;
+      if (fd === undefined || this.isTheirs) return;
       if (this.made === 'file') await unlink(this.path);
-      if (this.made === 'content' && fd !== undefined) await ftruncate(fd, 0);
+      if (this.made === 'content') await ftruncate(fd, 0);
     } finally {
       this.made = 'nothing';
       await this.release();
@@ -194,6 +195,7 @@ class Opening {
     }
     const holder = heldFiles.get(identity);
     if (holder !== undefined) {
+      this.isTheirs = true;
       const as = holder === path ? '' : ` as ${holder}`;
       throw new OpenError('busy', `${path} is already open in this process${as}`);
     }
@@ -206,6 +208,7 @@ class Opening {
         throw new OpenError('failed', `${path} cannot be locked: ${errnoName(errno)}`);
       }
       if (triesLeft === 0) {
+        this.isTheirs = true;
         throw new OpenError('busy', `${path} is in use: another process holds its lock`);
       }
       await sleep(LOCK_PAUSE_MS);
@@ -215,6 +218,7 @@ class Opening {
     // Whoever had the lock before us may have removed the file meanwhile.
     const now = await statOrUndefined(path);
     if (now === undefined || identityOf(now) !== identity) {
+      this.isTheirs = true;
       throw new OpenError('busy', `${path} was replaced while it was being opened`);
     }
   }
