@@ -72,7 +72,7 @@ export class DmIoRequest implements Completion {
   }
 }
 
-/** Once for each region a request ever has. */
 function makeRegion(device: BlockDevice, sector: number, count: number): IoRegion {
+  // eslint-disable-next-line no-restricted-syntax -- once for each region a request ever has
   return new IoRegion(device, sector, count);
 }

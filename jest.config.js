@@ -1,0 +1,13 @@
+// The tests are compiled by tsc and run from dist/ as they are: no transformer, so what runs is what ships.
+// Run through `npm test` or `npm run jest -- PATTERN`: ES modules need the flags that script sets.
+export default {
+  roots: ['<rootDir>/dist/test'],
+  testMatch: ['<rootDir>/dist/test/**/*.test.js'],
+  testEnvironment: 'node',
+  transform: {},
+  maxWorkers: 2,
+  // Not leniency: with "no test found" Jest would stop before any reporter is made. The closing-line
+  // reporter says `0 passed, 0 failed, 0 skipped` and fails such a run.
+  passWithNoTests: true,
+  reporters: ['default', '<rootDir>/dist/test/support/closing-line-reporter.js'],
+};
