@@ -13,7 +13,8 @@ export function splitWords(line: string): string[] {
     const character = line.charAt(i);
     if (character === '\\') {
       i += 1;
-      if (i === line.length) throw new TableError('a backslash at the end of a line escapes nothing');
+      if (i === line.length)
+        throw new TableError('a backslash at the end of a line escapes nothing');
       word = (word ?? '') + line.charAt(i);
     } else if (/\s/.test(character)) {
       if (word !== undefined) words.push(word);

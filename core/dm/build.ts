@@ -62,7 +62,8 @@ export function areaError(reference: DeviceReference, device: BlockDevice): stri
 function checkBlockSizes(spec: TableSpec, entries: readonly TableEntry[]): void {
   const block = stackLimits(entries.map(({ target }) => target.limits)).logicalBlockSize;
   for (const { lineNumber, startSector, sectors } of spec.lines) {
-    if ((startSector * SECTOR_SIZE) % block === 0 && (sectors * SECTOR_SIZE) % block === 0) continue;
+    if ((startSector * SECTOR_SIZE) % block === 0 && (sectors * SECTOR_SIZE) % block === 0)
+      continue;
     throw new TableError(
       `table line ${lineNumber}: start and length must be multiples of ${block / SECTOR_SIZE} sectors, ` +
         `the largest logical block (${block} bytes) of the devices below`,

@@ -90,18 +90,19 @@ export class MappedDevice implements BlockDevice {
 
   /** Null when the bio concerns several targets. */
   private onlyTargetOf(bio: Bio): Target | null {
-    if (bio.op === REQ_OP.FLUSH) {
-      return this.table.entries.length === 1 ? this.table.entries[0]!.target : null;
-    }
-    const entry = this.table.find(bio.sector);
-    return bio.sector + bio.sectors <= entry.endSector ? entry.target : null;
+    const isFlush = bio.op === REQ_OP.FLUSH;
+    if (isFlush && this.table.entries.length > 1) return null;
+    const entry = this.table.find(isFlush ? 0 : bio.sector);
+    return isFlush || bio.sector + bio.sectors <= entry.endSector ? entry.target : null;
   }
 
   /** Sends what can be sent. What cannot waits for a child or a split to come back. */
   private dispatch(): void {
-    while (this.current !== null || this.beginNext()) {
-      if (!this.sendRest(this.current!)) return;
-      const split = this.current!;
+    for (;;) {
+      const split = this.current ?? this.beginNext();
+      if (split === null) return;
+      this.current = split;
+      if (!this.sendRest(split)) return;
       this.current = null;
       // A child just sent cannot have ended: endings wait for the loop.
       assert(split.references > 1, 'a child bio ended inside map');
@@ -109,30 +110,35 @@ export class MappedDevice implements BlockDevice {
     }
   }
 
-  private beginNext(): boolean {
-    if (this.waiting.length === 0) return false;
+  /** Null: nobody waits, or no split is free. */
+  private beginNext(): Split | null {
+    const bio = this.waiting.peek();
+    if (bio === undefined) return null;
     const split = this.splits.get();
-    if (split === undefined) return false;
-    split.begin(this.waiting.shift()!);
-    this.current = split;
-    return true;
+    if (split === undefined) return null;
+    this.waiting.shift();
+    split.begin(bio);
+    return split;
   }
 
   /** False: the pool of children ran out. */
   private sendRest(split: Split): boolean {
-    const bio = split.bio!;
+    const bio = split.parent();
     return bio.op === REQ_OP.FLUSH ? this.sendFlushes(split, bio) : this.sendPieces(split, bio);
   }
 
   private sendFlushes(split: Split, bio: Bio): boolean {
     const entries = this.table.entries;
-    while (split.entriesDone < entries.length) {
+    for (
+      let entry = entries[split.entriesDone];
+      entry !== undefined;
+      entry = entries[split.entriesDone]
+    ) {
       const child = this.children.get();
       if (child === undefined) return false;
       child.begin(split, bio, 0, 0);
-      const target = entries[split.entriesDone]!.target;
       split.entriesDone += 1;
-      target.map(child);
+      entry.target.map(child);
     }
     return true;
   }
@@ -158,7 +164,7 @@ export class MappedDevice implements BlockDevice {
     assert(split.references > 0, 'a split ended twice');
     split.references -= 1;
     if (split.references > 0) return;
-    const bio = split.bio!;
+    const bio = split.parent();
     bio.error = split.error;
     split.bio = null;
     this.splits.put(split);
@@ -191,14 +197,20 @@ class Split {
     this.vecDoneBytes = 0;
   }
 
+  parent(): Bio {
+    assert(this.bio !== null, 'a split without its bio');
+    return this.bio;
+  }
+
   /** Gives the child the next `bytes` of the memory: pieces are copied into its table, not bytes. */
   cutVecs(child: ChildBio, bytes: number): void {
-    const bio = this.bio!;
+    const bio = this.parent();
     let restBytes = bytes;
     let count = 0;
     while (restBytes > 0) {
-      assert(this.vecIndex < bio.vecCount, 'the memory of a bio is shorter than its range');
-      const source = bio.vecs[this.vecIndex]!;
+      const source = bio.vecs[this.vecIndex];
+      assert(source !== undefined, 'the memory of a bio is shorter than its range');
+      assert(this.vecIndex < bio.vecCount, 'a bio moves more bytes than its pieces hold');
       const leftBytes = source.length - this.vecDoneBytes;
       const takenBytes = restBytes < leftBytes ? restBytes : leftBytes;
       const vec = child.ownVec(count);

@@ -35,7 +35,9 @@ export function parseTable(text: string, types: readonly TargetType[] = targetTy
     endSector = line.startSector + line.sectors;
   });
   if (lines.length === 0) {
-    throw new TableError('the table is empty, at least one line START LEN TARGET ARGS... is wanted');
+    throw new TableError(
+      'the table is empty, at least one line START LEN TARGET ARGS... is wanted',
+    );
   }
   return { lines, sectors: endSector };
 }

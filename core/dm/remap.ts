@@ -42,7 +42,9 @@ export class Remapper {
   ended(remap: Remap): void {
     const bio = remap.bio;
     assert(bio !== null, 'a remap ended twice');
-    bio.error = remap.request.regions[0]!.error;
+    const region = remap.request.regions[0];
+    assert(region !== undefined, 'a remap has one region');
+    bio.error = region.error;
     assert(bio.error !== 0 || remap.request.errorBits.isEmpty, 'an error bit without an errno');
     remap.bio = null;
     this.remaps.put(remap);

@@ -70,7 +70,8 @@ export async function checkDistinct(paths: readonly string[]): Promise<void> {
     const identity = identityOf(stats);
     const twin = seen.get(identity);
     if (twin !== undefined) {
-      const what = twin === path ? `${path} is named twice` : `${twin} and ${path} are the same file`;
+      const what =
+        twin === path ? `${path} is named twice` : `${twin} and ${path} are the same file`;
       throw new OpenError('same-file', what);
     }
     seen.set(identity, path);

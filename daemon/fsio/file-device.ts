@@ -13,7 +13,8 @@ import type { Loop } from '../../core/block/loop.ts';
 import { hasData, isWriteOp, REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import type { Syscalls } from '../sys/syscalls.ts';
 import { errnoOf, Transfer } from './transfer.ts';
-import { MissingModes, ZERO_MORE, ZeroPlan } from './zero-plan.ts';
+import { ZERO_MORE, ZeroPlan } from './zero-plan.ts';
+import type { MissingModes } from './zero-plan.ts';
 
 /** Longest transfer: 1 MiB, so that a long request is spread over several threads. */
 const MAX_SECTORS_PER_BIO = 2048;

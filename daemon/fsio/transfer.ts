@@ -75,7 +75,10 @@ export class Transfer {
     this.views.length = 0;
     for (let i = 0; restBytes > 0 && this.views.length < PIECES_MAX; i += 1) {
       const vec = bio.vecs[i];
-      assert(vec !== undefined && i < bio.vecCount, 'the memory of a bio is shorter than its range');
+      assert(
+        vec !== undefined && i < bio.vecCount,
+        'the memory of a bio is shorter than its range',
+      );
       if (skipBytes >= vec.length) {
         skipBytes -= vec.length;
         continue;
