@@ -131,9 +131,9 @@ export function randomBytes(prng: Prng, sectors: number): Uint8Array {
 }
 
 export function expectEqual(found: Uint8Array, wanted: Uint8Array, what: string): void {
+  if (Buffer.compare(found, wanted) === 0) return;
   if (found.length !== wanted.length) throw new Violation(`${what}: ${found.length} bytes`);
   const at = found.findIndex((byte, i) => byte !== wanted[i]);
-  if (at === -1) return;
   throw new Violation(
     `${what}: byte ${at} of ${wanted.length} is ${String(found[at])}, not ${String(wanted[at])}`,
   );
