@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ERRNO, errnoName } from '../../core/base/errno.ts';
 import { MAX_BYTES, SECTOR_SIZE } from '../../core/base/units.ts';
 import type { Loop } from '../../core/block/loop.ts';
+import { errorCodeOf } from '../sys/node-errors.ts';
 import { hasSyscalls, loadSyscalls, LOCK } from '../sys/syscalls.ts';
 import type { NoSyscalls, Syscalls } from '../sys/syscalls.ts';
 import { blockDeviceFacts } from './block-device-facts.ts';
@@ -165,7 +166,7 @@ class Opening {
       this.made = 'file';
       return fd;
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      if (errorCodeOf(error) !== 'ENOENT') throw error;
       throw new OpenError('missing', `${path} cannot be made: ${dirname(path)} does not exist`);
     }
   }
@@ -290,7 +291,7 @@ async function statOrUndefined(path: string): Promise<BigIntStats | undefined> {
   try {
     return await stat(path, { bigint: true });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (errorCodeOf(error) === 'ENOENT') return undefined;
     throw openErrorOf(path, error);
   }
 }

@@ -11,8 +11,9 @@ import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { hasData, isWriteOp, REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import { errnoOf } from '../sys/node-errors.ts';
 import type { Syscalls } from '../sys/syscalls.ts';
-import { errnoOf, Transfer } from './transfer.ts';
+import { Transfer } from './transfer.ts';
 import { ZERO_MORE, ZeroPlan } from './zero-plan.ts';
 import type { MissingModes } from './zero-plan.ts';
 

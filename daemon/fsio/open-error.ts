@@ -1,3 +1,5 @@
+import { errorCodeOf } from '../sys/node-errors.ts';
+
 /** Why a file cannot be a device. */
 export type OpenErrorCode =
   | 'missing'
@@ -46,8 +48,7 @@ const SENTENCES: Readonly<Record<string, readonly [OpenErrorCode, string]>> = {
 /** Node's error -> an OpenError about `path`; an OpenError stays what it is. */
 export function openErrorOf(path: string, error: unknown): OpenError {
   if (error instanceof OpenError) return error;
-  const name = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-  const known = name === undefined ? undefined : SENTENCES[name];
+  const known = SENTENCES[errorCodeOf(error) ?? ''];
   if (known !== undefined) return new OpenError(known[0], `${path} ${known[1]}`);
   const reason = error instanceof Error ? error.message : String(error);
   return new OpenError('failed', `${path} cannot be opened: ${reason}`);

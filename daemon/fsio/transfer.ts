@@ -91,9 +91,3 @@ export class Transfer {
     }
   }
 }
-
-/** Node's error -> the errno it stands for; EIO when it has none. */
-export function errnoOf(error: unknown): number {
-  const errno = error instanceof Error ? (error as NodeJS.ErrnoException).errno : undefined;
-  return errno === undefined || errno >= 0 ? ERRNO.EIO : -errno;
-}

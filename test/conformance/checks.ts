@@ -109,7 +109,7 @@ async function keepsManyWrites(bench: Bench, prng: Prng): Promise<void> {
 }
 
 /** Overlapping writes may land in any order, but each sector is one of theirs. */
-async function overlaps(bench: Bench, prng: Prng): Promise<void> {
+export async function overlaps(bench: Bench, prng: Prng): Promise<void> {
   const block = bench.blockSectors;
   const span = SPAN_BLOCKS * block;
   const background = new Uint8Array(bytesOfSectors(span)).fill(0xee);
