@@ -42,7 +42,7 @@ function checkDevices(line: TableLine, devices: readonly BlockDevice[]): void {
 }
 
 /** What keeps the device from serving the reference, as a sentence; undefined when nothing does. */
-export function areaError(reference: DeviceReference, device: BlockDevice): string | undefined {
+function areaError(reference: DeviceReference, device: BlockDevice): string | undefined {
   const { path, startSector, sectors, writable } = reference;
   if (writable && device.limits.readOnly) return `${path} is read-only`;
   if (startSector + sectors > device.sectors) {

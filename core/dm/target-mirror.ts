@@ -13,12 +13,12 @@ const REGION_SECTORS_MIN = 2;
 const USAGE = 'LOGTYPE #LOGARGS LOGARGS... #MIRRORS {DEV OFFSET}... [#FEATURES FEATURE...]';
 const LOG_USAGE = 'core 1 REGION_SIZE or core 2 REGION_SIZE sync|nosync';
 
-export interface MirrorLegArgs {
+interface MirrorLegArgs {
   readonly path: string;
   readonly startSector: number;
 }
 
-export interface MirrorFeatures {
+interface MirrorFeatures {
   /** A leg that fails is dropped and the rest goes on; without it errors reach the caller. */
   readonly handleErrors: boolean;
   /** The log outlives the failure of the default leg; only with handleErrors. */

@@ -53,7 +53,8 @@ export async function openFileDevice(path: string, options: OpenFileOptions): Pr
   try {
     return await opening.run();
   } catch (error) {
-    await opening.undo();
+    // What went wrong first is what the user has to know.
+    await opening.undo().catch(() => undefined);
     throw openErrorOf(path, error);
   }
 }
@@ -157,7 +158,9 @@ class Opening {
 
   private async createFile(): Promise<number> {
     const { path, options } = this;
-    if (options.create === undefined) throw new OpenError('missing', `${path} does not exist`);
+    if (options.create === undefined || options.readOnly) {
+      throw new OpenError('missing', `${path} does not exist`);
+    }
     const { O_RDWR, O_CREAT, O_EXCL } = constants;
     try {
       // The owner's only: it will hold the content of a disk.

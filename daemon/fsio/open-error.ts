@@ -38,6 +38,7 @@ const SENTENCES: Readonly<Record<string, readonly [OpenErrorCode, string]>> = {
   EROFS: ['read-only', 'is on a read-only file system'],
   EBUSY: ['busy', 'is in use by the system, as a mounted file system for example'],
   ETXTBSY: ['busy', 'is in use as a running program'],
+  EEXIST: ['failed', 'is a symbolic link to nothing, or was made by somebody else just now'],
   ENOSPC: ['no-space', 'cannot be made: no space left on the file system'],
   EDQUOT: ['no-space', 'cannot be made: the disk quota is used up'],
   EFBIG: ['size', 'cannot be made that large on its file system'],

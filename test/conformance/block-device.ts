@@ -5,7 +5,7 @@ import { CHECKS } from './checks.ts';
 import type { Check, Supports } from './checks.ts';
 
 /** A device for one check. At least 64 logical blocks; small ones make the checks fast. */
-export interface DeviceUnderTest {
+interface DeviceUnderTest {
   readonly device: BlockDevice;
   /** Called when nothing is in flight any more. */
   close(): Promise<void> | void;

@@ -7,7 +7,7 @@ import { mapDevice } from '../../../support/mapped.ts';
 import { MemoryDevice } from '../../../support/memory-device.ts';
 import { INVALID, VALID } from './tables.ts';
 
-/** A device as large as any, that is never asked for anything. */
+/** The largest device there can be, never asked for anything. */
 function hugeDevices(text: string) {
   const loop = createManualLoop();
   const paths = parseTable(text).lines.flatMap(({ spec }) => spec.devices.map(({ path }) => path));

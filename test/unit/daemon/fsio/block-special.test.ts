@@ -1,11 +1,10 @@
-import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { deviceNumber } from '../../../../daemon/fsio/block-device-facts.ts';
 import { checkDistinct, openFileDevice } from '../../../../daemon/fsio/engine.ts';
 import { createNodeLoop } from '../../../../daemon/node-loop.ts';
 import { suite } from '../../../conformance/block-device.ts';
-import { describeAsRoot } from '../../../support/root-only.ts';
+import { describeAsRoot, runProgram } from '../../../support/root-only.ts';
 import { tempDirectory } from '../../../support/temp.ts';
 
 describe('deviceNumber', () => {
@@ -35,13 +34,11 @@ describeAsRoot('a loop device', () => {
   beforeAll(() => {
     fs.writeFileSync(image, '');
     fs.truncateSync(image, 1048576);
-    path = execFileSync('losetup', ['-f', '--show', '-b', '4096', image], {
-      encoding: 'utf8',
-    }).trim();
+    path = runProgram('losetup', '-f', '--show', '-b', '4096', image);
   });
 
   afterAll(() => {
-    execFileSync('losetup', ['-d', path]);
+    runProgram('losetup', '-d', path);
   });
 
   suite(
@@ -64,7 +61,7 @@ describeAsRoot('a loop device', () => {
   it('is one device under two nodes', async () => {
     const { rdev } = fs.statSync(path);
     const node = join(directory, 'node');
-    execFileSync('mknod', [node, 'b', String(rdev >> 8), String(rdev & 0xff)]);
+    runProgram('mknod', node, 'b', String(rdev >> 8), String(rdev & 0xff));
     await expect(checkDistinct([path, node])).rejects.toMatchObject({ code: 'same-file' });
     const device = await openFileDevice(path, options);
     await expect(openFileDevice(node, options)).rejects.toMatchObject({ code: 'busy' });
@@ -72,28 +69,28 @@ describeAsRoot('a loop device', () => {
   });
 
   it('is refused when the system uses it', async () => {
-    execFileSync('mke2fs', ['-q', '-F', path]);
+    runProgram('mke2fs', '-q', '-F', path);
     const mount = join(directory, 'mounted');
     fs.mkdirSync(mount);
-    execFileSync('mount', [path, mount]);
+    runProgram('mount', path, mount);
     try {
       const sentence = `${path} is in use by the system, as a mounted file system for example`;
       const refusal = { code: 'busy', message: sentence };
       await expect(openFileDevice(path, options)).rejects.toMatchObject(refusal);
     } finally {
-      execFileSync('umount', [mount]);
+      runProgram('umount', mount);
     }
   });
 
   it('is refused for writing when it is read-only', async () => {
-    execFileSync('blockdev', ['--setro', path]);
+    runProgram('blockdev', '--setro', path);
     try {
       const refusal = { code: 'read-only', message: `${path} is a read-only device` };
       await expect(openFileDevice(path, options)).rejects.toMatchObject(refusal);
       const device = await openFileDevice(path, { ...options, readOnly: true });
       await device.close();
     } finally {
-      execFileSync('blockdev', ['--setrw', path]);
+      runProgram('blockdev', '--setrw', path);
     }
   });
 });

@@ -1,4 +1,3 @@
-import { jest } from '@jest/globals';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { ERRNO } from '../../../../core/base/errno.ts';
@@ -53,8 +52,24 @@ function syscallsWithout(missing: readonly number[], asked: number[] = []): Sysc
   };
 }
 
+type AnyCall = (...args: unknown[]) => unknown;
+
+/** The calls of node:fs that a test puts something else in the place of. */
+const REPLACED = [
+  'read',
+  'write',
+  'readv',
+  'writev',
+  'readvSync',
+  'writevSync',
+  'fdatasync',
+] as const;
+type Calls = Record<(typeof REPLACED)[number], AnyCall>;
+const calls = fs as unknown as Calls;
+const real = Object.fromEntries(REPLACED.map((name) => [name, calls[name]])) as Calls;
+
 afterEach(() => {
-  jest.restoreAllMocks();
+  Object.assign(fs, real);
 });
 
 describe('transfers', () => {
@@ -69,26 +84,21 @@ describe('transfers', () => {
     const interrupted = (): Error =>
       Object.assign(new Error('EINTR'), { errno: -4, code: 'EINTR' });
     for (const name of ['read', 'write'] as const) {
-      const real = fs[name] as (...args: unknown[]) => unknown;
-      jest.spyOn(fs, name).mockImplementation((...args: unknown[]) => {
-        const done = args[5] as (error: Error | null) => void;
-        if (prng.ratio(1, 4)) setImmediate(done, interrupted());
-        else real(args[0], args[1], args[2], prng.between(1, args[3] as number), args[4], done);
-      });
+      calls[name] = (...args) => {
+        const [fd, page, offset, length, position, done] = args;
+        if (prng.ratio(1, 4)) setImmediate(done as AnyCall, interrupted());
+        else real[name](fd, page, offset, prng.between(1, length as number), position, done);
+      };
     }
     for (const name of ['readv', 'writev', 'readvSync', 'writevSync'] as const) {
-      const real = fs[name] as (...args: unknown[]) => unknown;
-      jest.spyOn(fs, name).mockImplementation(((
-        fd: number,
-        views: Uint8Array[],
-        ...rest: unknown[]
-      ) => {
-        const whole = prng.below(views.length);
-        const parts = views.slice(0, whole);
-        const last = views[whole];
+      calls[name] = (fd, views, ...rest) => {
+        const pieces = views as Uint8Array[];
+        const whole = prng.below(pieces.length);
+        const parts = pieces.slice(0, whole);
+        const last = pieces[whole];
         if (last !== undefined) parts.push(last.subarray(0, prng.between(1, last.length)));
-        return real(fd, parts, ...rest);
-      }) as never);
+        return real[name](fd, parts, ...rest);
+      };
     }
   }
 
@@ -115,9 +125,7 @@ describe('transfers', () => {
 
   it('gives up on a call that is interrupted for ever', async () => {
     const error = Object.assign(new Error('EINTR'), { errno: -4 });
-    jest.spyOn(fs, 'read').mockImplementation((...args: unknown[]) => {
-      setImmediate(args[5] as (error: Error) => void, error);
-    });
+    calls.read = (...args) => setImmediate(args[5] as AnyCall, error);
     const device = await openNew();
     const bytes = new Uint8Array(512);
     await new Bench(device).expect(ERRNO.EINTR, 'a READ', { op: REQ_OP.READ, sectors: 1, bytes });
@@ -164,9 +172,7 @@ describe('syncs', () => {
   /** Catches the calls of fdatasync; a test ends them when it likes. */
   function catchSyncs(): SyncDone[] {
     const syncs: SyncDone[] = [];
-    jest.spyOn(fs, 'fdatasync').mockImplementation((_fd: number, done: SyncDone) => {
-      syncs.push(done);
-    });
+    calls.fdatasync = (_fd, done) => syncs.push(done as SyncDone);
     return syncs;
   }
 

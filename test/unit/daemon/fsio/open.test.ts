@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
@@ -8,7 +8,7 @@ import { checkDistinct, openFileDevice } from '../../../../daemon/fsio/engine.ts
 import type { OpenFileOptions } from '../../../../daemon/fsio/engine.ts';
 import { OpenError } from '../../../../daemon/fsio/open-error.ts';
 import { createNodeLoop } from '../../../../daemon/node-loop.ts';
-import { describeAsRoot, isRoot } from '../../../support/root-only.ts';
+import { describeAsRoot, isRoot, runProgram } from '../../../support/root-only.ts';
 import { tempDirectory } from '../../../support/temp.ts';
 
 const MIB = 1048576;
@@ -70,6 +70,18 @@ describe('openFileDevice refuses', () => {
     await expectRefused('missing', sentence, path, CREATE);
   });
 
+  it('a new file to be read only, and one where a symbolic link is in the way', async () => {
+    const readOnly = { ...CREATE, readOnly: true };
+    await expectRefused('missing', `${at('unread')} does not exist`, at('unread'), readOnly);
+    fs.symlinkSync(at('nothing'), at('dangling'));
+    const sentence = 'is a symbolic link to nothing, or was made by somebody else just now';
+    await expectRefused('failed', `${at('dangling')} ${sentence}`, at('dangling'), CREATE);
+    expect([at('unread'), at('nothing')].map((path) => fs.existsSync(path))).toEqual([
+      false,
+      false,
+    ]);
+  });
+
   it('a directory', async () => {
     const sentence = `${directory} is a directory, a file or a block device is wanted`;
     await expectRefused('directory', sentence, directory);
@@ -77,7 +89,7 @@ describe('openFileDevice refuses', () => {
   });
 
   it('a FIFO, without waiting for its other end', async () => {
-    execFileSync('mkfifo', [at('fifo')]);
+    runProgram('mkfifo', at('fifo'));
     const sentence = `${at('fifo')} is a FIFO, a file or a block device is wanted`;
     await expectRefused('not-a-device', sentence, at('fifo'));
     await expectRefused('not-a-device', sentence, at('fifo'), { ...WRITE, readOnly: true });
@@ -242,17 +254,17 @@ describeAsRoot('a file system of 1 MiB', () => {
 
   beforeAll(() => {
     fs.mkdirSync(mount);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', mount]);
+    runProgram('mount', '-t', 'tmpfs', '-o', 'size=1m', 'none', mount);
   });
 
   afterAll(() => {
-    execFileSync('umount', [mount]);
+    runProgram('umount', mount);
   });
 
   it('is refused when it is read-only', async () => {
     const path = join(mount, 'leg.img');
     fs.writeFileSync(path, Buffer.alloc(4096));
-    execFileSync('mount', ['-o', 'remount,ro', mount]);
+    runProgram('mount', '-o', 'remount,ro', mount);
     try {
       await expectRefused('read-only', `${path} is on a read-only file system`, path);
       const other = join(mount, 'other.img');
@@ -261,7 +273,7 @@ describeAsRoot('a file system of 1 MiB', () => {
       expect(device.limits.readOnly).toBe(true);
       await device.close();
     } finally {
-      execFileSync('mount', ['-o', 'remount,rw', mount]);
+      runProgram('mount', '-o', 'remount,rw', mount);
     }
   });
 
