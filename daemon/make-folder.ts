@@ -11,8 +11,10 @@ export function makeFolder(path: string, mode = 0o755): void {
     mkdirSync(path, mode);
   } catch (error) {
     const parent = dirname(path);
-    const isFolder = codeOf(error) === 'EEXIST' && statSync(path).isDirectory();
-    if (isFolder) return;
+    if (codeOf(error) === 'EEXIST') {
+      if (statSync(path).isDirectory()) return;
+      throw Object.assign(new Error(`${path} is not a directory`), { code: 'ENOTDIR' });
+    }
     if (codeOf(error) !== 'ENOENT' || parent === path) throw error;
     makeFolder(parent, mode);
     mkdirSync(path, mode);
