@@ -18,7 +18,7 @@ export interface NbdServerOptions {
   /** Tells sessions that the memory they waited for is theirs. Default: a loop of its own. */
   readonly loop?: Loop;
   readonly log?: Log;
-  /** Memory for payloads of all connections, a power of two, >= 64 MiB (the default). */
+  /** Memory for payloads of all connections, a power of two, 64 MiB (the default) to 1 GiB. */
   readonly arenaBytes?: number;
   /** A client that has not reached transmission by then is dropped. Default 10 s. */
   readonly handshakeTimeoutMs?: number;
