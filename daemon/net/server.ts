@@ -186,11 +186,12 @@ export class NbdServer {
     return [...this.connections].filter(({ target }) => target === one);
   }
 
+  /** One after the other, until nobody waits any more: no more victims than it takes. */
   private dropStalled(): void {
-    const isScarce = this.context.arena.waiters > 0;
     for (const connection of this.connections) {
       const before = this.stalled.get(connection);
       const { activity } = connection;
+      const isScarce = this.context.arena.waiters > 0;
       if (!isScarce || !connection.isHoldingUp || before?.activity !== activity) {
         this.stalled.set(connection, { activity, looks: 0 });
       } else if (before.looks + 1 < STALL_LOOKS) {
