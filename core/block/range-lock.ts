@@ -45,8 +45,8 @@ const CLAIMS_MAX = 65535; // what one bucket's counter can hold
 export class RangeLock {
   private first: RangeClaim | null = null;
   private last: RangeClaim | null = null;
-  private readonly exclusiveIn = new Uint16Array(BUCKETS);
-  private readonly anyIn = new Uint16Array(BUCKETS);
+  private readonly exclusiveIn = new Uint32Array(BUCKETS);
+  private readonly anyIn = new Uint32Array(BUCKETS);
   private wideClaims = 0;
   private waiting = 0;
   private claims = 0;
