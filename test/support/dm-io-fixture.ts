@@ -49,7 +49,9 @@ export function whole(device: Disk): IoRegionSpec {
 
 /** Sector i is filled with `first + i`. */
 export function pattern(sectors: number, first = 1): Uint8Array {
-  return Uint8Array.from({ length: sectors * SECTOR }, (_, i) => first + Math.floor(i / SECTOR));
+  const bytes = new Uint8Array(sectors * SECTOR);
+  for (let i = 0; i < sectors; i += 1) bytes.fill(first + i, i * SECTOR, (i + 1) * SECTOR);
+  return bytes;
 }
 
 /** First byte of each sector. */
