@@ -24,7 +24,12 @@ export const HOT_FILES = [
   'core/mirror/write.ts',
   'core/nbd/wire.ts',
   'core/nbd/transmission.ts',
+  'core/nbd/errno.ts',
   'core/export/session.ts',
+  'core/export/request.ts',
+  'core/export/reply-queue.ts',
+  'core/export/unaligned.ts',
+  'core/export/validate.ts',
   'daemon/uring/ring.ts',
   'daemon/uring/engine.ts',
 ];
