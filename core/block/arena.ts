@@ -67,10 +67,11 @@ export class Arena {
   private firstWait: SlotWait | null = null;
   private lastWait: SlotWait | null = null;
 
-  /** `bytes`: a power of two, at least a page. Page-aligned memory makes page-aligned slots. */
+  /** `bytes`: a power of two, from a page to 1 GiB. Page-aligned memory makes page-aligned slots. */
   constructor(bytes: Uint8Array, loop: Loop) {
     assert(isPowerOfTwo(bytes.length), 'arena: its length is not a power of two');
     assert(bytes.length >= PAGE_SIZE, 'arena: smaller than a page');
+    assert(bytes.length <= 2 ** 30, 'arena: lengths must be small integers');
     const pages = bytes.length / PAGE_SIZE;
     this.bytes = bytes;
     this.loop = loop;
@@ -91,7 +92,7 @@ export class Arena {
   slotBytes(slot: number): number {
     const order = this.orders[slot / PAGE_SIZE]!;
     assert((order & FREE) === 0 && order >= MIN_ORDER, 'arena: not a slot in use');
-    return 2 ** order;
+    return 1 << order;
   }
 
   /** A slot of at least `lengthBytes`, or NO_SLOT: none is free, or others wait already. */
@@ -156,8 +157,7 @@ export class Arena {
   }
 
   private take(lengthBytes: number): number {
-    let order = MIN_ORDER;
-    while (2 ** order < lengthBytes) order += 1;
+    const order = orderOf(lengthBytes);
     let found = order;
     while (found <= this.maxOrder && this.firstFree[found] === NONE) found += 1;
     if (found > this.maxOrder) return NO_SLOT;
@@ -169,7 +169,7 @@ export class Arena {
       this.putFree(page + pagesOf(found), found);
     }
     this.orders[page] = order;
-    this.usedBytes += 2 ** order;
+    this.usedBytes += 1 << order;
     return page * PAGE_SIZE;
   }
 
@@ -209,5 +209,11 @@ export class Arena {
 }
 
 function pagesOf(order: number): number {
-  return 2 ** (order - MIN_ORDER);
+  return 1 << (order - MIN_ORDER);
+}
+
+/** The smallest order whose chunks hold `lengthBytes`. */
+function orderOf(lengthBytes: number): number {
+  const order = 32 - Math.clz32(lengthBytes - 1);
+  return order < MIN_ORDER ? MIN_ORDER : order;
 }

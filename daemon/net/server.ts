@@ -18,7 +18,7 @@ export interface NbdServerOptions {
   /** Tells sessions that the memory they waited for is theirs. Default: a loop of its own. */
   readonly loop?: Loop;
   readonly log?: Log;
-  /** Memory for payloads of all connections, a power of two, >= 64 MiB (the default). */
+  /** Memory for payloads of all connections, a power of two, 64 MiB (the default) to 1 GiB. */
   readonly arenaBytes?: number;
   /** A client that has not reached transmission by then is dropped. Default 10 s. */
   readonly handshakeTimeoutMs?: number;
@@ -186,11 +186,12 @@ export class NbdServer {
     return [...this.connections].filter(({ target }) => target === one);
   }
 
+  /** One after the other, until nobody waits any more: no more victims than it takes. */
   private dropStalled(): void {
-    const isScarce = this.context.arena.waiters > 0;
     for (const connection of this.connections) {
       const before = this.stalled.get(connection);
       const { activity } = connection;
+      const isScarce = this.context.arena.waiters > 0;
       if (!isScarce || !connection.isHoldingUp || before?.activity !== activity) {
         this.stalled.set(connection, { activity, looks: 0 });
       } else if (before.looks + 1 < STALL_LOOKS) {

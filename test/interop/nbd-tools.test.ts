@@ -310,6 +310,18 @@ h.shutdown()`;
     TOOL_MS,
   );
 
+  it(
+    'is served on a socket it handed over',
+    async () => {
+      const main = join(ROOT, 'dist/test/interop/stdio-server/main.js');
+      const code = `
+h.connect_systemd_socket_activation(["${process.execPath}", "${main}"])
+print(h.get_size(), bytes(h.pread(1, 0)))`;
+      expect(await nbdsh(code)).toBe("1048576 b'\\x00'");
+    },
+    TOOL_MS,
+  );
+
   function unixPath(): string {
     return join(dir.path, 's');
   }

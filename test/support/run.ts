@@ -7,7 +7,7 @@ const ENVIRONMENT = {
   PATH: `/usr/sbin:/usr/bin:/sbin:/bin:${process.env['PATH'] ?? ''}`,
 };
 
-export interface RunResult {
+interface RunResult {
   /** Null when a signal ended it. */
   readonly code: number | null;
   readonly stdout: string;
@@ -15,11 +15,7 @@ export interface RunResult {
 }
 
 /** Runs a program to its end, beside the test's own event loop; killed after `timeoutMs`. Litter goes to tmp. */
-export function run(
-  command: string,
-  args: readonly string[],
-  timeoutMs = 60_000,
-): Promise<RunResult> {
+function run(command: string, args: readonly string[], timeoutMs = 60_000): Promise<RunResult> {
   return new Promise((resolve) => {
     const options = { timeout: timeoutMs, maxBuffer: 2 ** 24, cwd: tmpdir(), env: ENVIRONMENT };
     const child = execFile(command, args, options, (error, stdout, stderr) => {

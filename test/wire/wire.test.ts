@@ -24,17 +24,11 @@ import {
   writeSimpleReply,
   writeU64,
 } from '../../core/nbd/wire.ts';
-import {
-  COMMAND_FLAG,
-  nameFlags,
-  nameIn,
-  NBD_ERROR,
-  OPTION,
-  REPLY,
-  SIZE,
-  TRANSMISSION_FLAG,
-} from '../../core/nbd/proto.ts';
+import * as proto from '../../core/nbd/proto.ts';
 import { hex, toHex } from '../support/hex.ts';
+
+const { COMMAND_FLAG, nameFlags, nameIn, NBD_ERROR, OPTION, REPLY, SIZE, TRANSMISSION_FLAG } =
+  proto;
 
 /** What `write` leaves in `lengthBytes` bytes; written at 3 to see that `at` counts. */
 function written(lengthBytes: number, write: (view: DataView, at: number) => void): string {
@@ -160,6 +154,39 @@ describe('64-bit numbers', () => {
     const view = new DataView(new ArrayBuffer(8));
     expect(() => writeU64(view, 0, 2 ** 53)).toThrow('outside');
     expect(() => writeU64(view, 0, -1)).toThrow('outside');
+  });
+});
+
+describe('the tables', () => {
+  const { ALLOCATION, CHUNK, CHUNK_FLAG, CLIENT_FLAG, COMMAND, HANDSHAKE_FLAG, INFO } = proto;
+  const flags = { ALLOCATION, CHUNK_FLAG, CLIENT_FLAG, COMMAND_FLAG, HANDSHAKE_FLAG };
+  const numbers = { CHUNK, COMMAND, INFO, NBD_ERROR, OPTION, REPLY };
+
+  it.each(Object.entries({ ...flags, TRANSMISSION_FLAG }))('%s is one bit a name', (_, table) => {
+    const bits: readonly number[] = Object.values(table);
+    expect(bits).toEqual(bits.map((_bit, i) => 2 ** i));
+  });
+
+  it.each(Object.entries(numbers))('%s has no number twice', (_, table) => {
+    const values: readonly number[] = Object.values(table);
+    expect(new Set(values).size).toBe(values.length);
+  });
+
+  it('have the errors of chunks and of options by their top bit', () => {
+    for (const [name, type] of Object.entries(CHUNK)) {
+      expect((type & 0x8000) !== 0).toBe(name.startsWith('ERROR'));
+    }
+    for (const [name, type] of Object.entries(REPLY)) {
+      expect(type >= 0x80000000).toBe(name.startsWith('ERR_'));
+    }
+  });
+
+  it('have the magics of proto.md', () => {
+    const { REQUEST_MAGIC, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC } = proto;
+    const magics = [REQUEST_MAGIC, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC];
+    magics.push(proto.EXTENDED_REQUEST_MAGIC, proto.EXTENDED_REPLY_MAGIC);
+    const words = magics.map((magic) => magic.toString(16));
+    expect(words).toEqual(['25609513', '67446698', '668e33ef', '21e41c71', '6e8a278c']);
   });
 });
 

@@ -1,4 +1,5 @@
-// A server on stdin and stdout over 1 MiB of memory: what libnbd's connect_command starts.
+// A server over 1 MiB of memory, as libnbd starts one: on stdin and stdout (connect_command), or on the
+// socket it is handed as descriptor 3 (connect_systemd_socket_activation).
 import { Export } from '../../../core/export/export.ts';
 import { ExportTable } from '../../../core/export/export-table.ts';
 import { NbdServer } from '../../../daemon/net/server.ts';
@@ -9,5 +10,9 @@ const loop = createNodeLoop();
 const table = new ExportTable();
 table.add(new Export({ name: 'stdio', device: new MemoryDevice({ loop, sectors: 2048 }) }));
 const server = new NbdServer({ exports: table, loop });
-await server.serveStdio();
-await server.close();
+if (process.env['LISTEN_FDS'] === '1') {
+  await server.listen({ kind: 'fd', fd: 3 });
+} else {
+  await server.serveStdio();
+  await server.close();
+}

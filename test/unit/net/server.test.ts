@@ -52,6 +52,11 @@ function serve(options: Partial<NbdServerOptions> = {}): Served {
   return { server, table, device, target };
 }
 
+/** Waits for what will be so in the end, on however busy a machine; the test's own limit ends it. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await delay(2);
+}
+
 describe('a listener', () => {
   it('serves a unix socket with the mode asked for, and TCP on the port it says', async () => {
     const { server, target } = serve();
@@ -145,7 +150,7 @@ describe('a client', () => {
     device.hold();
     client.send(request({ type: READ, cookie: 1, length: 512 }));
     client.socket.end();
-    await delay(20);
+    await until(() => device.heldCount === 1);
     device.release();
     expect((await client.readReply()).cookieLow).toBe(1);
     await client.read(512);
@@ -182,9 +187,9 @@ describe('a client', () => {
     const address = await server.listen(unixAddress());
     const client = await RawClient.open(address, '');
     client.send(request({ type: WRITE, length: 100_000 }, new Uint8Array(50_000).fill(1)));
-    await delay(20);
+    await until(() => server.arenaUsedBytes > 0);
     client.socket.destroy();
-    while (target.connections > 0) await delay(5);
+    await until(() => target.connections === 0);
     expect(device.bytes.every((byte) => byte === 0)).toBe(true);
     expect(server.arenaUsedBytes).toBe(0);
   });
@@ -207,8 +212,9 @@ describe('a client that never reads', () => {
     const other = await RawClient.open(address, '');
     const before = process.memoryUsage().arrayBuffers;
     await openSlow(address);
-    await delay(300);
     // 20 GB were asked for: a quarter of the arena and a little buffer are what it gets.
+    await until(() => server.arenaUsedBytes === 2 ** 24);
+    await delay(100);
     expect(server.arenaUsedBytes).toBe(2 ** 24);
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 23);
     for (let i = 0; i < 20; i += 1) {
@@ -218,16 +224,16 @@ describe('a client that never reads', () => {
   });
 
   it('is dropped when others wait for the memory it holds', async () => {
-    const { server } = serve({ stallTimeoutMs: 200 });
+    const { server, target } = serve({ stallTimeoutMs: 200 });
     const address = await server.listen(unixAddress());
     const slow = await Promise.all(Array.from({ length: 4 }, () => openSlow(address)));
-    await delay(100);
-    expect(server.arenaUsedBytes).toBe(2 ** 26);
+    await until(() => server.arenaUsedBytes === 2 ** 26);
     const other = await RawClient.open(address, '');
     other.send(request({ type: READ, cookie: 1, length: 512 }));
     expect((await other.readReply()).cookieLow).toBe(1);
-    for (const { socket } of slow) socket.resume();
-    await Promise.all(slow.map(({ closed }) => closed));
+    // One was enough: the three others may stand still as long as they like.
+    expect(server.connectionsOf(target)).toHaveLength(4);
+    for (const { socket } of slow) socket.destroy();
   });
 
   it('is left alone while nobody waits', async () => {
@@ -246,7 +252,7 @@ describe('the end', () => {
     const client = await RawClient.open(address, '');
     device.hold();
     client.send(request({ type: WRITE, cookie: 1 }, new Uint8Array(512).fill(9)));
-    await delay(20);
+    await until(() => device.heldCount === 1);
     const closed = server.close();
     await expect(RawClient.connect(address)).rejects.toThrow();
     client.send(request({ type: READ, cookie: 2, length: 512 }));
@@ -263,10 +269,10 @@ describe('the end', () => {
     const client = await RawClient.open(await server.listen(unixAddress()), '');
     device.hold();
     client.send(request({ type: READ, length: 512 }));
-    await delay(20);
+    await until(() => device.heldCount === 1);
     const startMs = performance.now();
     await server.close(150);
-    expect(performance.now() - startMs).toBeLessThan(1000);
+    expect(performance.now() - startMs).toBeLessThan(2000);
     await client.closed;
     device.release();
   });

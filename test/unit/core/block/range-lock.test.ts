@@ -80,25 +80,29 @@ const SHAPES: Readonly<Record<string, Shape>> = {
 };
 
 describe(`RangeLock (seed ${SEED})`, () => {
-  it.each(Object.entries(SHAPES))('grants as the naive model does: %s', (_name, shape) => {
-    for (let round = 0; round < 8; round += 1) {
-      const prng = new Prng(SEED + round);
-      const model = new Model();
-      for (let step = 0; step < 400; step += 1) {
-        const held = model.entries.filter(({ granted }) => granted);
-        if (held.length > 0 && prng.ratio(model.entries.length, 40)) {
-          model.release(prng.pick(held));
-          continue;
+  it.each(Object.entries(SHAPES))(
+    'grants as the naive model does: %s',
+    (_name, shape) => {
+      for (let round = 0; round < 8; round += 1) {
+        const prng = new Prng(SEED + round);
+        const model = new Model();
+        for (let step = 0; step < 400; step += 1) {
+          const held = model.entries.filter(({ granted }) => granted);
+          if (held.length > 0 && prng.ratio(model.entries.length, 40)) {
+            model.release(prng.pick(held));
+            continue;
+          }
+          const sectors = prng.between(1, shape.longest);
+          const start = Math.floor((prng.u32() / 2 ** 32) * (shape.span - sectors));
+          model.acquire(start, sectors, prng.ratio(shape.writes, 100));
         }
-        const sectors = prng.between(1, shape.longest);
-        const start = Math.floor((prng.u32() / 2 ** 32) * (shape.span - sectors));
-        model.acquire(start, sectors, prng.ratio(shape.writes, 100));
+        while (model.entries.length > 0) {
+          model.release(prng.pick(model.entries.filter(({ granted }) => granted)));
+        }
       }
-      while (model.entries.length > 0) {
-        model.release(prng.pick(model.entries.filter(({ granted }) => granted)));
-      }
-    }
-  });
+    },
+    60_000,
+  );
 
   it('takes claims again and again from inside a grant', () => {
     const lock = new RangeLock();

@@ -88,6 +88,7 @@ describe(`a mapped device (seed ${SEED})`, () => {
         expect(device.splitsInFlight).toBe(0);
       }
     },
+    60_000,
   );
 
   const THREE: readonly Piece[] = [
