@@ -5,8 +5,9 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { join } from 'node:path';
 
-import { dmio, dmiod, run, snapshot, startDaemon, startServe } from '../support/programs.ts';
-import type { Ran } from '../support/programs.ts';
+import { dmio, dmiod, snapshot, startDaemon, startServe } from '../support/programs.ts';
+import { run } from '../support/run.ts';
+import type { Ran } from '../support/run.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 const MIB = 1024 * 1024;

@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { DeviceStatus, StatusReport } from '../../core/control/status.ts';
 import { breakableLeg, smallFileSystem } from '../support/bad-leg.ts';
-import { dmio, run, startDaemon } from '../support/programs.ts';
+import { dmio, startDaemon } from '../support/programs.ts';
+import { run } from '../support/run.ts';
 import { describeAsRoot } from '../support/root-only.ts';
 import { tempDirectory } from '../support/temp.ts';
 
@@ -85,9 +86,7 @@ describe('a leg whose writes fail in mid-traffic', () => {
       await startDaemon(folder);
       ok('create', 'data', '--mirror', ...legs, '--size', '16M', '--assume-clean');
       leg.break();
-      // Debian's nbdsh wants Debian's Python, whatever else is first on the PATH.
-      const nbdsh = ['PATH=/usr/bin:/bin', 'nbdsh', '-u', uri(), '-c', WRITE_THEN_READ];
-      const ran = run(folder, 'env', ...nbdsh);
+      const ran = run(folder, 'nbdsh', '-u', uri(), '-c', WRITE_THEN_READ);
       expect([ran.stderr, ran.stdout]).toEqual(['', '0\n']);
       expect(status().legs[bad]?.state).toBe('failed');
       expect(status().legs[1 - bad]?.state).toBe('in-sync');

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 
 import type { StatusReport } from '../../core/control/status.ts';
 import { VERSION } from '../../core/control/version.ts';
-import { dmio, run, startDaemon, startServe } from '../support/programs.ts';
+import { dmio, startDaemon, startServe } from '../support/programs.ts';
+import { run } from '../support/run.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 /** Processes are started one after the other, on machines that may have other work. */

@@ -11,7 +11,8 @@ import {
 import { join } from 'node:path';
 
 import type { DeviceStatus, StatusReport } from '../../core/control/status.ts';
-import { dmio, run, startDaemon } from '../support/programs.ts';
+import { dmio, startDaemon } from '../support/programs.ts';
+import { run } from '../support/run.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 /** Processes are started one after the other, on machines that may have other work. */

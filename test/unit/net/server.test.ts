@@ -15,23 +15,22 @@ import { createNodeLoop } from '../../../daemon/node-loop.ts';
 import { MemoryDevice } from '../../support/memory-device.ts';
 import { clientFlags, infoData, option, request } from '../../support/nbd-messages.ts';
 import { RawClient } from '../../support/raw-client.ts';
-import { makeTempDir } from '../../support/temp-dir.ts';
+import { tempDirectory } from '../../support/temp.ts';
 
 const { READ, WRITE, DISC } = COMMAND;
 const LOOPBACK: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 0 };
 
-const dir = makeTempDir();
+const dir = tempDirectory();
 const servers: NbdServer[] = [];
 let sockets = 0;
 
 afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => server.close(200)));
 });
-afterAll(() => dir.remove());
 
 function unixAddress(): ListenAddress & { kind: 'unix' } {
   sockets += 1;
-  return { kind: 'unix', path: join(dir.path, `${sockets}.sock`) };
+  return { kind: 'unix', path: join(dir, `${sockets}.sock`) };
 }
 
 interface Served {
@@ -94,13 +93,13 @@ describe('a listener', () => {
   it('says in one line why it cannot be', async () => {
     const { server } = serve();
     const taken = await server.listen(LOOPBACK);
-    const file = join(dir.path, 'file');
+    const file = join(dir, 'file');
     writeFileSync(file, 'precious');
     const cases: readonly [ListenAddress, string][] = [
       [taken, 'the address is in use'],
       [{ kind: 'unix', path: file }, 'the file exists and is no socket'],
-      [{ kind: 'unix', path: join(dir.path, 'no/such/dir.sock') }, 'there is no such directory'],
-      [{ kind: 'unix', path: join(dir.path, 'x'.repeat(120)) }, 'at most 107 bytes'],
+      [{ kind: 'unix', path: join(dir, 'no/such/dir.sock') }, 'there is no such directory'],
+      [{ kind: 'unix', path: join(dir, 'x'.repeat(120)) }, 'at most 107 bytes'],
       [{ kind: 'tcp', host: '192.0.2.1', port: 0 }, 'no such address'],
     ];
     for (const [address, why] of cases) {
