@@ -59,6 +59,7 @@ export class Bio implements Completion {
   ownVec(index: number): BioVec {
     let vec = this.ownVecs[index];
     if (vec === undefined) {
+      // eslint-disable-next-line no-restricted-syntax -- once for each piece a bio ever has
       vec = new BioVec(NO_BYTES, 0, 0);
       this.ownVecs[index] = vec;
     }

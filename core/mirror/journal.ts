@@ -1,0 +1,83 @@
+import { assert } from '../base/assert.ts';
+import { Ring } from '../base/ring.ts';
+import type { MirrorRecord, MirrorRecorder } from './record.ts';
+
+/** Somebody who may go on only when the record says what he knows. */
+export interface RecordWaiter {
+  /** The version that must be durable; set by `wait`. */
+  needVersion: number;
+  /** 0: it is durable. Else the errno of the attempt: it may not be. */
+  recorded(errno: number): void;
+}
+
+/**
+ * Keeps the durable record up to date, one attempt at a time, the newest state each time, and holds
+ * back whoever depends on it. Law D2 in one place: an acknowledgement that depends on a change of
+ * the set waits here until the change is durable.
+ */
+export class Journal {
+  private readonly recorder: MirrorRecorder;
+  private readonly snapshot: () => MirrorRecord;
+  private readonly onDurable: (record: MirrorRecord) => void;
+  private readonly waiters = new Ring<RecordWaiter>(64);
+  private version = 0;
+  private durableVersion = 0;
+  private recording = false;
+
+  constructor(
+    recorder: MirrorRecorder,
+    snapshot: () => MirrorRecord,
+    onDurable: (record: MirrorRecord) => void,
+  ) {
+    this.recorder = recorder;
+    this.snapshot = snapshot;
+    this.onDurable = onDurable;
+  }
+
+  /** True while a change is not durable yet: acknowledgements must wait. */
+  get isBehind(): boolean {
+    return this.durableVersion < this.version;
+  }
+
+  /** The state that `snapshot` gives has changed; recording starts if it is not under way. */
+  changed(): void {
+    this.version += 1;
+    this.start();
+  }
+
+  /** `waiter.recorded` is called when everything up to now is durable, never from inside this call. */
+  wait(waiter: RecordWaiter): void {
+    assert(this.isBehind, 'waiting for a record that is durable');
+    waiter.needVersion = this.version;
+    this.waiters.push(waiter);
+    this.start();
+  }
+
+  private start(): void {
+    if (this.recording) return;
+    this.recording = true;
+    const version = this.version;
+    const record = this.snapshot();
+    this.recorder.record(record, (errno) => {
+      this.recorded(version, record, errno);
+    });
+  }
+
+  private recorded(version: number, record: MirrorRecord, errno: number): void {
+    assert(this.recording, 'a record ended that was not under way');
+    this.recording = false;
+    if (errno === 0) {
+      this.durableVersion = version;
+      this.onDurable(record);
+    }
+    // A failed attempt answers all who wait: the next change, or the next who waits, tries again.
+    const count = this.waiters.length;
+    for (let i = 0; i < count; i += 1) {
+      const waiter = this.waiters.shift();
+      assert(waiter !== undefined, 'a record waiter vanished');
+      if (errno === 0 && waiter.needVersion > version) this.waiters.push(waiter);
+      else waiter.recorded(errno);
+    }
+    if (this.waiters.length > 0 || (errno === 0 && this.isBehind)) this.start();
+  }
+}

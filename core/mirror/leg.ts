@@ -1,0 +1,92 @@
+import { errnoName } from '../base/errno.ts';
+import type { BlockDevice } from '../block/device.ts';
+import { RegionBits } from './region-bits.ts';
+
+/** How a leg stands in the set. This, not the region bits, is what the durable record remembers. */
+export const STANDING = {
+  /** Holds every acknowledged write: the truth may be taken from it. */
+  MEMBER: 'member',
+  /** Gets every write, but lacks what was there before it joined. */
+  JOINING: 'joining',
+  /** Gave an error, or was failed by hand; gets nothing until it is added again. */
+  FAILED: 'failed',
+  /** Its device was not there at assembly. */
+  MISSING: 'missing',
+  /** There, but an earlier run recorded that it missed writes. */
+  STALE: 'stale',
+} as const;
+export type Standing = (typeof STANDING)[keyof typeof STANDING];
+
+/** A leg's state as users see it (CONTRACT section 4). */
+export type LegState = 'in-sync' | 'resyncing' | 'failed' | 'missing' | 'stale';
+
+/** What a leg did wrong; the kernel's letters R, D, F and S. */
+export type LegErrorKind = 'read' | 'write' | 'flush' | 'resync';
+
+/** A leg is one copy. */
+export class Leg {
+  readonly index: number;
+  /** As the user named it. */
+  readonly name: string;
+  /** First sector of the leg's part of its device. */
+  readonly startSector: number;
+  device: BlockDevice | null;
+  standing: Standing;
+  /** Why the leg is out of the set, for people; null while it is in. */
+  reason: string | null = null;
+  readonly errors = { read: 0, write: 0, flush: 0, resync: 0 };
+  /** The last kind of error, for the kernel's status letter; null: none since it was in sync. */
+  lastError: LegErrorKind | null = null;
+  /** Regions that differ from the truth, or may: a superset at every instant (I8). */
+  readonly outOfSync: RegionBits;
+  /** Reads under way, for the read policy. */
+  pendingReads = 0;
+  /** Read errors of the current hour; too many of them fail the leg. */
+  recentReadErrors = 0;
+  recentSinceMs = 0;
+
+  constructor(
+    index: number,
+    name: string,
+    startSector: number,
+    device: BlockDevice | null,
+    standing: Standing,
+    regions: number,
+  ) {
+    this.index = index;
+    this.name = name;
+    this.startSector = startSector;
+    this.device = device;
+    this.standing = standing;
+    this.outOfSync = new RegionBits(regions);
+  }
+
+  /** Gets every write and flush: a write it misses is a failure of the leg. */
+  get isActive(): boolean {
+    return this.standing === STANDING.MEMBER || this.standing === STANDING.JOINING;
+  }
+
+  /** May answer reads of the regions first..last. */
+  canRead(first: number, last: number): boolean {
+    return this.isActive && !this.outOfSync.anyIn(first, last);
+  }
+
+  get state(): LegState {
+    switch (this.standing) {
+      case STANDING.MEMBER:
+        return this.outOfSync.count === 0 ? 'in-sync' : 'resyncing';
+      case STANDING.JOINING:
+        return 'resyncing';
+      case STANDING.FAILED:
+      case STANDING.MISSING:
+      case STANDING.STALE:
+        return this.standing;
+    }
+  }
+
+  noteError(kind: LegErrorKind, errno: number): void {
+    this.errors[kind] += 1;
+    this.lastError = kind;
+    this.reason ??= `${kind} error: ${errnoName(errno)}`;
+  }
+}

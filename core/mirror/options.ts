@@ -1,0 +1,55 @@
+import type { Clock, Log } from '../base/ports.ts';
+import type { BlockDevice } from '../block/device.ts';
+import type { Loop } from '../block/loop.ts';
+import type { Standing } from './leg.ts';
+import type { LegErrors, MirrorRecorder } from './record.ts';
+
+/** Which leg answers a read that several could. */
+export type ReadPolicy =
+  | { readonly kind: 'least-pending' }
+  | { readonly kind: 'round-robin' }
+  | { readonly kind: 'prefer'; readonly leg: number };
+
+export interface MirrorLegOptions {
+  readonly name: string;
+  readonly startSector: number;
+  /** null: the device is not there, and `standing` is `missing`. */
+  readonly device: BlockDevice | null;
+  readonly standing: Standing;
+  readonly reason?: string;
+  readonly errors?: LegErrors;
+}
+
+export interface MirrorOptions {
+  readonly name: string;
+  readonly loop: Loop;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly recorder: MirrorRecorder;
+  /** Size of the device in sectors. */
+  readonly sectors: number;
+  /** Power of two, 2 sectors or more. */
+  readonly regionSectors: number;
+  /** 2..64. At least one is a member with a device. */
+  readonly legs: readonly MirrorLegOptions[];
+  /** The generation of the record the set was assembled from; 0 for a new set. */
+  readonly generation: number;
+  /**
+   * False after an unclean stop: members may differ where writes were under way, so all regions are
+   * read from the first member only until they have been copied from it to the others.
+   */
+  readonly membersEqual: boolean;
+  readonly readPolicy: ReadPolicy;
+  readonly onEvent?: (event: MirrorEvent) => void;
+}
+
+export type MirrorEventKind = 'leg-failed' | 'leg-in-sync' | 'resync-started' | 'resync-ended';
+
+/** Something an operator wants to know; numbered by `eventNr`. */
+export interface MirrorEvent {
+  readonly eventNr: number;
+  readonly kind: MirrorEventKind;
+  /** The leg's name; null when the event is about the whole set. */
+  readonly leg: string | null;
+  readonly message: string;
+}

@@ -1,0 +1,53 @@
+import type { Loop } from '../block/loop.ts';
+import type { LegState } from './leg.ts';
+
+export interface LegErrors {
+  readonly read: number;
+  readonly write: number;
+  readonly flush: number;
+  readonly resync: number;
+}
+
+/**
+ * What must survive the daemon so that no stale leg is ever believed: who is in sync, as of which
+ * generation, and whether the set was stopped cleanly.
+ */
+export interface MirrorRecord {
+  /** Grows with every change of who is in sync. */
+  readonly generation: number;
+  /** True: no write since; all in-sync legs are flushed and equal. */
+  readonly clean: boolean;
+  readonly legs: readonly LegRecord[];
+}
+
+export interface LegRecord {
+  readonly path: string;
+  /** `in-sync` of a member, even while a region of it is being repaired. */
+  readonly state: LegState;
+  readonly reason: string | null;
+  readonly errors: LegErrors;
+}
+
+/**
+ * Where the record is kept: the daemon's state directory, later the legs themselves. `done` is
+ * called once, never from inside `record`, with 0 when this record or a newer one is durable.
+ */
+export interface MirrorRecorder {
+  record(state: MirrorRecord, done: (errno: number) => void): void;
+}
+
+/** The `core` log without a state directory: nothing survives, and nothing pretends to. */
+export class NoRecorder implements MirrorRecorder {
+  private readonly loop: Loop;
+
+  constructor(loop: Loop) {
+    this.loop = loop;
+  }
+
+  record(_state: MirrorRecord, done: (errno: number) => void): void {
+    const recorded = (): void => {
+      done(0);
+    };
+    this.loop.defer({ complete: recorded });
+  }
+}

@@ -1,0 +1,354 @@
+import { assert } from '../base/assert.ts';
+import { errnoName } from '../base/errno.ts';
+import { Pool } from '../base/pool.ts';
+import type { Clock, Log } from '../base/ports.ts';
+import { isPowerOfTwo } from '../base/units.ts';
+import type { Bio } from '../block/bio.ts';
+import { stackLimits, type QueueLimits } from '../block/limits.ts';
+import type { Loop } from '../block/loop.ts';
+import { REQ_OP } from '../block/op.ts';
+import { RangeLock } from '../block/range-lock.ts';
+import { DmIoClient } from '../dm-io/client.ts';
+import { chooseLeg, ReadCursor } from './choose-leg.ts';
+import { FlushQueue } from './flush.ts';
+import { Journal } from './journal.ts';
+import { Leg, STANDING, type LegErrorKind } from './leg.ts';
+import type { MirrorEventKind, MirrorOptions } from './options.ts';
+import { PendingWrites } from './pending.ts';
+import { MirrorRead } from './read.ts';
+import type { MirrorRecord } from './record.ts';
+import { Recovery } from './recovery.ts';
+import { RegionBits } from './region-bits.ts';
+import { MirrorWrite } from './write.ts';
+
+const MAX_LEGS = 64;
+/** As md: more read errors than this within an hour fail the leg. */
+const READ_ERRORS_PER_HOUR = 20;
+const HOUR_MS = 3_600_000;
+
+/**
+ * A mirror: 2..64 legs, one truth. This class is the state and its transitions; the ways of a
+ * request are MirrorRead, MirrorWrite and FlushQueue, healing is Recovery. README.md states the
+ * laws.
+ */
+export class MirrorSet {
+  readonly name: string;
+  readonly loop: Loop;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly sectors: number;
+  readonly regionSectors: number;
+  readonly regions: number;
+  readonly legs: readonly Leg[];
+  readonly limits: QueueLimits;
+  readonly client: DmIoClient;
+  readonly lock = new RangeLock();
+  readonly pending: PendingWrites;
+  readonly journal: Journal;
+  readonly recovery: Recovery;
+  readonly reads: Pool<MirrorRead>;
+  readonly writes: Pool<MirrorWrite>;
+  /** Regions written since the flush under way, or the last one, was sent. */
+  unflushed: RegionBits;
+  /** Regions the flush under way covers. */
+  covered: RegionBits;
+  private readonly options: MirrorOptions;
+  private readonly flushes: FlushQueue;
+  private readonly cursor: ReadCursor;
+  private generation: number;
+  private events = 0;
+  /** False from the first write on, until the set is stopped. */
+  private clean: boolean;
+  /** The durable record says that writes may be under way. */
+  private dirtyDurably = false;
+  /** The last member failed the latest write or flush. */
+  private broken = false;
+
+  constructor(options: MirrorOptions) {
+    assert(options.legs.length >= 2 && options.legs.length <= MAX_LEGS, 'a mirror has 2..64 legs');
+    assert(isPowerOfTwo(options.regionSectors), 'the region size is not a power of two');
+    assert(options.sectors > 0, 'a mirror without sectors');
+    this.options = options;
+    this.name = options.name;
+    this.loop = options.loop;
+    this.clock = options.clock;
+    this.log = options.log;
+    this.sectors = options.sectors;
+    this.regionSectors = options.regionSectors;
+    this.regions = Math.ceil(options.sectors / options.regionSectors);
+    this.generation = options.generation;
+    this.clean = options.membersEqual;
+    this.legs = options.legs.map((leg, index) => makeLeg(leg, index, this.regions));
+    this.limits = mirrorLimits(this.legs);
+    this.client = new DmIoClient(options.loop, 64, 4096);
+    this.pending = new PendingWrites(this.regions);
+    this.unflushed = new RegionBits(this.regions);
+    this.covered = new RegionBits(this.regions);
+    this.cursor = new ReadCursor();
+    this.journal = new Journal(
+      options.recorder,
+      () => this.record(),
+      (record) => {
+        this.dirtyDurably = !record.clean;
+      },
+    );
+    this.flushes = new FlushQueue(this);
+    this.recovery = new Recovery(this);
+    this.reads = new Pool(16, 65536, () => new MirrorRead(this));
+    this.writes = new Pool(16, 65536, () => new MirrorWrite(this));
+    this.markInitialRegions();
+  }
+
+  /** Records who is in sync as of now, and begins to heal who is not. */
+  start(): void {
+    this.generation += 1;
+    this.journal.changed();
+    this.recovery.kick();
+  }
+
+  get eventNr(): number {
+    return this.events;
+  }
+
+  get isBroken(): boolean {
+    return this.broken || this.firstMember() === null;
+  }
+
+  map(bio: Bio): void {
+    if (bio.op === REQ_OP.FLUSH) {
+      this.flushes.add(bio);
+    } else if (bio.sectors === 0) {
+      bio.error = 0;
+      this.loop.defer(bio);
+    } else if (bio.op === REQ_OP.READ) {
+      const read = this.reads.get();
+      assert(read !== undefined, 'more than 65536 reads under way');
+      read.start(bio);
+    } else {
+      const write = this.writes.get();
+      assert(write !== undefined, 'more than 65536 writes under way');
+      write.start(bio);
+    }
+  }
+
+  regionOf(sector: number): number {
+    return Math.floor(sector / this.regionSectors);
+  }
+
+  sectorsToRegionEnd(sector: number): number {
+    return this.regionSectors - (sector % this.regionSectors);
+  }
+
+  /** Sectors of a region: all have `regionSectors` but the last, which may be short. */
+  sectorsOfRegion(region: number): number {
+    return Math.min(this.regionSectors, this.sectors - region * this.regionSectors);
+  }
+
+  /** The leg that stands for the truth where legs may differ; the choice is the same after a crash. */
+  firstMember(): Leg | null {
+    for (const leg of this.legs) {
+      if (leg.standing === STANDING.MEMBER && leg.device !== null) return leg;
+    }
+    return null;
+  }
+
+  chooseLeg(first: number, last: number, tried: Uint8Array): Leg | null {
+    return chooseLeg(this.legs, this.options.readPolicy, this.cursor, first, last, tried);
+  }
+
+  /** Where no leg is known good: a member still holds every acknowledged write. */
+  lastResort(tried: Uint8Array): Leg | null {
+    for (const leg of this.legs) {
+      if (leg.standing === STANDING.MEMBER && tried[leg.index] === 0) return leg;
+    }
+    return null;
+  }
+
+  /** True: the record says that writes may be under way, so data may go out. */
+  isDirtyDurably(): boolean {
+    if (this.clean) {
+      this.clean = false;
+      this.journal.changed();
+    }
+    if (this.dirtyDurably) return true;
+    if (!this.journal.isBehind) this.journal.changed();
+    return false;
+  }
+
+  noteSuccess(): void {
+    this.broken = false;
+  }
+
+  noteBroken(): void {
+    if (!this.broken) this.log.error({ device: this.name }, 'no leg takes writes any more');
+    this.broken = true;
+  }
+
+  swapUnflushed(): void {
+    const swap = this.covered;
+    this.covered = this.unflushed;
+    this.unflushed = swap;
+  }
+
+  flush(done: (errno: number) => void): void {
+    this.flushes.flush(done);
+  }
+
+  /** Counts an error and puts the leg out of the set, unless it is the last member. */
+  failLeg(leg: Leg, kind: LegErrorKind, errno: number): boolean {
+    leg.noteError(kind, errno);
+    return this.expel(leg, `${kind} error: ${errnoName(errno)}`);
+  }
+
+  /** The operator's `leg fail`. False: it is the last member, and stays. */
+  failLegByHand(leg: Leg): boolean {
+    return this.expel(leg, 'failed by hand');
+  }
+
+  /**
+   * A leg could not read. With another leg good for the range it is healed by rewriting; too many
+   * such errors put it out. The last copy of a range is never marked (I10).
+   */
+  noteReadError(leg: Leg, sector: number, sectors: number, errno: number): void {
+    leg.noteError('read', errno);
+    if (!leg.isActive) return;
+    const first = this.regionOf(sector);
+    const last = this.regionOf(sector + sectors - 1);
+    const other = this.legs.some((each) => each !== leg && each.canRead(first, last));
+    this.log.warn(
+      { device: this.name, leg: leg.name, sector, sectors, errno: errnoName(errno) },
+      other ? 'read error: answered by another leg' : 'read error on the only good leg',
+    );
+    if (!other) return;
+    const now = this.clock.nowMs();
+    if (now - leg.recentSinceMs > HOUR_MS) {
+      leg.recentSinceMs = now;
+      leg.recentReadErrors = 0;
+    }
+    leg.recentReadErrors += 1;
+    if (leg.recentReadErrors > READ_ERRORS_PER_HOUR && this.expel(leg, 'too many read errors')) {
+      return;
+    }
+    leg.outOfSync.setRange(first, last);
+    this.recovery.kick();
+  }
+
+  /** A joining leg has everything now, and it is flushed. */
+  admit(leg: Leg): void {
+    assert(leg.standing === STANDING.JOINING, 'only a joining leg becomes a member');
+    assert(leg.outOfSync.count === 0, 'a leg that lacks regions is no member');
+    leg.standing = STANDING.MEMBER;
+    this.generation += 1;
+    this.journal.changed();
+    this.noteHealed(leg);
+  }
+
+  noteHealed(leg: Leg): void {
+    leg.reason = null;
+    leg.lastError = null;
+    this.emit('leg-in-sync', leg, `leg ${leg.name} is in sync`);
+  }
+
+  emit(kind: MirrorEventKind, leg: Leg | null, message: string): void {
+    this.events += 1;
+    this.log.info({ device: this.name, event: kind, eventNr: this.events }, message);
+    this.options.onEvent?.({ eventNr: this.events, kind, leg: leg?.name ?? null, message });
+  }
+
+  /**
+   * Ends the life of the set: no request of a client may be under way or come. Stops healing,
+   * flushes, and records the set as clean if its members are equal. `done` gets 0, or the errno
+   * because of which the next start will treat the stop as unclean.
+   */
+  stop(done: (errno: number) => void): void {
+    this.recovery.stop(() => {
+      assert(this.lock.length === 0, 'a mirror was stopped with requests under way');
+      this.flush((errno) => {
+        this.recordStop(errno, done);
+      });
+    });
+  }
+
+  private recordStop(flushErrno: number, done: (errno: number) => void): void {
+    const equal = this.legs.every(
+      (leg) => leg.standing !== STANDING.MEMBER || leg.outOfSync.count === 0,
+    );
+    if (flushErrno === 0 && equal) this.clean = true;
+    this.journal.changed();
+    this.journal.wait({
+      needVersion: 0,
+      recorded: (errno) => {
+        done(errno === 0 ? flushErrno : errno);
+      },
+    });
+  }
+
+  private expel(leg: Leg, reason: string): boolean {
+    assert(leg.isActive, 'a leg that is out of the set was failed');
+    const others = this.legs.some(
+      (each) => each !== leg && each.standing === STANDING.MEMBER && each.device !== null,
+    );
+    if (leg.standing === STANDING.MEMBER && !others) return false;
+    leg.standing = STANDING.FAILED;
+    leg.reason = reason;
+    // Nobody will flush what it was given lately (D8).
+    leg.outOfSync.addAll(this.unflushed);
+    leg.outOfSync.addAll(this.covered);
+    this.generation += 1;
+    this.settleTruth();
+    this.journal.changed();
+    this.log.warn({ device: this.name, leg: leg.name, reason }, 'leg failed');
+    this.emit('leg-failed', leg, `leg ${leg.name} failed: ${reason}`);
+    this.recovery.kick();
+    return true;
+  }
+
+  /** With a leg gone, regions that no active leg is good for get a new truth: the first member. */
+  private settleTruth(): void {
+    const truth = this.firstMember();
+    if (truth === null) return;
+    let region = truth.outOfSync.next(0);
+    while (region >= 0) {
+      const at = region;
+      if (!this.legs.some((leg) => leg.canRead(at, at))) truth.outOfSync.clear(region);
+      region = truth.outOfSync.next(region + 1);
+    }
+  }
+
+  private markInitialRegions(): void {
+    const truth = this.firstMember();
+    assert(truth !== null, 'a mirror without a member');
+    for (const leg of this.legs) {
+      const equal = leg.standing === STANDING.MEMBER && this.options.membersEqual;
+      if (leg !== truth && !equal) leg.outOfSync.setAll();
+    }
+  }
+
+  private record(): MirrorRecord {
+    return {
+      generation: this.generation,
+      clean: this.clean,
+      legs: this.legs.map((leg) => ({
+        path: leg.name,
+        state: leg.standing === STANDING.MEMBER ? 'in-sync' : leg.state,
+        reason: leg.reason,
+        errors: { ...leg.errors },
+      })),
+    };
+  }
+}
+
+/** A DISCARD goes to the legs only if all of them answer it with zeros: else they would differ (I17). */
+function mirrorLimits(legs: readonly Leg[]): QueueLimits {
+  const devices = legs.flatMap((leg) => (leg.device === null ? [] : [leg.device.limits]));
+  const limits = stackLimits(devices);
+  return limits.discardZeroes ? limits : { ...limits, maxDiscardSectors: 0 };
+}
+
+function makeLeg(options: MirrorOptions['legs'][number], index: number, regions: number): Leg {
+  const { name, startSector, device, standing } = options;
+  const leg = new Leg(index, name, startSector, device, standing, regions);
+  leg.reason = options.reason ?? null;
+  if (options.errors !== undefined) Object.assign(leg.errors, options.errors);
+  return leg;
+}

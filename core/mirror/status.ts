@@ -1,0 +1,110 @@
+import { bytesOfSectors } from '../base/units.ts';
+import type { Leg, LegErrorKind, LegState } from './leg.ts';
+import type { LegErrors } from './record.ts';
+import type { ResyncProgress } from './recovery.ts';
+import type { MirrorSet } from './set.ts';
+
+/** `failed`: no member is left, or the last one failed the latest write. */
+export type MirrorState = 'in-sync' | 'degraded' | 'resyncing' | 'failed';
+
+/** The mirror's part of `dmio status --json` (CONTRACT section 4). */
+export interface MirrorStatus {
+  readonly state: MirrorState;
+  readonly eventNr: number;
+  readonly regions: {
+    readonly sizeBytes: number;
+    readonly total: number;
+    /** Regions with a write under way. */
+    readonly dirty: number;
+    /** Regions that at least one leg lacks. */
+    readonly outOfSync: number;
+  };
+  readonly resync: ResyncProgress | null;
+  readonly legs: readonly LegStatus[];
+}
+
+export interface LegStatus {
+  readonly index: number;
+  readonly leg: string;
+  readonly state: LegState;
+  readonly reason: string | null;
+  readonly errors: LegErrors;
+  readonly outOfSyncBytes: number;
+}
+
+export function mirrorStatus(set: MirrorSet): MirrorStatus {
+  return {
+    state: mirrorState(set),
+    eventNr: set.eventNr,
+    regions: {
+      sizeBytes: bytesOfSectors(set.regionSectors),
+      total: set.regions,
+      dirty: set.pending.dirty,
+      outOfSync: countOutOfSync(set),
+    },
+    resync: set.recovery.progress(),
+    legs: set.legs.map((leg) => ({
+      index: leg.index,
+      leg: leg.name,
+      state: leg.state,
+      reason: leg.reason,
+      errors: { ...leg.errors },
+      outOfSyncBytes: outOfSyncBytes(set, leg),
+    })),
+  };
+}
+
+function mirrorState(set: MirrorSet): MirrorState {
+  if (set.isBroken) return 'failed';
+  if (set.legs.some((leg) => leg.state === 'resyncing')) return 'resyncing';
+  return set.legs.every((leg) => leg.state === 'in-sync') ? 'in-sync' : 'degraded';
+}
+
+const LETTERS: Readonly<Record<LegErrorKind, string>> = {
+  write: 'D',
+  flush: 'F',
+  resync: 'S',
+  read: 'R',
+};
+
+/** `2 /a /b 1023/1024 1 AD 1 core`: the arguments of the kernel's status line (dm-raid1). */
+export function kernelStatus(set: MirrorSet): string {
+  const names = set.legs.map((leg) => leg.name).join(' ');
+  const inSync = set.regions - countOutOfSync(set);
+  const letters = set.legs.map(healthLetter).join('');
+  return `${String(set.legs.length)} ${names} ${String(inSync)}/${String(set.regions)} 1 ${letters} 1 core`;
+}
+
+/** A leg that is out without an error of its own (missing, stale, failed by hand) counts as D. */
+function healthLetter(leg: Leg): string {
+  if (leg.lastError !== null) return LETTERS[leg.lastError];
+  return leg.isActive ? 'A' : 'D';
+}
+
+function countOutOfSync(set: MirrorSet): number {
+  let count = 0;
+  let region = nextOutOfSync(set, 0);
+  while (region >= 0) {
+    count += 1;
+    region = nextOutOfSync(set, region + 1);
+  }
+  return count;
+}
+
+function nextOutOfSync(set: MirrorSet, from: number): number {
+  let best = -1;
+  for (const leg of set.legs) {
+    const region = leg.outOfSync.next(from);
+    if (region >= 0 && (best < 0 || region < best)) best = region;
+  }
+  return best;
+}
+
+function outOfSyncBytes(set: MirrorSet, leg: Leg): number {
+  const { count } = leg.outOfSync;
+  if (count === 0) return 0;
+  const last = set.regions - 1;
+  const short = set.regionSectors - set.sectorsOfRegion(last);
+  const sectors = count * set.regionSectors - (leg.outOfSync.test(last) ? short : 0);
+  return bytesOfSectors(sectors);
+}
