@@ -1,6 +1,6 @@
-// How a user of dmiod/core brings files: a loop on Node's event loop, and a BlockDevice on node:fs.
-// Two kinds: `FileDevice` works in Node's thread pool, many bios at once; `SyncFileDevice` works in the
-// calling thread, and so can end while a synchronous service blocks it.
+// How a user of dmiod/core brings files: a loop on Node's event loop, and a BlockDevice on node:fs. It
+// works in Node's thread pool, many bios at once; but what a synchronous service sends (flagged SYNC) it
+// does at once in the calling thread, since that is blocked until it ends.
 import * as fs from 'node:fs';
 import { bioError, DEFAULT_LIMITS, ERRNO, Loop, MAX_SECTORS, REQ_FLAG, REQ_OP } from 'dmiod/core';
 
@@ -8,33 +8,6 @@ import { bioError, DEFAULT_LIMITS, ERRNO, Loop, MAX_SECTORS, REQ_FLAG, REQ_OP } 
 export function makeLoop() {
   const loop = new Loop({ wake: () => setImmediate(() => loop.run()), block: () => false });
   return loop;
-}
-
-/** What both kinds share: the contract's fields, the file, and how a bio ends. */
-class OpenFile {
-  /** `growTo`: bytes to which a new or empty file may grow. Any other keeps its size. */
-  constructor(loop, path, flags, growTo = 0) {
-    this.loop = loop;
-    this.name = path;
-    this.fd = fs.openSync(path, flags, 0o666);
-    this.stat = fs.fstatSync(this.fd);
-    this.isNew = this.stat.isFile() && this.stat.size === 0;
-    this.bytes = this.isNew ? growTo : sizeOf(this.stat);
-    this.sectors = Math.min(Math.ceil(this.bytes / 512), MAX_SECTORS);
-    // Without DISCARD and WRITE_ZEROES: dm-io answers both with EOPNOTSUPP (R19).
-    const none = { maxDiscardSectors: 0, maxWriteZeroesSectors: 0, discardZeroes: false };
-    this.limits = { ...DEFAULT_LIMITS, ...none, readOnly: flags === 'r' };
-  }
-
-  close() {
-    fs.closeSync(this.fd);
-  }
-
-  /** The one rule of ending: from the loop, never from inside submit. */
-  end(bio, error) {
-    bio.error = error;
-    this.loop.defer(bio);
-  }
 }
 
 /** Bytes; a character device (/dev/null, /dev/full) has no end. */
@@ -49,7 +22,6 @@ function sizeOf(stat) {
 }
 
 const errnoOf = (error) => (error === null ? 0 : -error.errno || ERRNO.EIO);
-const wantsSync = (bio) => bio.op === REQ_OP.FLUSH || (bio.flags & REQ_FLAG.FUA) !== 0;
 
 /**
  * The pieces of a READ or WRITE and their places in the file: [page, offset, length, position]. What a
@@ -67,17 +39,39 @@ function* piecesOf({ op, sector, sectors, vecs }, end) {
   }
 }
 
-export class FileDevice extends OpenFile {
+export class FileDevice {
+  /** `growTo`: bytes to which a new or empty file may grow. Any other keeps its size. */
+  constructor(loop, path, flags, growTo = 0) {
+    this.loop = loop;
+    this.name = path;
+    this.fd = fs.openSync(path, flags, 0o666);
+    this.stat = fs.fstatSync(this.fd);
+    const isNew = this.stat.isFile() && this.stat.size === 0;
+    this.bytes = isNew ? growTo : sizeOf(this.stat);
+    this.sectors = Math.min(Math.ceil(this.bytes / 512), MAX_SECTORS);
+    // Without DISCARD and WRITE_ZEROES: dm-io answers both with EOPNOTSUPP (R19).
+    const none = { maxDiscardSectors: 0, maxWriteZeroesSectors: 0, discardZeroes: false };
+    this.limits = { ...DEFAULT_LIMITS, ...none, readOnly: flags === 'r' };
+  }
+
+  /** Somebody's thread waits for a bio with SYNC (R12): nothing else could end it meanwhile. */
   submit(bio) {
     const error = bioError(this, bio);
-    if (error === 0) this.next(bio, piecesOf(bio, this.bytes));
-    else this.end(bio, error);
+    if (error !== 0) this.end(bio, error);
+    else if ((bio.flags & REQ_FLAG.SYNC) !== 0) this.performNow(bio);
+    else this.next(bio, piecesOf(bio, this.bytes));
+  }
+
+  /** The one rule of ending: from the loop, never from inside submit. */
+  end(bio, error) {
+    bio.error = error;
+    this.loop.defer(bio);
   }
 
   next(bio, pieces) {
     const { value, done } = pieces.next();
     if (!done) this.move(bio, pieces, ...value);
-    else if (!wantsSync(bio) || this.stat.isCharacterDevice()) this.end(bio, 0);
+    else if (!this.wantsFsync(bio)) this.end(bio, 0);
     else fs.fsync(this.fd, (error) => this.end(bio, errnoOf(error)));
   }
 
@@ -95,32 +89,34 @@ export class FileDevice extends OpenFile {
       } else this.end(bio, ERRNO.EIO);
     });
   }
-}
 
-export class SyncFileDevice extends OpenFile {
-  submit(bio) {
-    let error = bioError(this, bio);
+  /** The same on the calling thread. */
+  performNow(bio) {
+    const step = bio.op === REQ_OP.READ ? fs.readSync : fs.writeSync;
     try {
-      if (error === 0) this.perform(bio);
-    } catch (failed) {
-      error = errnoOf(failed);
+      for (let [page, offset, length, position] of piecesOf(bio, this.bytes)) {
+        for (let count = 1; length > 0 && count > 0; length -= count) {
+          count = step(this.fd, page, offset, length, position);
+          offset += count;
+          position += count;
+        }
+        if (bio.op === REQ_OP.READ) page.fill(0, offset, offset + length);
+        else if (length > 0) throw Object.assign(new Error('full'), { errno: -ERRNO.EIO });
+      }
+      if (this.wantsFsync(bio)) fs.fsyncSync(this.fd);
+      this.end(bio, 0);
+    } catch (error) {
+      this.end(bio, errnoOf(error));
     }
-    this.end(bio, error);
   }
 
-  perform(bio) {
-    const step = bio.op === REQ_OP.READ ? fs.readSync : fs.writeSync;
-    for (let [page, offset, length, position] of piecesOf(bio, this.bytes)) {
-      while (length > 0) {
-        const count = step(this.fd, page, offset, length, position);
-        if (count === 0 && bio.op === REQ_OP.WRITE) throw new Error('the file takes no more');
-        if (count === 0) page.fill(0, offset, offset + length);
-        offset += count;
-        position += count;
-        length -= count === 0 ? length : count;
-      }
-    }
-    if (wantsSync(bio) && !this.stat.isCharacterDevice()) fs.fsyncSync(this.fd);
+  wantsFsync(bio) {
+    const durable = bio.op === REQ_OP.FLUSH || (bio.flags & REQ_FLAG.FUA) !== 0;
+    return durable && !this.stat.isCharacterDevice();
+  }
+
+  close() {
+    fs.closeSync(this.fd);
   }
 }
 
@@ -140,10 +136,10 @@ export class BrokenDevice {
 }
 
 /** `mode`: 'r', or 'r+' for a file that is made when it is missing. Fails bio by bio, never here. */
-export function openFile(loop, path, mode, growTo = 0, Device = FileDevice) {
+export function openFile(loop, path, mode, growTo = 0) {
   try {
     const flags = mode === 'r' ? 'r' : fs.constants.O_RDWR | fs.constants.O_CREAT;
-    return new Device(loop, path, flags, growTo);
+    return new FileDevice(loop, path, flags, growTo);
   } catch (error) {
     return new BrokenDevice(loop, path, error);
   }

@@ -7,7 +7,7 @@
 // Exit status: 0 every copy is whole and durable; 1 some are not; 2 usage, or SRC cannot be read.
 import { BioVec, dmIo, DmIoClient, dmIoGet, dmIoPut, DmIoRequest, dmIoSyncBvec } from 'dmiod/core';
 import { errnoName, inParts, PAGE_SIZE, READ, REQ_OP, WRITE } from 'dmiod/core';
-import { makeLoop, openFile, SyncFileDevice } from './file-device.js';
+import { makeLoop, openFile } from './file-device.js';
 
 const PAGES = 16;
 const PAGE_SECTORS = PAGE_SIZE / 512;
@@ -15,9 +15,9 @@ const [src, ...names] = process.argv.slice(2);
 if (names.length < 1 || names.length > 64) stop('usage: sync-copy.js SRC DST1 [DST2...]');
 
 const loop = makeLoop();
-const source = openFile(loop, src, 'r', 0, SyncFileDevice);
+const source = openFile(loop, src, 'r');
 if (source.errno) stop(`${src}: ${errnoName(source.errno)}`);
-let targets = names.map((name) => openFile(loop, name, 'r+', source.bytes, SyncFileDevice));
+let targets = names.map((name) => openFile(loop, name, 'r+', source.bytes));
 const sent = makePages();
 const found = makePages();
 dmIoGet(1, loop);
