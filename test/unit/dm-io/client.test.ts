@@ -65,6 +65,19 @@ describe('what is behind a request', () => {
     expect(() => made.addRegion(f.disk(8), 0, 8)).toThrow('more than 64 regions');
   });
 
+  it('a table that fits the device is lent, not copied', () => {
+    const disk = new Disk(f.world, 8, { maxSegments: 2 });
+    const table = [new BioVec(pattern(3), 0, 1536), new BioVec(pattern(5, 4), 0, 2560)];
+    let lent: unknown;
+    disk.submit = (bio): void => {
+      lent = bio.vecs;
+      f.world.take(bio, disk);
+    };
+    f.services.syncBvec([{ device: disk, sector: 0, count: 8 }], 1, table);
+    expect(lent).toBe(table);
+    expect(disk.bytes).toEqual(pattern(8));
+  });
+
   it('no vector table of the caller stays reachable from an ended bio', () => {
     const disk = f.disk(8);
     const bios: Bio[] = [];
