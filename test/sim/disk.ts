@@ -81,6 +81,7 @@ export class SimDisk implements BlockDevice {
   }
 
   open(loop: Loop): void {
+    this.medium.evict();
     this.openLoop = loop;
   }
 
@@ -108,6 +109,7 @@ export class SimDisk implements BlockDevice {
       if (this.prng.ratio(1, 2)) this.landSome(transfer);
     }
     this.transfers.clear();
+    this.medium.evict();
     this.openLoop = null;
   }
 

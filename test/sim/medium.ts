@@ -22,6 +22,8 @@ export class Medium {
   /** As read now, through the cache. */
   readonly visible: Uint32Array;
   private readonly versions = new Map<number, Version[]>();
+  /** Blocks a failed flush has lost: still shown, never on the platter, gone when evicted. */
+  private readonly doomed = new Set<number>();
   private count = 0;
 
   constructor(sectors: number, blockSectors: number, fill: Value) {
@@ -41,6 +43,7 @@ export class Medium {
     const version: Version = { values, endedAt: Infinity };
     if (versions === undefined) this.versions.set(block, [version]);
     else versions.push(version);
+    this.doomed.delete(block);
     this.visible.set(values, block * this.blockSectors);
   }
 
@@ -64,14 +67,25 @@ export class Medium {
     for (let block = first; block <= last; block += 1) this.flushBlock(block, Infinity);
   }
 
-  /** A failed flush loses what it could not write: some blocks are as on the platter again. */
+  /**
+   * A failed flush loses what it could not write. As with Linux's page cache nobody sees that at
+   * once: the block is shown as before until it is evicted, and no later flush writes it.
+   */
   dropSome(prng: Prng): void {
     for (const block of [...this.versions.keys()]) {
       if (prng.ratio(1, 2)) continue;
       this.versions.delete(block);
+      this.doomed.add(block);
+    }
+  }
+
+  /** What a failed flush has lost is shown as lost now. */
+  evict(): void {
+    for (const block of this.doomed) {
       const first = block * this.blockSectors;
       this.visible.set(this.durable.subarray(first, first + this.blockSectors), first);
     }
+    this.doomed.clear();
   }
 
   /** The cache is gone; of each block one version, or none, had made it. */
@@ -81,6 +95,7 @@ export class Medium {
       if (made > 0) this.durable.set(at(versions, made - 1).values, block * this.blockSectors);
     }
     this.versions.clear();
+    this.doomed.clear();
     this.visible.set(this.durable);
   }
 
