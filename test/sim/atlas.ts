@@ -34,14 +34,14 @@ export class FaultAtlas {
   }
 
   /** What was planted, for the trace. */
-  plant(set: MirrorSet): string {
+  plant(set: MirrorSet, oldestCall: number): string {
     const leg = this.prng.below(this.options.legs);
     const disk = at(this.disks, leg);
     switch (this.options.atlas) {
       case 'calm':
         return 'nothing';
       case 'latent':
-        return this.plantLatent(set, leg);
+        return this.plantLatent(set, leg, oldestCall);
       case 'anchor':
         return leg === this.options.anchor ? 'nothing' : this.plantAny(disk);
       case 'broken':
@@ -71,9 +71,12 @@ export class FaultAtlas {
   }
 
   /** A read fault, only where another member can read the sectors. */
-  private plantLatent(set: MirrorSet, leg: number): string {
+  private plantLatent(set: MirrorSet, leg: number, oldestCall: number): string {
     const { first, last } = this.range();
-    if (this.latentLeft === 0 || !this.isCovered(set, leg, first, last)) return 'nothing';
+    // A leg that has just failed a read may be asked no more by it: it covers nothing yet.
+    const isAfter = this.disks.every((disk) => disk.struckAt < oldestCall);
+    if (!isAfter || this.latentLeft === 0 || !this.isCovered(set, leg, first, last))
+      return 'nothing';
     this.latentLeft -= 1;
     const { faults } = at(this.disks, leg);
     if (this.prng.ratio(1, 2)) {
@@ -85,12 +88,13 @@ export class FaultAtlas {
     return `read on ${leg} ${first}..${last}`;
   }
 
+  /** Each block of the set that the range touches can be read as a whole from some other member. */
   private isCovered(set: MirrorSet, leg: number, first: number, last: number): boolean {
     const block = Math.max(...this.options.blockSizes) / 512;
-    for (let sector = first - (first % block); sector < last + block; sector += 1) {
+    for (let start = first - (first % block); start <= last; start += block) {
       const good = this.disks.some((disk, i) => {
         const isMember = at(set.legs, i).standing === STANDING.MEMBER;
-        return i !== leg && isMember && !disk.faults.isBad(sector);
+        return i !== leg && isMember && !disk.faults.isBad(start, block);
       });
       if (!good) return false;
     }

@@ -36,8 +36,16 @@ export function decodeSector(words: Uint32Array, from: number, sector: number): 
   return value;
 }
 
-export function viewOfBytes(page: Uint8Array, offset: number, length: number): Uint32Array {
-  return new Uint32Array(page.buffer, page.byteOffset + offset, length / 4);
+const VIEWS = new WeakMap<ArrayBufferLike, Uint32Array>();
+
+/** The whole buffer as words: made once a buffer, since a view costs more than a sector. */
+function viewOfBuffer(buffer: ArrayBufferLike): Uint32Array {
+  let words = VIEWS.get(buffer);
+  if (words === undefined) {
+    words = new Uint32Array(buffer);
+    VIEWS.set(buffer, words);
+  }
+  return words;
 }
 
 /** Visits the sectors of a bio's memory: the words, where in them, and the count from its start. */
@@ -48,8 +56,10 @@ export function eachSector(
   let index = 0;
   for (let i = 0; i < bio.vecCount && index < bio.sectors; i += 1) {
     const vec = at(bio.vecs, i);
-    const words = viewOfBytes(vec.page, vec.offset, vec.length);
-    for (let from = 0; from < words.length && index < bio.sectors; from += WORDS) {
+    const words = viewOfBuffer(vec.page.buffer);
+    const first = (vec.page.byteOffset + vec.offset) / 4;
+    const end = first + vec.length / 4;
+    for (let from = first; from < end && index < bio.sectors; from += WORDS) {
       visit(words, from, index);
       index += 1;
     }

@@ -35,7 +35,9 @@ export class Daemon implements BlockDevice {
     });
     this.loop = loop;
     this.sectors = options.sectors;
-    for (const disk of disks) disk.open(loop);
+    for (const [i, disk] of disks.entries()) {
+      disk.open(loop, at(recorder.durable.legs, i).state === 'in-sync');
+    }
     this.set = new MirrorSet({
       name: 'sim',
       loop,

@@ -80,8 +80,10 @@ export class SimDisk implements BlockDevice {
     return this.transfers.size;
   }
 
-  open(loop: Loop): void {
-    this.medium.evict();
+  /** `believed`: by the record the leg is in sync. */
+  open(loop: Loop, believed: boolean): void {
+    if (believed) this.medium.forgive();
+    else this.medium.evict();
     this.openLoop = loop;
   }
 
@@ -90,7 +92,7 @@ export class SimDisk implements BlockDevice {
     const transfer: Transfer = { bio, sentAt: this.medium.now, landed: 0 };
     this.transfers.add(transfer);
     const latency = this.drawLatency();
-    const isLong = isWriteOp(bio.op) && bio.sectors > this.medium.blockSectors;
+    const isLong = bio.op === REQ_OP.WRITE && bio.sectors > this.medium.blockSectors;
     if (isLong && this.prng.ratio(1, 3)) {
       this.clock.in(this.prng.below(latency), () => {
         if (bioError(this, bio) === 0) this.land(transfer, this.prng.below(this.blocksOf(bio)));
@@ -107,9 +109,10 @@ export class SimDisk implements BlockDevice {
       const { bio } = transfer;
       if (!isWriteOp(bio.op) || bioError(this, bio) !== 0) continue;
       if (this.prng.ratio(1, 2)) this.landSome(transfer);
+      const first = bio.sector / this.medium.blockSectors;
+      this.medium.ended(first, first + this.blocksOf(bio) - 1);
     }
     this.transfers.clear();
-    this.medium.evict();
     this.openLoop = null;
   }
 
@@ -157,14 +160,16 @@ export class SimDisk implements BlockDevice {
 
   private write(transfer: Transfer, errno: number): void {
     const { bio } = transfer;
-    if (errno === ERRNO.EIO) this.landSome(transfer);
-    if (errno !== 0) return;
-    this.land(transfer, this.blocksOf(bio));
     const { blockSectors } = this.medium;
     const first = bio.sector / blockSectors;
     const last = (bio.sector + bio.sectors) / blockSectors - 1;
+    const isFua = (bio.flags & REQ_FLAG.FUA) !== 0;
+    // A flush that failed meanwhile may have lost the part that had landed.
+    if (isFua) transfer.landed = 0;
+    if (errno === 0) this.land(transfer, this.blocksOf(bio));
+    else if (errno === ERRNO.EIO) this.landSome(transfer);
     this.medium.ended(first, last);
-    if ((bio.flags & REQ_FLAG.FUA) !== 0) this.medium.force(first, last);
+    if (errno === 0 && isFua) this.medium.force(first, last);
   }
 
   private blocksOf(bio: Bio): number {
@@ -184,8 +189,6 @@ export class SimDisk implements BlockDevice {
     for (let i = transfer.landed; i < this.blocksOf(transfer.bio); i += 1) {
       if (this.prng.ratio(1, 2)) this.landBlock(transfer.bio, values, i);
     }
-    const first = transfer.bio.sector / this.medium.blockSectors;
-    this.medium.ended(first, first + this.blocksOf(transfer.bio) - 1);
   }
 
   private landBlock(bio: Bio, values: readonly Value[], index: number): void {

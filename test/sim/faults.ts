@@ -46,14 +46,11 @@ export class DiskFaults {
     this.latent.clear();
   }
 
-  get isHealthy(): boolean {
-    return this.faults.length === 0 && this.latent.size === 0;
-  }
-
-  /** True when a read of the sector would fail. */
-  isBad(sector: number): boolean {
-    if (this.latent.has(Math.floor(sector / this.blockSectors))) return true;
-    return this.faults.some((f) => f.kind === 'read' && f.first <= sector && sector <= f.last);
+  /** True when a read of these sectors would fail. */
+  isBad(sector: number, sectors: number): boolean {
+    if (this.readsLatent(sector, sectors)) return true;
+    const end = sector + sectors;
+    return this.faults.some((f) => f.kind === 'read' && f.first < end && sector <= f.last);
   }
 
   written(block: number): void {
@@ -62,7 +59,7 @@ export class DiskFaults {
 
   /** The errno this bio is to end with; 0: none. Uses up a transient fault. */
   strike(bio: Bio): number {
-    if (bio.op === REQ_OP.READ && this.readsLatent(bio)) return ERRNO.EIO;
+    if (bio.op === REQ_OP.READ && this.readsLatent(bio.sector, bio.sectors)) return ERRNO.EIO;
     for (const fault of this.faults) {
       if (!isAbout(fault, bio) || fault.left === 0) continue;
       fault.left -= 1;
@@ -72,10 +69,10 @@ export class DiskFaults {
     return 0;
   }
 
-  private readsLatent(bio: Bio): boolean {
+  private readsLatent(sector: number, sectors: number): boolean {
     if (this.latent.size === 0) return false;
-    const last = Math.floor((bio.sector + bio.sectors - 1) / this.blockSectors);
-    for (let block = Math.floor(bio.sector / this.blockSectors); block <= last; block += 1) {
+    const last = Math.floor((sector + sectors - 1) / this.blockSectors);
+    for (let block = Math.floor(sector / this.blockSectors); block <= last; block += 1) {
       if (this.latent.has(block)) return true;
     }
     return false;

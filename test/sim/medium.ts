@@ -88,6 +88,20 @@ export class Medium {
     this.doomed.clear();
   }
 
+  /**
+   * The daemon died before it could record that this leg's flush had failed, and will believe the leg
+   * again. No daemon can know better, so the medium is merciful: the blocks are in the cache again.
+   */
+  forgive(): void {
+    for (const block of this.doomed) {
+      const first = block * this.blockSectors;
+      const values = [...this.visible.subarray(first, first + this.blockSectors)];
+      const versions = this.versions.get(block) ?? [];
+      this.versions.set(block, [{ values, endedAt: this.count }, ...versions]);
+    }
+    this.doomed.clear();
+  }
+
   /** The cache is gone; of each block one version, or none, had made it. */
   powerCut(prng: Prng): void {
     for (const [block, versions] of this.versions) {

@@ -75,12 +75,12 @@ export class Model {
     for (const entries of this.entries) {
       let newest = 0;
       for (const entry of entries) {
+        entry.cut = this.crashes;
         if (entry.dropped) continue;
         entry.knownBy = now;
         entry.removedAt = Infinity;
         entry.removedBy = 'nothing';
         entry.crash = this.crashes;
-        entry.cut = this.crashes;
         newest += 1;
       }
       if (newest === 0) throw new Error('model: a sector that can hold nothing');
@@ -112,15 +112,20 @@ export class Model {
     const entries = at(this.entries, sector);
     const verdict = judge(entries, value, from);
     if (verdict !== 'allowed') return verdict;
-    const cut = Math.max(...entries.map((entry) => (entry.value === value ? entry.cut : 0)));
+    // Zeros may have been written again since the cut: then this may be the later ones.
+    const same = entries.filter((e) => e.value === value && e.removedAt >= from);
+    const isFromCut = same.every((entry) => entry.cut > 0);
+    // Certain before the call, so in force since then; else it may have come during the read.
+    const certain = Math.max(...same.map((entry) => entry.knownBy));
     for (const entry of entries) {
       if (entry.value === value) {
-        if (entry.removedAt >= from) entry.knownBy = Math.min(entry.knownBy, now);
+        if (same.length === 1 && entry === same[0]) entry.knownBy = Math.min(entry.knownBy, now);
         continue;
       }
-      if (entry.knownBy < from) remove(entry, now, 'read');
+      const gone = certain < from ? Math.max(certain, entry.knownBy) : now;
+      if (entry.knownBy < from) remove(entry, gone, 'read');
       // What is read after a power cut is on the platter (I6): a second cut changes nothing.
-      if (cut > 0 && entry.cut > 0 && entry.knownBy < from) entry.dropped = true;
+      if (isFromCut && entry.cut > 0 && entry.knownBy < from) entry.dropped = true;
     }
     return 'allowed';
   }
@@ -151,9 +156,8 @@ function judge(entries: readonly Entry[], value: Value, from: number): Verdict {
   for (const entry of entries) {
     if (entry.value !== value) continue;
     if (entry.removedAt >= from) return 'allowed';
-    if (entry.dropped && entry.crash > 0) verdict = 'lost';
-    else if (entry.removedBy === 'acknowledgement') verdict = 'stale';
-    else verdict = entry.crash > 0 ? 'flipped' : 'unseen';
+    if (entry.removedBy === 'read') verdict = entry.crash > 0 ? 'flipped' : 'unseen';
+    else verdict = entry.dropped && entry.cut > 0 ? 'lost' : 'stale';
   }
   return verdict;
 }

@@ -4,6 +4,24 @@ import { opName, REQ_OP, type ReqOp } from '../../core/block/op.ts';
 import { decodeSector, eachSector, encodeSector, GARBAGE, ZEROS, type Value } from './content.ts';
 import type { Entry, Verdict } from './model.ts';
 
+/** Memory for requests, used again: allocation is what a simulation spends most of its time on. */
+export class PagePool {
+  private readonly free: Uint8Array[] = [];
+  private readonly bytes: number;
+
+  constructor(bytes: number) {
+    this.bytes = bytes;
+  }
+
+  get(): Uint8Array {
+    return this.free.pop() ?? new Uint8Array(this.bytes);
+  }
+
+  put(page: Uint8Array): void {
+    this.free.push(page);
+  }
+}
+
 /** A request of a client, from its call to its end. */
 export class ClientOp implements BioOwner {
   readonly id: number;
@@ -59,7 +77,7 @@ export class ClientOp implements BioOwner {
   }
 
   /** `pieceSectors`: how the memory is cut up. */
-  makeBio(pieceSectors: number): Bio {
+  makeBio(pieceSectors: number, pages: PagePool): Bio {
     const { bio } = this;
     bio.op = this.op;
     bio.flags = this.flags;
@@ -67,7 +85,8 @@ export class ClientOp implements BioOwner {
     bio.sectors = this.sectors;
     bio.owner = this;
     bio.vecCount = 0;
-    if (this.op === REQ_OP.READ || this.op === REQ_OP.WRITE) this.makeMemory(pieceSectors);
+    if (this.op === REQ_OP.READ || this.op === REQ_OP.WRITE)
+      this.makeMemory(pieceSectors, pages.get());
     return bio;
   }
 
@@ -106,14 +125,21 @@ export class ClientOp implements BioOwner {
     return `#${this.id} ${opName(this.op)}${fua}${range}${value}`;
   }
 
-  private makeMemory(pieceSectors: number): void {
+  /** Gives the memory back: nobody looks at it any more. */
+  retire(pages: PagePool): void {
+    if (this.bio.vecCount > 0) pages.put(this.bio.ownVec(0).page);
+  }
+
+  private makeMemory(pieceSectors: number, page: Uint8Array): void {
     let index = 0;
+    let offset = 0;
     for (let rest = this.sectors; rest > 0; rest -= pieceSectors) {
       const length = Math.min(rest, pieceSectors) * SECTOR_SIZE;
       const vec = this.bio.ownVec(index);
-      vec.page = new Uint8Array(length);
-      vec.offset = 0;
+      vec.page = page;
+      vec.offset = offset;
       vec.length = length;
+      offset += length;
       index += 1;
     }
     this.bio.vecs = this.bio.ownVecs;

@@ -6,7 +6,7 @@ import type { ReadPolicy } from '../../core/mirror/options.ts';
  * calm: no faults. anchor: one member never has any, the others have all kinds. latent: reads may
  * fail anywhere, but each sector can be read from some member. broken: anything, anywhere.
  */
-export type Atlas = 'calm' | 'anchor' | 'latent' | 'broken';
+type Atlas = 'calm' | 'anchor' | 'latent' | 'broken';
 
 /** The mix of one seed. */
 export interface SimOptions {
@@ -88,7 +88,7 @@ export function drawOptions(seed: number): SimOptions {
     recorderFailureRate: prng.ratio(1, 6) ? prng.pick([2, 5, 10]) : 0,
     readPolicy: drawPolicy(prng, legs),
     depth: prng.pick([1, 2, 4, 8, 16]),
-    actions: prng.pick([300, 600, 1200]),
+    actions: prng.pick([100, 250, 600]),
     maxOpSectors: prng.pick([regionSectors, regionSectors * 2, regionSectors * 3]),
     hotPercent: prng.pick([0, 30, 80]),
     weights: {

@@ -1,5 +1,6 @@
 import { ERRNO } from '../../core/base/errno.ts';
 import { Prng } from '../../core/base/prng.ts';
+import { bytesOfSectors } from '../../core/base/units.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import { assembleFromRecord } from '../../core/mirror/assemble.ts';
@@ -14,7 +15,7 @@ import { Daemon } from './daemon.ts';
 import { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
 import { Model } from './model.ts';
-import { ClientOp } from './op.ts';
+import { ClientOp, PagePool } from './op.ts';
 import type { SimOptions } from './options.ts';
 import { SimRecorder } from './recorder.ts';
 import type { OpShape } from './workload.ts';
@@ -50,6 +51,7 @@ export class World {
   step = 0;
   private readonly prng: Prng;
   private readonly trace: Trace;
+  private readonly pages: PagePool;
   private opCount = 0;
   private submitting = false;
 
@@ -57,6 +59,7 @@ export class World {
     this.options = options;
     this.trace = trace;
     this.prng = new Prng(options.seed + 2 ** 40);
+    this.pages = new PagePool(bytesOfSectors(options.sectors));
     this.model = new Model(options.sectors, FIRST_TAG);
     this.disks = options.latencyUs.map((_, i) => this.makeDisk(i));
     this.recorder = new SimRecorder(
@@ -67,6 +70,10 @@ export class World {
     );
     this.present = options.latencyUs.map(() => true);
     this.daemon = this.makeDaemon();
+  }
+
+  /** The first life begins. */
+  start(): void {
     this.daemon.set.start();
   }
 
@@ -91,7 +98,7 @@ export class World {
     this.ops.add(op);
     this.say(() => `call ${String(op)}`);
     this.submitting = true;
-    this.daemon.submit(op.makeBio(this.prng.pick([1, 2, 8, 64])));
+    this.daemon.submit(op.makeBio(this.prng.pick([1, 2, 8, 64]), this.pages));
     this.submitting = false;
   }
 
@@ -194,7 +201,7 @@ export class World {
     for (const checker of CHECKERS) checker.opEnded?.(this, op);
     op.poison();
     this.poisoned.push(op);
-    if (this.poisoned.length > POISONED_KEPT) this.poisoned.shift();
+    if (this.poisoned.length > POISONED_KEPT) this.poisoned.shift()?.retire(this.pages);
   }
 
   private tellModel(op: ClientOp): void {
@@ -217,7 +224,8 @@ export class World {
     }
   }
 
-  private oldestCall(): number {
+  /** When the oldest request under way was called; now, if there is none. */
+  oldestCall(): number {
     let oldest = this.step;
     for (const op of this.ops) oldest = Math.min(oldest, op.from);
     return oldest;

@@ -47,10 +47,11 @@ export function quietSectors(world: World, first: number, end: number): number[]
   return quiet;
 }
 
-/** Legs whose bits say that they hold the truth of the sector's region. */
+/** Legs that hold the truth of the sector's region, by their bits; none where it is in doubt. */
 export function goodLegs(world: World, sector: number): readonly number[] {
   const { set } = world.daemon;
   const region = set.regionOf(sector);
+  if (set.doubt.test(region)) return [];
   return set.legs.filter((leg) => leg.canRead(region, region)).map((leg) => leg.index);
 }
 
