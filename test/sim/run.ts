@@ -29,7 +29,7 @@ export function runSeed(options: SimOptions, trace: Trace = null): SimResult {
   return { failure: null, events: world.step };
 }
 
-/** A broken assertion of the core is a find as good as any. */
+/** A broken assertion of the core is a find too. */
 export function asFailure(error: unknown): SimFailure {
   if (error instanceof SimFailure) return error;
   if (!(error instanceof Error)) return new SimFailure('exception', String(error));
