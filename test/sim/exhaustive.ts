@@ -60,10 +60,7 @@ export function* smallStories(length: number): Generator<Omit<SmallCase, 'crashA
 function* sequences(length: number): Generator<readonly OpShape[]> {
   yield [];
   if (length === 0) return;
-  for (const rest of sequences(length - 1)) {
-    if (rest.length === length - 1) for (const op of OPS) yield [...rest, op];
-    else if (rest.length > 0) yield rest;
-  }
+  for (const op of OPS) for (const rest of sequences(length - 1)) yield [op, ...rest];
 }
 
 /** Plays one case. `isOver`: all had ended before the crash, so a later crash is no other story. */
