@@ -5,7 +5,7 @@ import type { ResyncProgress } from './recovery.ts';
 import type { MirrorSet } from './set.ts';
 
 /** `failed`: no member is left, or the last one failed the latest write. */
-export type MirrorState = 'in-sync' | 'degraded' | 'resyncing' | 'failed';
+type MirrorState = 'in-sync' | 'degraded' | 'resyncing' | 'failed';
 
 /** The mirror's part of `dmio status --json` (CONTRACT section 4). */
 export interface MirrorStatus {
@@ -23,7 +23,7 @@ export interface MirrorStatus {
   readonly legs: readonly LegStatus[];
 }
 
-export interface LegStatus {
+interface LegStatus {
   readonly index: number;
   readonly leg: string;
   readonly state: LegState;
