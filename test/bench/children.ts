@@ -59,10 +59,12 @@ export class Child {
     return this.end;
   }
 
-  /** The last line it complained with, for a one-line reason. */
+  /** One line of what it said: the last that names an error (a stack may follow it), else the last. */
   reason(): string {
-    const lines = `${this.stdout}\n${this.stderr}`.split('\n').map((line) => line.trim());
-    return lines.filter((line) => line !== '').at(-1) ?? 'it said nothing';
+    const text = this.stderr.trim() === '' ? this.stdout : this.stderr;
+    const lines = text.split('\n').map((line) => line.trim());
+    const said = lines.filter((line) => line !== '');
+    return said.findLast((line) => /error/i.test(line)) ?? said.at(-1) ?? 'it said nothing';
   }
 }
 
