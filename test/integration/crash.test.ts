@@ -137,7 +137,10 @@ describe('SIGKILL in the middle of traffic', () => {
       expect(more.errors).toEqual(new Map());
       expectAcknowledged();
       expect(await daemon.stop()).toBe(0);
-      if (state === 'in-sync') { expectEqualLegs(...legs); return; }
+      if (state === 'in-sync') {
+        expectEqualLegs(...legs);
+        return;
+      }
 
       expectEqualLegs(path('good.img'));
       renameSync(path('good.img'), path('away.img'));
