@@ -96,6 +96,11 @@ const CREATES: readonly (readonly [readonly string[], number, string])[] = [
     1,
     'leg nbd://h/x: only file and block device paths so far',
   ],
+  [
+    ['x', '--mirror', '--size', '1M', 'a.img'],
+    2,
+    "option '--mirror <LEG...>' argument '--size' is invalid. A leg that begins with - is written ./--size.",
+  ],
   [['x', '--mirror', 'a.img'], 2, 'a mirror has 2 to 64 legs; 1 given'],
   [
     ['x', '--mirror', ...Array.from({ length: 65 }, (_, i) => `l${i}`), '--size', '1M'],
@@ -275,6 +280,11 @@ describe('dmio serve', () => {
     [['--linear', 'a.img', '--port', '1'], 2, 'say where: one of --socket PATH, --port P, --stdio'],
     [['--linear', 'a.img', '--bind', '::1'], 2, '--bind goes with --port'],
     [
+      ['--linear', '--read-only'],
+      2,
+      "option '--linear <LEG>' argument '--read-only' is invalid. A leg that begins with - is written ./--read-only.",
+    ],
+    [
       ['--linear', 'a.img', '--engine', 'uring'],
       2,
       "engine uring: the uring engine does not exist yet; auto and node use Node's fs",
@@ -286,6 +296,18 @@ describe('dmio serve', () => {
       const before = snapshot(folder);
       expectLine(run(folder, process.execPath, ...serveArgs(...args)), code, 'dmio', message);
       expect(snapshot(folder)).toEqual(before);
+    },
+    SLOW,
+  );
+
+  it(
+    'refuses to speak NBD on what is no socket and no pipe',
+    () => {
+      const cli = join(import.meta.dirname, '../../cli/main.js');
+      const serve = [process.execPath, cli, 'serve', '--linear', 'a.img', '--stdio'];
+      const ran = run(folder, 'sh', '-c', '"$@" </dev/null', 'sh', ...serve);
+      const message = '--stdio: stdin is no socket and no pipe; who starts it must give it one';
+      expectLine(ran, 2, 'dmio', message);
     },
     SLOW,
   );
@@ -374,6 +396,10 @@ describe('dmiod', () => {
         ],
         [['--state-dir', '/proc/x/y'], 'state directory /proc/x/y: no such file or directory'],
         [['--control', 'a.img/c.sock'], 'control socket F/a.img/c.sock: not a directory'],
+        [
+          ['--control', `/tmp/${'x'.repeat(103)}`],
+          `control socket /tmp/${'x'.repeat(103)}: socket path of 108 bytes: at most 107 are allowed`,
+        ],
       ] as const) {
         const places = ['--control', 'c.sock', '--state-dir', 'state', '--log-level', 'silent'];
         expectLine(dmiod(folder, ...places, ...args), 1, 'dmiod', message);
