@@ -1,55 +1,38 @@
 // One bad client never disturbs another: fio writes, reads back and verifies beside each kind of them.
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import type { StatusReport } from '../../core/control/status.ts';
+import type { DeviceStatus } from '../../core/control/status.ts';
 import { COMMAND } from '../../core/nbd/proto.ts';
 import { request } from '../support/nbd-messages.ts';
-import { dmio, startDaemon } from '../support/programs.ts';
+import { startDaemon } from '../support/programs.ts';
 import { RawClient } from '../support/raw-client.ts';
-import { ENVIRONMENT } from '../support/run.ts';
-import { tempDirectory } from '../support/temp.ts';
+import { runBeside } from '../support/run.ts';
+import { Place } from '../support/place.ts';
 
 const SLOW = 120_000;
 /** The good client's half of the device; the bad ones write to the other. */
 const HALF_MIB = 16;
-const root = tempDirectory();
-let folder = '';
-let count = 0;
+const place = new Place();
 
-beforeEach(() => {
-  count += 1;
-  folder = join(root, String(count));
-  mkdirSync(folder);
-});
+const status = (): DeviceStatus => place.statusOf('data');
 
-function status(): StatusReport['devices'][number] {
-  const { stdout } = dmio(folder, 'status', 'data', '--json');
-  return (JSON.parse(stdout) as StatusReport).devices[0] as StatusReport['devices'][number];
-}
-
-function fio(): Promise<{ readonly code: number | null; readonly said: string }> {
-  const uri = `nbd+unix:///data?socket=${folder}/nbd.sock`;
+/** Its exit code, and all it complained of. */
+async function fio(): Promise<readonly [number | null, string]> {
   const args = [
-    ...['--name=good', '--ioengine=nbd', `--uri=${uri}`, '--rw=randrw', '--bs=4k', '--iodepth=16'],
-    ...['--numjobs=2', '--size=8M', '--offset_increment=8M', '--time_based', '--runtime=3'],
-    ...['--verify=crc32c', '--verify_fatal=1'],
+    ...['--name=good', '--ioengine=nbd', `--uri=${place.uriOf('data')}`, '--rw=randrw'],
+    ...['--bs=4k', '--iodepth=16', '--numjobs=2', '--size=8M', '--offset_increment=8M'],
+    ...['--time_based', '--runtime=3', '--verify=crc32c', '--verify_fatal=1'],
   ];
-  const child = spawn('fio', args, { cwd: folder, env: ENVIRONMENT });
-  let said = '';
-  child.stderr.on('data', (data: Buffer) => (said += data.toString()));
-  child.stdout.resume();
-  return new Promise((ended) => child.on('close', (code) => ended({ code, said })));
+  const { code, stderr } = await runBeside(place.folder, 'fio', ...args);
+  return [code, stderr];
 }
 
 const there = { kind: 'unix', path: '' } as const;
 const connect = (): Promise<RawClient> =>
-  RawClient.connect({ ...there, path: `${folder}/nbd.sock` });
+  RawClient.connect({ ...there, path: place.path('nbd.sock') });
 const open = (): Promise<RawClient> =>
-  RawClient.open({ ...there, path: `${folder}/nbd.sock` }, 'data');
+  RawClient.open({ ...there, path: place.path('nbd.sock') }, 'data');
 const offset = HALF_MIB * 2 ** 20;
 
 /** Each does its worst once; what it leaves open is closed when the good client has ended. */
@@ -100,9 +83,9 @@ const BAD: Readonly<Record<string, () => Promise<RawClient | undefined>>> = {
 it.each(Object.keys(BAD))(
   'a client that %s disturbs no other',
   async (kind) => {
-    const daemon = await startDaemon(folder);
+    const daemon = await startDaemon(place.folder);
     const legs = ['create', 'data', '--mirror', 'a.img', 'b.img', '--size', `${2 * HALF_MIB}M`];
-    expect(dmio(folder, ...legs).code).toBe(0);
+    place.ok(...legs);
     let done = false;
     const good = fio().finally(() => (done = true));
     const left: RawClient[] = [];
@@ -110,7 +93,7 @@ it.each(Object.keys(BAD))(
       const client = await BAD[kind]?.();
       if (client !== undefined && left.push(client) === 8) break;
     }
-    expect(await good).toEqual({ code: 0, said: '' });
+    expect(await good).toEqual([0, '']);
     for (const client of left) client.socket.destroy();
     // A connection that its client has left is closed; nothing of it stays.
     while (status().connections > 0) await sleep(50);

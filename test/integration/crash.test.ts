@@ -1,52 +1,40 @@
 // SIGKILL and SIGTERM in the middle of traffic. Clients here know for each place what they were told
 // is written; whatever the moment, and whichever leg has just gone bad, that is there afterwards.
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Prng } from '../../core/base/prng.ts';
-import type { DeviceStatus, StatusReport } from '../../core/control/status.ts';
+import type { DeviceStatus } from '../../core/control/status.ts';
 import { NBD_ERROR } from '../../core/nbd/proto.ts';
 import { breakableLeg, smallFileSystem } from '../support/bad-leg.ts';
-import { dmio, startDaemon } from '../support/programs.ts';
+import { startDaemon } from '../support/programs.ts';
 import { describeAsRoot } from '../support/root-only.ts';
 import { run } from '../support/run.ts';
 import { TagBook, TaggedWriter } from '../support/tagged-writer.ts';
-import { tempDirectory } from '../support/temp.ts';
+import { Place } from '../support/place.ts';
 
 /** Daemons are started one after the other, on machines that may have other work. */
 const SLOW = 180_000;
 const MEGABYTES = 16;
-const root = tempDirectory();
 const prng = new Prng(Date.now() % 2 ** 32);
-let folder = '';
-let count = 0;
+const place = new Place();
 let book: TagBook;
 
 beforeEach(() => {
-  count += 1;
-  folder = join(root, String(count));
-  mkdirSync(folder);
   book = new TagBook(MEGABYTES * 2 ** 20);
 });
 
-const path = (name: string): string => join(folder, name);
+const path = (name: string): string => place.path(name);
 
-function ok(...args: readonly string[]): string {
-  const ran = dmio(folder, ...args);
-  expect([ran.stderr, ran.code]).toEqual(['', 0]);
-  return ran.stdout;
-}
+const ok = (...args: readonly string[]): string => place.ok(...args);
 
 function create(legs: readonly string[], ...more: readonly string[]): void {
   const sizes = ['--size', `${MEGABYTES}M`, '--region-size', '64K'];
   ok('create', 'data', '--mirror', ...legs, ...sizes, ...more);
 }
 
-function status(): DeviceStatus {
-  const { devices } = JSON.parse(ok('status', 'data', '--json')) as StatusReport;
-  return devices[0] as DeviceStatus;
-}
+const status = (): DeviceStatus => place.statusOf('data');
 
 function startWriter(): Promise<TaggedWriter> {
   return TaggedWriter.start(path('nbd.sock'), 'data', book, new Prng(prng.u32()));
@@ -55,7 +43,7 @@ function startWriter(): Promise<TaggedWriter> {
 /** All of the device, as a client reads it. */
 function readDevice(): Buffer {
   rmSync(path('image'), { force: true });
-  const ran = run(folder, 'nbdcopy', `nbd+unix:///data?socket=${folder}/nbd.sock`, 'image');
+  const ran = run(place.folder, 'nbdcopy', place.uriOf('data'), 'image');
   expect([ran.stderr, ran.code]).toEqual(['', 0]);
   return readFileSync(path('image'));
 }
@@ -79,7 +67,7 @@ describe('SIGKILL in the middle of traffic', () => {
   it(
     'loses nothing acknowledged, flushed or not, in eight rounds, two of three during a resync',
     async () => {
-      let daemon = await startDaemon(folder);
+      let daemon = await startDaemon(place.folder);
       create(['a.img', 'b.img', 'c.img']);
       let acknowledged = 0;
       for (let round = 0; round < 8; round += 1) {
@@ -91,7 +79,7 @@ describe('SIGKILL in the middle of traffic', () => {
           expect(writer.errors).toEqual(new Map());
           acknowledged += writer.acknowledged;
         }
-        daemon = await startDaemon(folder);
+        daemon = await startDaemon(place.folder);
         const image = expectAcknowledged();
         if (round % 3 !== 2) continue;
         ok('wait', 'data', '--in-sync', '--timeout', '60');
@@ -104,7 +92,7 @@ describe('SIGKILL in the middle of traffic', () => {
       expectEqualLegs(path('a.img'), path('b.img'), path('c.img'));
 
       for (const leg of ['a.img', 'b.img']) renameSync(path(leg), path(`${leg}.away`));
-      await startDaemon(folder);
+      await startDaemon(place.folder);
       expect(status().state).toBe('degraded');
       expectAcknowledged();
     },
@@ -115,9 +103,9 @@ describe('SIGKILL in the middle of traffic', () => {
   it.each([0, 1, 0, 1, 0, 1])(
     'right after leg %i has gone bad: what it missed is never read',
     async (bad) => {
-      const leg = await breakableLeg(folder, 'bad', 'pwrite', MEGABYTES);
+      const leg = await breakableLeg(place.folder, 'bad', 'pwrite', MEGABYTES);
       const legs = bad === 0 ? [leg.path, path('good.img')] : [path('good.img'), leg.path];
-      let daemon = await startDaemon(folder);
+      let daemon = await startDaemon(place.folder);
       create(legs, '--assume-clean');
       const writers = await Promise.all([startWriter(), startWriter()]);
       await sleep(200);
@@ -127,7 +115,7 @@ describe('SIGKILL in the middle of traffic', () => {
       for (const writer of writers) await writer.stop();
       leg.heal();
 
-      daemon = await startDaemon(folder);
+      daemon = await startDaemon(place.folder);
       expectAcknowledged();
       if (status().state !== 'degraded') ok('wait', 'data', '--in-sync', '--timeout', '60');
       const { state } = status();
@@ -144,7 +132,7 @@ describe('SIGKILL in the middle of traffic', () => {
 
       expectEqualLegs(path('good.img'));
       renameSync(path('good.img'), path('away.img'));
-      await startDaemon(folder);
+      await startDaemon(place.folder);
       expect(status().state).toBe('failed');
     },
     SLOW,
@@ -155,7 +143,7 @@ describe('SIGTERM in the middle of traffic', () => {
   it(
     'ends well, with everything acknowledged on each leg',
     async () => {
-      const daemon = await startDaemon(folder);
+      const daemon = await startDaemon(place.folder);
       create(['a.img', 'b.img']);
       const writers = await Promise.all([startWriter(), startWriter(), startWriter()]);
       await sleep(300);
@@ -166,7 +154,9 @@ describe('SIGTERM in the middle of traffic', () => {
         expect([...writer.errors.keys()].filter((e) => e !== NBD_ERROR.ESHUTDOWN)).toEqual([]);
       }
       expectEqualLegs(path('a.img'), path('b.img'));
-      await startDaemon(folder);
+      const record = readFileSync(path('state/devices/data.json'), 'utf8');
+      expect(JSON.parse(record)).toMatchObject({ mirror: { clean: true } });
+      await startDaemon(place.folder);
       expect(status()).toMatchObject({ state: 'in-sync', resync: null });
       expectAcknowledged();
     },
@@ -178,11 +168,11 @@ describeAsRoot('a state directory on a full disk', () => {
   it.each([0, 1])(
     'acknowledges nothing that leg %i has missed and no record says so',
     async (bad) => {
-      const small = smallFileSystem(folder, 1);
+      const small = smallFileSystem(place.folder, 1);
       const state = ['--state-dir', join(small, 'state')];
-      const leg = await breakableLeg(folder, 'bad', 'pwrite', MEGABYTES);
+      const leg = await breakableLeg(place.folder, 'bad', 'pwrite', MEGABYTES);
       const legs = bad === 0 ? [leg.path, path('good.img')] : [path('good.img'), leg.path];
-      let daemon = await startDaemon(folder, ...state);
+      let daemon = await startDaemon(place.folder, ...state);
       create(legs, '--assume-clean');
       const before = await startWriter();
       await sleep(100);
@@ -198,7 +188,7 @@ describeAsRoot('a state directory on a full disk', () => {
       leg.heal();
       rmSync(join(small, 'filler'));
 
-      daemon = await startDaemon(folder, ...state);
+      daemon = await startDaemon(place.folder, ...state);
       expectAcknowledged();
       ok('wait', 'data', '--in-sync', '--timeout', '60');
       expectAcknowledged();
@@ -211,9 +201,9 @@ describeAsRoot('a state directory on a full disk', () => {
   it(
     'goes on once there is room again',
     async () => {
-      const small = smallFileSystem(folder, 1);
-      const leg = await breakableLeg(folder, 'bad', 'pwrite', MEGABYTES);
-      await startDaemon(folder, '--state-dir', join(small, 'state'));
+      const small = smallFileSystem(place.folder, 1);
+      const leg = await breakableLeg(place.folder, 'bad', 'pwrite', MEGABYTES);
+      await startDaemon(place.folder, '--state-dir', join(small, 'state'));
       create([leg.path, 'good.img'], '--assume-clean');
       const before = await startWriter();
       await sleep(100);
