@@ -1,0 +1,43 @@
+import type { ExportDirectory } from '../nbd/directory.ts';
+import { ExportError, type Export } from './export.ts';
+
+/** The exports of a server, by name. They come and go at run time. */
+export class ExportTable implements ExportDirectory<Export> {
+  private readonly byName = new Map<string, Export>();
+  private shutdown: Promise<void> | undefined;
+
+  get isShuttingDown(): boolean {
+    return this.shutdown !== undefined;
+  }
+
+  /** @throws ExportError when the name is taken */
+  add(added: Export): void {
+    if (this.byName.has(added.name)) {
+      throw new ExportError(`there is already an export named "${added.name}"`);
+    }
+    this.byName.set(added.name, added);
+  }
+
+  /** New clients no longer find it; those connected stay. False: there was none. */
+  remove(name: string): boolean {
+    return this.byName.delete(name);
+  }
+
+  /** The empty name is the only export there is, if there is exactly one. */
+  find(name: string): Export | undefined {
+    if (name !== '') return this.byName.get(name);
+    return this.byName.size === 1 ? this.list()[0] : undefined;
+  }
+
+  list(): readonly Export[] {
+    return [...this.byName.values()];
+  }
+
+  /** Shuts every export down; fulfilled when all are idle. */
+  beginShutdown(): Promise<void> {
+    this.shutdown ??= Promise.all(this.list().map((one) => one.beginShutdown())).then(
+      () => undefined,
+    );
+    return this.shutdown;
+  }
+}

@@ -1,0 +1,110 @@
+import { assert } from '../base/assert.ts';
+import { bytesOfSectors, MAX_BYTES, PAGE_SIZE } from '../base/units.ts';
+import type { BlockDevice } from '../block/device.ts';
+import { RangeLock } from '../block/range-lock.ts';
+import type { NegotiableExport } from '../nbd/directory.ts';
+import { LIMIT, TRANSMISSION_FLAG } from '../nbd/proto.ts';
+import { encodeUtf8 } from '../nbd/utf8.ts';
+
+/** An export that cannot be: one sentence for the user. */
+export class ExportError extends Error {
+  override readonly name = 'ExportError';
+}
+
+export interface ExportOptions {
+  readonly name: string;
+  readonly device: BlockDevice;
+  readonly readOnly?: boolean;
+  readonly description?: string;
+}
+
+const CAPABILITIES =
+  TRANSMISSION_FLAG.HAS_FLAGS |
+  TRANSMISSION_FLAG.SEND_FLUSH |
+  TRANSMISSION_FLAG.SEND_FUA |
+  TRANSMISSION_FLAG.SEND_TRIM |
+  TRANSMISSION_FLAG.SEND_WRITE_ZEROES |
+  // True, because nothing is kept per connection: all submit to one device, whose contract is that
+  // an ended write is visible to every later read and a flush covers every ended write.
+  TRANSMISSION_FLAG.CAN_MULTI_CONN;
+
+/**
+ * A device under a name, shared by all its connections. What must be one for all of them lives
+ * here: the lock that keeps read-modify-write apart from other writes, the counts, the shutdown.
+ */
+export class Export implements NegotiableExport {
+  readonly name: string;
+  readonly description: string;
+  readonly device: BlockDevice;
+  /** Sectors being written. Aligned writes share; read-modify-write excludes all others. */
+  readonly writes = new RangeLock();
+  /** Sessions in transmission, also those whose client is gone while its requests still run. */
+  connections = 0;
+  /** Requests handed to the device and not yet ended. */
+  requestsInFlight = 0;
+
+  private readonly forcedReadOnly: boolean;
+  private shutdown: Promise<void> | undefined;
+  private whenIdle: (() => void) | undefined;
+
+  constructor(options: ExportOptions) {
+    const nameBytes = encodeUtf8(options.name);
+    if (nameBytes === undefined || nameBytes.length === 0 || nameBytes.includes(0)) {
+      throw new ExportError('an export name is text, not empty, without NUL');
+    }
+    if (nameBytes.length > LIMIT.STRING_BYTES) {
+      throw new ExportError(`an export name has at most ${LIMIT.STRING_BYTES} bytes`);
+    }
+    this.name = options.name;
+    this.description = options.description ?? '';
+    this.device = options.device;
+    this.forcedReadOnly = options.readOnly ?? false;
+    assert(this.sizeBytes <= MAX_BYTES, 'an export larger than 2^53 - 1 bytes');
+  }
+
+  /** Asked anew each time: a table may be reloaded with other limits or another length. */
+  get readOnly(): boolean {
+    return this.forcedReadOnly || this.device.limits.readOnly;
+  }
+
+  /** Whole logical blocks only: a part of a block at the end could not be read back. */
+  get sizeBytes(): number {
+    const bytes = bytesOfSectors(this.device.sectors);
+    return bytes - (bytes % this.device.limits.logicalBlockSize);
+  }
+
+  get transmissionFlags(): number {
+    return this.readOnly ? CAPABILITIES | TRANSMISSION_FLAG.READ_ONLY : CAPABILITIES;
+  }
+
+  get preferredBlockBytes(): number {
+    return Math.max(PAGE_SIZE, this.device.limits.logicalBlockSize);
+  }
+
+  get isShuttingDown(): boolean {
+    return this.shutdown !== undefined;
+  }
+
+  /**
+   * From now on new requests are answered ESHUTDOWN and new clients ERR_SHUTDOWN. Fulfilled when
+   * no request is with the device any more; replies may still be on their way to clients.
+   */
+  beginShutdown(): Promise<void> {
+    this.shutdown ??= new Promise((resolve) => {
+      if (this.requestsInFlight === 0) resolve();
+      else this.whenIdle = resolve;
+    });
+    return this.shutdown;
+  }
+
+  requestStarted(): void {
+    assert(!this.isShuttingDown, 'a request was started after the shutdown began');
+    this.requestsInFlight += 1;
+  }
+
+  requestEnded(): void {
+    assert(this.requestsInFlight > 0, 'more requests ended than were started');
+    this.requestsInFlight -= 1;
+    if (this.requestsInFlight === 0 && this.whenIdle !== undefined) this.whenIdle();
+  }
+}

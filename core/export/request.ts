@@ -1,0 +1,307 @@
+import { assert } from '../base/assert.ts';
+import { ERRNO } from '../base/errno.ts';
+import { sectorsFloor, SECTOR_SIZE } from '../base/units.ts';
+import { NO_SLOT, type Arena } from '../block/arena.ts';
+import { Bio, type BioOwner } from '../block/bio.ts';
+import { hasData, REQ_FLAG, REQ_OP, type ReqOp } from '../block/op.ts';
+import { RangeClaim, type RangeOwner } from '../block/range-lock.ts';
+import { COMMAND, COMMAND_FLAG } from '../nbd/proto.ts';
+import type { RequestHeader } from '../nbd/wire.ts';
+import type { Export } from './export.ts';
+import { BlockRange, mergeHead, mergeTail, zeroHead, zeroTail } from './unaligned.ts';
+
+/** Who is told when a request is done: `request.error` says how. From start() or from the loop. */
+export interface RequestOwner {
+  requestDone(request: Request): void;
+}
+
+/**
+ * What a request is at. Only a write or a zeroing that is not on block borders has more than DATA:
+ * both edges are read before anything is written, so a failed read leaves the device untouched.
+ */
+const STEP = { READ_HEAD: 0, READ_TAIL: 1, WRITE_HEAD: 2, WRITE_TAIL: 3, DATA: 4 } as const;
+type Step = (typeof STEP)[keyof typeof STEP];
+
+/** What zeros are written from when a device cannot zero by itself. Never written to. */
+const ZEROES = new Uint8Array(2 ** 18);
+const ZEROES_SECTORS = sectorsFloor(ZEROES.length);
+
+/**
+ * One NBD request as bios, one after the other: usually exactly one. Pooled by its session; the bio
+ * and the range claim live inside.
+ */
+export class Request implements BioOwner, RangeOwner {
+  type = 0;
+  flags = 0;
+  cookieHigh = 0;
+  cookieLow = 0;
+  offset = 0;
+  lengthBytes = 0;
+  error = 0;
+  /** Arena slot of the covering blocks (a READ's or WRITE's) or of two edge blocks (a zeroing's). */
+  slot = NO_SLOT;
+  readonly range = new BlockRange();
+
+  private readonly owner: RequestOwner;
+  private readonly target: Export;
+  private readonly arena: Arena;
+  private readonly bio = new Bio();
+  private readonly claim = new RangeClaim();
+  private step: Step = STEP.DATA;
+  // The work of step DATA: one range, cut to what the device takes at once.
+  private op: ReqOp = REQ_OP.READ;
+  private opFlags: number = REQ_FLAG.NONE;
+  private sector = 0;
+  private sectors = 0;
+  private sectorsDone = 0;
+
+  constructor(owner: RequestOwner, target: Export, arena: Arena) {
+    this.owner = owner;
+    this.target = target;
+    this.arena = arena;
+    this.bio.owner = this;
+    this.claim.owner = this;
+  }
+
+  /** Takes over what the client said; `isValid`: the range is inside the export. */
+  set(header: RequestHeader, isValid: boolean): void {
+    assert(this.slot === NO_SLOT && !this.claim.held, 'a request in use was taken again');
+    this.type = header.type;
+    this.flags = header.flags;
+    this.cookieHigh = header.cookieHigh;
+    this.cookieLow = header.cookieLow;
+    this.offset = header.offset;
+    this.lengthBytes = header.lengthBytes;
+    this.error = 0;
+    if (!isValid || header.type === COMMAND.FLUSH) return;
+    this.range.set(header.offset, header.lengthBytes, this.target.device.limits.logicalBlockSize);
+  }
+
+  /** Memory the request needs, all of it at once; it never asks for more later. */
+  get slotBytesNeeded(): number {
+    if (this.lengthBytes === 0) return 0;
+    switch (this.type) {
+      case COMMAND.READ:
+        return this.range.coverBytes;
+      case COMMAND.WRITE:
+        // One block more, for what is read of the edges.
+        return this.range.coverBytes + (this.range.isAligned ? 0 : this.range.blockBytes);
+      case COMMAND.WRITE_ZEROES:
+        return this.range.isAligned ? 0 : 2 * this.range.blockBytes;
+      default:
+        return 0;
+    }
+  }
+
+  /** Where in the arena the client's bytes are: placed in the slot as they lie on the disk. */
+  get payloadAt(): number {
+    return this.slot + this.range.lead;
+  }
+
+  /** Begins; a WRITE's payload is in its slot. Ends by `requestDone`, perhaps from inside. */
+  start(): void {
+    assert(this.error === 0, 'a refused request was started');
+    this.opFlags = opFlagsOf(this.flags);
+    if (this.lengthBytes === 0 && this.type !== COMMAND.FLUSH) {
+      this.end();
+      return;
+    }
+    switch (this.type) {
+      case COMMAND.READ:
+        this.setData(REQ_OP.READ, this.range.coverStart, this.range.coverBytes);
+        this.enter(STEP.DATA);
+        return;
+      case COMMAND.WRITE:
+        this.setData(REQ_OP.WRITE, this.range.coverStart, this.range.coverBytes);
+        this.claimCover();
+        return;
+      case COMMAND.WRITE_ZEROES:
+        this.setData(REQ_OP.WRITE_ZEROES, this.range.innerStart, this.range.innerBytes);
+        this.claimCover();
+        return;
+      case COMMAND.TRIM:
+        this.startTrim();
+        return;
+      default:
+        assert(this.type === COMMAND.FLUSH, 'a command that was not refused and is not known');
+        this.setData(REQ_OP.FLUSH, 0, 0);
+        this.step = STEP.DATA;
+        this.submit(REQ_OP.FLUSH, 0, 0);
+    }
+  }
+
+  /** "NBD_CMD_TRIM" is a hint: rounded inwards, and nothing at all where nothing can be done. */
+  private startTrim(): void {
+    if (this.range.innerBytes === 0 || this.target.device.limits.maxDiscardSectors === 0) {
+      this.end();
+      return;
+    }
+    this.setData(REQ_OP.DISCARD, this.range.innerStart, this.range.innerBytes);
+    this.enter(STEP.DATA);
+  }
+
+  /**
+   * Writes on block borders share their sectors with each other, as the device contract lets them.
+   * Read-modify-write excludes every other write: what it writes back of its neighbours' bytes must
+   * still be theirs. Reads and trims need no claim: neither could tell a difference.
+   */
+  private claimCover(): void {
+    this.claim.start = sectorsFloor(this.range.coverStart);
+    this.claim.end = this.claim.start + sectorsFloor(this.range.coverBytes);
+    this.claim.exclusive = !this.range.isAligned;
+    if (this.target.writes.acquire(this.claim)) this.enter(STEP.READ_HEAD);
+  }
+
+  rangeGranted(): void {
+    this.enter(STEP.READ_HEAD);
+  }
+
+  /** Submits the step's bio, or goes on to the next step when this one has none. */
+  private enter(step: Step): void {
+    const range = this.range;
+    this.step = step;
+    switch (step) {
+      case STEP.READ_HEAD:
+        if (range.hasHead) this.submitEdge(REQ_OP.READ, range.coverStart, this.headAt());
+        else this.enter(STEP.READ_TAIL);
+        return;
+      case STEP.READ_TAIL:
+        if (range.hasTail) this.submitEdge(REQ_OP.READ, range.tailBlockStart, this.tailAt());
+        else this.enter(STEP.WRITE_HEAD);
+        return;
+      case STEP.WRITE_HEAD:
+        // A WRITE writes its edges with its middle, in one piece.
+        if (this.type === COMMAND.WRITE) this.enter(STEP.DATA);
+        else if (range.hasHead) this.submitEdge(REQ_OP.WRITE, range.coverStart, this.headAt());
+        else this.enter(STEP.WRITE_TAIL);
+        return;
+      case STEP.WRITE_TAIL:
+        if (range.hasTail) this.submitEdge(REQ_OP.WRITE, range.tailBlockStart, this.tailAt());
+        else this.enter(STEP.DATA);
+        return;
+      case STEP.DATA:
+        if (this.sectorsDone < this.sectors) this.submitPiece();
+        else this.end();
+    }
+  }
+
+  endIo(bio: Bio): void {
+    assert(bio === this.bio, 'the end of a bio of someone else');
+    if (bio.error !== 0) {
+      this.failed(bio.error);
+      return;
+    }
+    switch (this.step) {
+      case STEP.READ_HEAD:
+        if (this.type === COMMAND.WRITE) {
+          mergeHead(this.arena.bytes, this.slot, this.headAt(), this.range);
+        } else zeroHead(this.arena.bytes, this.headAt(), this.range);
+        this.enter(STEP.READ_TAIL);
+        return;
+      case STEP.READ_TAIL:
+        if (this.type === COMMAND.WRITE) {
+          mergeTail(this.arena.bytes, this.slot, this.tailAt(), this.range);
+        } else zeroTail(this.arena.bytes, this.tailAt(), this.range);
+        this.enter(STEP.WRITE_HEAD);
+        return;
+      case STEP.WRITE_HEAD:
+        this.enter(STEP.WRITE_TAIL);
+        return;
+      case STEP.WRITE_TAIL:
+        this.enter(STEP.DATA);
+        return;
+      case STEP.DATA:
+        this.sectorsDone += bio.sectors;
+        this.enter(STEP.DATA);
+    }
+  }
+
+  private failed(errno: number): void {
+    if (this.step === STEP.DATA && errno === ERRNO.EOPNOTSUPP) {
+      if (this.op === REQ_OP.WRITE_ZEROES) {
+        this.op = REQ_OP.WRITE;
+        this.enter(STEP.DATA);
+        return;
+      }
+      // A hint that was not taken is no error.
+      if (this.op === REQ_OP.DISCARD) errno = 0;
+    }
+    this.error = errno;
+    this.end();
+  }
+
+  private end(): void {
+    if (this.claim.held) this.target.writes.release(this.claim);
+    this.owner.requestDone(this);
+  }
+
+  private setData(op: ReqOp, startBytes: number, lengthBytes: number): void {
+    this.op = op;
+    this.sector = sectorsFloor(startBytes);
+    this.sectors = sectorsFloor(lengthBytes);
+    this.sectorsDone = 0;
+    // "NBD_CMD_WRITE_ZEROES" must work whatever the device can: else zeros are written.
+    const limits = this.target.device.limits;
+    if (op === REQ_OP.WRITE_ZEROES && limits.maxWriteZeroesSectors === 0) this.op = REQ_OP.WRITE;
+  }
+
+  private submitPiece(): void {
+    const left = this.sectors - this.sectorsDone;
+    const most = this.mostSectors();
+    const sectors = left < most ? left : most;
+    if (hasData(this.op)) {
+      const isZeroing = this.type === COMMAND.WRITE_ZEROES;
+      const page = isZeroing ? ZEROES : this.arena.bytes;
+      const at = isZeroing ? 0 : this.slot + this.sectorsDone * SECTOR_SIZE;
+      this.bio.setBuffer(page, at, sectors * SECTOR_SIZE);
+    }
+    this.submit(this.op, this.sector + this.sectorsDone, sectors);
+  }
+
+  /** The longest piece the device takes, in whole blocks. */
+  private mostSectors(): number {
+    const limits = this.target.device.limits;
+    const blockSectors = sectorsFloor(limits.logicalBlockSize);
+    let most = limits.maxSectors;
+    if (this.op === REQ_OP.DISCARD) most = limits.maxDiscardSectors;
+    else if (this.op === REQ_OP.WRITE_ZEROES) most = limits.maxWriteZeroesSectors;
+    else if (this.type === COMMAND.WRITE_ZEROES && most > ZEROES_SECTORS) most = ZEROES_SECTORS;
+    most -= most % blockSectors;
+    return most > 0 ? most : blockSectors;
+  }
+
+  private submitEdge(op: ReqOp, startBytes: number, at: number): void {
+    assert(this.slot !== NO_SLOT, 'an edge block without memory');
+    this.bio.setBuffer(this.arena.bytes, at, this.range.blockBytes);
+    this.submit(op, sectorsFloor(startBytes), sectorsFloor(this.range.blockBytes));
+  }
+
+  private submit(op: ReqOp, sector: number, sectors: number): void {
+    const bio = this.bio;
+    bio.op = op;
+    bio.flags = op === REQ_OP.READ || op === REQ_OP.FLUSH ? REQ_FLAG.NONE : this.opFlags;
+    if (op !== REQ_OP.WRITE_ZEROES) bio.flags &= ~REQ_FLAG.NOUNMAP;
+    bio.sector = sector;
+    bio.sectors = sectors;
+    if (!hasData(op)) bio.vecCount = 0;
+    bio.error = 0;
+    this.target.device.submit(bio);
+  }
+
+  /** A WRITE's edges are both read behind its cover, one after the other; a zeroing has a place each. */
+  private headAt(): number {
+    return this.type === COMMAND.WRITE ? this.slot + this.range.coverBytes : this.slot;
+  }
+
+  private tailAt(): number {
+    const offset = this.type === COMMAND.WRITE ? this.range.coverBytes : this.range.blockBytes;
+    return this.slot + offset;
+  }
+}
+
+function opFlagsOf(commandFlags: number): number {
+  let flags: number = REQ_FLAG.NONE;
+  if ((commandFlags & COMMAND_FLAG.FUA) !== 0) flags |= REQ_FLAG.FUA;
+  if ((commandFlags & COMMAND_FLAG.NO_HOLE) !== 0) flags |= REQ_FLAG.NOUNMAP;
+  return flags;
+}

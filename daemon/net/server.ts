@@ -1,0 +1,193 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Readable, Writable } from 'node:stream';
+
+import { assert } from '../../core/base/assert.ts';
+import { SILENT_LOG, type Log } from '../../core/base/ports.ts';
+import { Arena } from '../../core/block/arena.ts';
+import type { Loop } from '../../core/block/loop.ts';
+import type { Export } from '../../core/export/export.ts';
+import type { ExportTable } from '../../core/export/export-table.ts';
+import { LIMIT } from '../../core/nbd/proto.ts';
+import { createNodeLoop } from '../node-loop.ts';
+import { addressText, type ListenAddress } from './address.ts';
+import { listen, type Listener } from './listener.ts';
+import { NodeConnection, stdioStreams, type ConnectionContext } from './node-stream.ts';
+
+export interface NbdServerOptions {
+  readonly exports: ExportTable;
+  /** Tells sessions that the memory they waited for is theirs. Default: a loop of its own. */
+  readonly loop?: Loop;
+  readonly log?: Log;
+  /** Memory for payloads of all connections, a power of two, >= 64 MiB (the default). */
+  readonly arenaBytes?: number;
+  /** A client that has not reached transmission by then is dropped. Default 10 s. */
+  readonly handshakeTimeoutMs?: number;
+  /** Connections at one time, all listeners together. Default 256. */
+  readonly maxConnections?: number;
+  /**
+   * A client that holds payload memory others wait for, and neither reads nor sends for this long,
+   * is dropped. While nobody waits, a client may stand still for ever (a suspended guest does).
+   * Default 30 s.
+   */
+  readonly stallTimeoutMs?: number;
+}
+
+const DEFAULTS = {
+  arenaBytes: 64 * 2 ** 20,
+  handshakeTimeoutMs: 10_000,
+  maxConnections: 256,
+  stallTimeoutMs: 30_000,
+  drainMs: 5000,
+} as const;
+
+/** How often a draining server looks whether everyone has got their answers. */
+const DRAIN_POLL_MS = 10;
+/** Looks per stall time-out at who holds others up. */
+const STALL_LOOKS = 4;
+
+/** A client in transmission, for `status` and for those who ask whether an export is busy. */
+export interface ConnectionInfo {
+  readonly peer: string;
+  readonly exportName: string;
+  readonly connectedSinceMs: number;
+}
+
+/** Serves the exports of a table on any number of listeners. */
+export class NbdServer {
+  private readonly options: Required<NbdServerOptions>;
+  private readonly context: ConnectionContext;
+  private readonly listeners: Listener[] = [];
+  private readonly connections = new Set<NodeConnection>();
+  private readonly stallTimer: NodeJS.Timeout;
+  /** What `activity` was at the last look, and for how many looks. */
+  private readonly stalled = new Map<NodeConnection, { activity: number; looks: number }>();
+  private closed: Promise<void> | undefined;
+
+  constructor(options: NbdServerOptions) {
+    this.options = { ...DEFAULTS, log: SILENT_LOG, loop: createNodeLoop(), ...options };
+    const { arenaBytes, exports, handshakeTimeoutMs, log, loop, stallTimeoutMs } = this.options;
+    // An unaligned 32 MiB request needs a little more than its payload, and slots are powers of two.
+    assert(arenaBytes >= 2 * LIMIT.PAYLOAD_BYTES, 'an arena below 64 MiB cannot serve all requests');
+    const arena = new Arena(new Uint8Array(arenaBytes), loop);
+    const arenaBuffer = Buffer.from(arena.bytes.buffer, arena.bytes.byteOffset, arenaBytes);
+    this.context = {
+      exports,
+      arena,
+      arenaBuffer,
+      log,
+      handshakeTimeoutMs,
+      connectionEnded: (connection) => {
+        this.connections.delete(connection);
+        this.stalled.delete(connection);
+      },
+    };
+    this.stallTimer = setInterval(() => this.dropStalled(), stallTimeoutMs / STALL_LOOKS).unref();
+  }
+
+  /**
+   * Returns the address as bound (port 0 becomes the port taken).
+   * @throws ListenError one line that says why not
+   */
+  async listen(address: ListenAddress): Promise<ListenAddress> {
+    assert(this.closed === undefined, 'a closed server was told to listen');
+    const listener = await listen(address, (socket, peer) => this.accept(socket, socket, peer));
+    this.listeners.push(listener);
+    const on = addressText(listener.address);
+    this.options.log.info({ address: on }, 'listening');
+    return listener.address;
+  }
+
+  /** Serves one client on any pair of streams; fulfilled when it is gone. */
+  serve(input: Readable, output: Writable, peer: string): Promise<void> {
+    const closed = new Promise<void>((resolve) => output.once('close', () => resolve()));
+    this.accept(input, output, peer);
+    return closed;
+  }
+
+  /** Serves one client on stdin and stdout; fulfilled when it is gone. */
+  serveStdio(): Promise<void> {
+    const { input, output } = stdioStreams();
+    return this.serve(input, output, 'stdio');
+  }
+
+  /** Clients in transmission on this export. */
+  connectionsOf(one: Export): readonly ConnectionInfo[] {
+    return this.connectionsTo(one).map(({ peer, connectedSinceMs }) => ({
+      peer,
+      exportName: one.name,
+      connectedSinceMs,
+    }));
+  }
+
+  /**
+   * Takes an export away: new clients do not find it, requests are answered ESHUTDOWN, those in
+   * flight end (waited for at most `drainMs`), its connections close. False: there was none.
+   */
+  async removeExport(name: string, drainMs: number = DEFAULTS.drainMs): Promise<boolean> {
+    const one = name === '' ? undefined : this.options.exports.find(name);
+    if (one === undefined) return false;
+    this.options.exports.remove(name);
+    await this.drain(one.beginShutdown(), () => this.connectionsTo(one), drainMs);
+    return true;
+  }
+
+  /** Ends everything: no new clients, ESHUTDOWN, drain for at most `drainMs`, then disconnect. */
+  close(drainMs: number = DEFAULTS.drainMs): Promise<void> {
+    this.closed ??= this.closeAll(drainMs);
+    return this.closed;
+  }
+
+  private async closeAll(drainMs: number): Promise<void> {
+    for (const listener of this.listeners) listener.close();
+    clearInterval(this.stallTimer);
+    const idle = this.options.exports.beginShutdown();
+    await this.drain(idle, () => [...this.connections], drainMs);
+  }
+
+  /** Waits until the device has ended everything and clients have their answers; then hangs up. */
+  private async drain(
+    idle: Promise<void>,
+    connections: () => readonly NodeConnection[],
+    drainMs: number,
+  ): Promise<void> {
+    const deadlineMs = performance.now() + drainMs;
+    await Promise.race([idle, delay(drainMs, undefined, { ref: false })]);
+    while (connections().some(({ isQuiet }) => !isQuiet) && performance.now() < deadlineMs) {
+      await delay(DRAIN_POLL_MS);
+    }
+    for (const connection of connections()) connection.close();
+    while (connections().length > 0 && performance.now() < deadlineMs) await delay(DRAIN_POLL_MS);
+    for (const connection of connections()) connection.drop('the server is shutting down');
+  }
+
+  private accept(input: Readable, output: Writable, peer: string): void {
+    const { log, maxConnections } = this.options;
+    if (this.closed !== undefined || this.connections.size >= maxConnections) {
+      const why = this.closed === undefined ? `${String(maxConnections)} clients` : 'shutting down';
+      log.warn({ peer, why }, 'client turned away');
+      input.destroy();
+      output.destroy();
+      return;
+    }
+    this.connections.add(new NodeConnection(input, output, peer, this.context));
+  }
+
+  private connectionsTo(one: Export): readonly NodeConnection[] {
+    return [...this.connections].filter(({ target }) => target === one);
+  }
+
+  private dropStalled(): void {
+    const isScarce = this.context.arena.waiters > 0;
+    for (const connection of this.connections) {
+      const before = this.stalled.get(connection);
+      const { activity } = connection;
+      if (!isScarce || !connection.isHoldingUp || before?.activity !== activity) {
+        this.stalled.set(connection, { activity, looks: 0 });
+      } else if (before.looks + 1 < STALL_LOOKS) {
+        before.looks += 1;
+      } else {
+        connection.drop('it holds memory others wait for, and does not move');
+      }
+    }
+  }
+}
