@@ -10,10 +10,13 @@ export const HOT_FILES = [
   'core/block/bio.ts',
   'core/block/split.ts',
   'core/block/range-lock.ts',
+  'core/block/arena.ts',
   'core/dm-io/memory.ts',
   'core/dm-io/request.ts',
   'core/dm-io/client.ts',
   'core/dm/table.ts',
+  'core/dm/mapped-device.ts',
+  'core/dm/remap.ts',
   'core/mirror/read.ts',
   'core/mirror/choose-leg.ts',
   'core/mirror/pending.ts',
@@ -21,7 +24,12 @@ export const HOT_FILES = [
   'core/mirror/write.ts',
   'core/nbd/wire.ts',
   'core/nbd/transmission.ts',
+  'core/nbd/errno.ts',
   'core/export/session.ts',
+  'core/export/request.ts',
+  'core/export/reply-queue.ts',
+  'core/export/unaligned.ts',
+  'core/export/validate.ts',
   'daemon/uring/ring.ts',
   'daemon/uring/engine.ts',
 ];
@@ -164,7 +172,7 @@ export default defineConfig(
   },
   {
     // A table calls target.map(bio): the kernel's verb, not Array's.
-    files: ['core/dm/table.ts'],
+    files: ['core/dm/table.ts', 'core/dm/mapped-device.ts', 'core/dm/remap.ts'],
     rules: { 'no-restricted-syntax': ['error', ...hotSyntax('subarray|slice|filter|bind')] },
   },
 );

@@ -26,7 +26,9 @@ export function sectorsCeil(bytes: number): number {
 }
 
 export function isPowerOfTwo(value: number): boolean {
-  return Number.isInteger(value) && value > 0 && Number.isInteger(Math.log2(value));
+  if (!Number.isInteger(value) || value < 1) return false;
+  // log2 alone rounds: it takes 2^53 - 1 for a power of two.
+  return 2 ** Math.round(Math.log2(value)) === value;
 }
 
 const UNIT_BYTES: Readonly<Record<string, number>> = {
@@ -58,7 +60,7 @@ export function parseSize(text: string): number | undefined {
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
-/** 1610612736 -> `1.5 GiB`. For people; `parseSize` does not read it back. */
+/** 1610612736 -> `1.50 GiB`. For people; `parseSize` does not read it back. */
 export function formatBytes(bytes: number): string {
   const names = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
   let value = bytes;

@@ -70,12 +70,13 @@ export class Arena {
   private lastWait: SlotWait | null = null;
 
   /**
-   * Cuts the first `length` of `bytes`: a power of two, at least a page. Page-aligned memory makes
-   * page-aligned slots.
+   * Cuts the first `length` of `bytes`: a power of two, from a page to 1 GiB. Page-aligned memory
+   * makes page-aligned slots.
    */
   constructor(bytes: Uint8Array, loop: Loop, length = bytes.length) {
     assert(isPowerOfTwo(length), 'arena: its length is not a power of two');
     assert(length >= PAGE_SIZE && length <= bytes.length, 'arena: smaller than a page');
+    assert(length <= 2 ** 30, 'arena: lengths must be small integers');
     const pages = length / PAGE_SIZE;
     this.bytes = bytes;
     this.maxSlotBytes = length;
@@ -92,7 +93,7 @@ export class Arena {
   slotBytes(slot: number): number {
     const order = this.orders[slot / PAGE_SIZE]!;
     assert((order & FREE) === 0 && order >= MIN_ORDER, 'arena: not a slot in use');
-    return 2 ** order;
+    return 1 << order;
   }
 
   /** A slot of at least `lengthBytes`, or NO_SLOT: none is free, or others wait already. */
@@ -157,8 +158,7 @@ export class Arena {
   }
 
   private take(lengthBytes: number): number {
-    let order = MIN_ORDER;
-    while (2 ** order < lengthBytes) order += 1;
+    const order = orderOf(lengthBytes);
     let found = order;
     while (found <= this.maxOrder && this.firstFree[found] === NONE) found += 1;
     if (found > this.maxOrder) return NO_SLOT;
@@ -170,7 +170,7 @@ export class Arena {
       this.putFree(page + pagesOf(found), found);
     }
     this.orders[page] = order;
-    this.usedBytes += 2 ** order;
+    this.usedBytes += 1 << order;
     return page * PAGE_SIZE;
   }
 
@@ -210,5 +210,11 @@ export class Arena {
 }
 
 function pagesOf(order: number): number {
-  return 2 ** (order - MIN_ORDER);
+  return 1 << (order - MIN_ORDER);
+}
+
+/** The smallest order whose chunks hold `lengthBytes`. */
+function orderOf(lengthBytes: number): number {
+  const order = 32 - Math.clz32(lengthBytes - 1);
+  return order < MIN_ORDER ? MIN_ORDER : order;
 }

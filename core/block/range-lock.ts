@@ -30,6 +30,7 @@ export class RangeClaim {
 const BUCKET_SECTORS = 2048; // 1 MiB
 const BUCKETS = 1024;
 const WIDE = 16; // a claim over more buckets than this is not counted in them
+const CLAIMS_MAX = 65535; // what one bucket's counter can hold
 
 /**
  * Keeps requests that overlap apart: shared claims (reads) go together, an exclusive one (a write,
@@ -44,8 +45,8 @@ const WIDE = 16; // a claim over more buckets than this is not counted in them
 export class RangeLock {
   private first: RangeClaim | null = null;
   private last: RangeClaim | null = null;
-  private readonly exclusiveIn = new Uint16Array(BUCKETS);
-  private readonly anyIn = new Uint16Array(BUCKETS);
+  private readonly exclusiveIn = new Uint32Array(BUCKETS);
+  private readonly anyIn = new Uint32Array(BUCKETS);
   private wideClaims = 0;
   private waiting = 0;
   private claims = 0;
@@ -59,6 +60,7 @@ export class RangeLock {
   acquire(claim: RangeClaim): boolean {
     assert(!claim.held, 'a range claim is in use');
     assert(claim.start < claim.end, 'a range claim is empty');
+    assert(this.claims < CLAIMS_MAX, 'more range claims than a bucket can count');
     claim.held = true;
     claim.blockers = this.mayConflict(claim) ? this.countBlockers(claim) : 0;
     claim.previous = this.last;

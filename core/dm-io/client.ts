@@ -1,26 +1,30 @@
 import { assert } from '../base/assert.ts';
+import { ERRNO } from '../base/errno.ts';
 import { Pool } from '../base/pool.ts';
 import { Ring } from '../base/ring.ts';
-import { SECTOR_SIZE } from '../base/units.ts';
+import { bytesOfSectors, SECTOR_SIZE } from '../base/units.ts';
 import { Bio, type BioVec } from '../block/bio.ts';
 import type { Loop } from '../block/loop.ts';
 import { hasData, REQ_FLAG, REQ_OP } from '../block/op.ts';
-import { ERRNO } from '../base/errno.ts';
 import type { IoRegion } from './region.ts';
 import type { DmIoRequest } from './request.ts';
 
 /**
  * A dm-io client (struct dm_io_client): the only way by which a target reaches a device. It turns a
- * request into bios, region by region, and gathers their ends into the error bits.
+ * request into bios, region by region, and gathers their ends into the error bits. The numbered
+ * rules are those of README.md beside this file.
  *
  * Bios come from the client's own pool. When it is empty the request waits, half dispatched, at the
  * head of a queue in order of arrival, and goes on as bios come back: one bio is enough for
- * everything to end (rule 17). Two clients never wait for each other's bios.
+ * everything to end (rule 17). Two clients never wait for each other's bios, so a device that stands
+ * on others has a client of its own.
  */
 export class DmIoClient {
-  private readonly loop: Loop;
+  /** Where requests end that have nothing to send. */
+  readonly loop: Loop;
   private readonly bios: Pool<DmIoBio>;
   private readonly waiting = new Ring<DmIoRequest>(16);
+  private resuming = false;
 
   /**
    * `reserve`: bios that exist from the start, 1 or more; `limit`: the most that ever exist (more
@@ -47,11 +51,8 @@ export class DmIoClient {
     request.inFlight = true;
     request.errorBits.clear();
     for (let i = 0; i < request.regionCount; i += 1) request.regions[i]!.error = 0;
-    request.references = 1;
     request.flushing = (request.flags & REQ_FLAG.PREFLUSH) !== 0 || request.op === REQ_OP.FLUSH;
     this.beginPhase(request);
-    if (this.waiting.length > 0) this.waiting.push(request);
-    else if (!this.dispatch(request)) this.waiting.push(request);
   }
 
   /** A bio of ours has ended; called in completion context. */
@@ -60,22 +61,34 @@ export class DmIoClient {
     assert(request !== null, 'a dm-io bio ended twice');
     if (bio.error !== 0) failRegion(request, bio);
     bio.request = null;
+    bio.vecs = bio.ownVecs;
     this.bios.put(bio);
-    this.dropReference(request);
-    this.dispatchWaiting();
+    request.references -= 1;
+    const done = request.references === 0 && !this.enterDataPhase(request);
+    // First the others, then the owner: what it throws keeps nobody waiting (rule 24).
+    if (this.waiting.length > 0) this.resumeWaiting();
+    if (done) request.complete();
   }
 
+  /** Behind those that wait already: nobody overtakes. */
   private beginPhase(request: DmIoRequest): void {
+    request.references = 1;
     request.dispatchIndex = 0;
     request.dispatchDone = 0;
-    request.memory.rewind();
+    if (this.waiting.length > 0 || !this.dispatch(request)) this.waiting.push(request);
   }
 
-  private dispatchWaiting(): void {
+  /**
+   * Gives the bios that have come back to the requests that wait. Not from inside itself: a device
+   * may end other bios of ours while it takes one, and no request is dispatched from two places.
+   */
+  private resumeWaiting(): void {
+    if (this.resuming) return;
+    this.resuming = true;
     while (this.waiting.length > 0 && !this.bios.isEmpty) {
-      if (!this.dispatch(this.waiting.peek()!)) return;
-      this.waiting.shift();
+      if (this.dispatch(this.waiting.peek()!)) this.waiting.shift();
     }
+    this.resuming = false;
   }
 
   /** Sends what is left of the request's phase. False: the pool ran out, call again. */
@@ -88,7 +101,6 @@ export class DmIoClient {
       if (!sent) return false;
       request.dispatchIndex += 1;
       request.dispatchDone = 0;
-      request.memory.rewind();
     }
     this.dropDispatchReference(request);
     return true;
@@ -107,7 +119,7 @@ export class DmIoClient {
   }
 
   private dispatchRegion(request: DmIoRequest, region: IoRegion): boolean {
-    // Rule 5: an empty region is skipped. A region whose flush has failed gets no data.
+    // Rule 5: an empty region is skipped. Rule 18: a region whose flush has failed gets no data.
     if (region.count === 0) return true;
     if (request.dispatchDone === 0 && request.errorBits.test(request.dispatchIndex)) return true;
     const max = maxSectorsOf(request, region);
@@ -117,6 +129,11 @@ export class DmIoClient {
       region.error = ERRNO.EOPNOTSUPP;
       return true;
     }
+    const moves = hasData(request.op);
+    if (moves && request.dispatchDone === 0) {
+      request.memory.rewind(bytesOfSectors(region.memorySector));
+    }
+    const limits = region.device.limits;
     while (request.dispatchDone < region.count) {
       const bio = this.bios.get();
       if (bio === undefined) return false;
@@ -126,8 +143,7 @@ export class DmIoClient {
       bio.sector = region.sector + request.dispatchDone;
       bio.sectors = left < max ? left : max;
       bio.vecCount = 0;
-      if (hasData(request.op)) {
-        const limits = region.device.limits;
+      if (moves) {
         const blockSectors = limits.logicalBlockSize / SECTOR_SIZE;
         bio.sectors = request.memory.fill(bio, bio.sectors, limits.maxSegments, blockSectors);
       }
@@ -145,31 +161,18 @@ export class DmIoClient {
     region.device.submit(bio);
   }
 
-  /** The submitter's own reference: nothing may end inside submit, so the loop says it. */
+  /** The submitter's own reference: nothing may end inside submit, so the loop says it (rule 7). */
   private dropDispatchReference(request: DmIoRequest): void {
     request.references -= 1;
-    if (request.references > 0) return;
-    if (this.enterDataPhase(request)) return;
-    request.inFlight = false;
+    if (request.references > 0 || this.enterDataPhase(request)) return;
     this.loop.defer(request);
-  }
-
-  /** A bio's reference, dropped in completion context: the owner may be called at once. */
-  private dropReference(request: DmIoRequest): void {
-    request.references -= 1;
-    if (request.references > 0) return;
-    if (this.enterDataPhase(request)) return;
-    request.inFlight = false;
-    request.complete();
   }
 
   /** After the flushes of a PREFLUSH request its data goes out. False: the request is done. */
   private enterDataPhase(request: DmIoRequest): boolean {
     if (!request.flushing || request.op === REQ_OP.FLUSH) return false;
     request.flushing = false;
-    request.references = 1;
     this.beginPhase(request);
-    if (this.waiting.length > 0 || !this.dispatch(request)) this.waiting.push(request);
     return true;
   }
 }
@@ -188,12 +191,13 @@ class DmIoBio extends Bio {
   }
 }
 
+/** Rule 6: the bit is set by any part that fails, and stays set; the others go on. */
 function failRegion(request: DmIoRequest, bio: Bio): void {
   const region = request.regions[bio.tag]!;
   request.errorBits.set(bio.tag);
   if (region.error === 0) region.error = bio.error;
   // Rule 11: the part of a failed read is zeros, never what the memory held before.
-  if (bio.op === REQ_OP.READ) zeroVecs(bio.vecs, bio.vecCount, bio.sectors * SECTOR_SIZE);
+  if (bio.op === REQ_OP.READ) zeroVecs(bio.vecs, bio.vecCount, bytesOfSectors(bio.sectors));
 }
 
 /** The longest bio of the request's kind that the region's device takes; 0: none at all. */
@@ -204,12 +208,17 @@ function maxSectorsOf(request: DmIoRequest, region: IoRegion): number {
     case REQ_OP.WRITE:
       return limits.maxSectors;
     case REQ_OP.DISCARD:
-      return limits.maxDiscardSectors;
+      return wholeBlocks(limits.maxDiscardSectors, limits.logicalBlockSize);
     case REQ_OP.WRITE_ZEROES:
-      return limits.maxWriteZeroesSectors;
+      return wholeBlocks(limits.maxWriteZeroesSectors, limits.logicalBlockSize);
     case REQ_OP.FLUSH:
       return 1;
   }
+}
+
+/** Rule 20: a cut between two bios lies between two logical blocks. */
+function wholeBlocks(sectors: number, logicalBlockSize: number): number {
+  return sectors - (sectors % (logicalBlockSize / SECTOR_SIZE));
 }
 
 function zeroVecs(vecs: readonly BioVec[], count: number, bytes: number): void {

@@ -3,8 +3,9 @@ import { SECTOR_SIZE } from '../base/units.ts';
 import type { Bio, BioVec } from '../block/bio.ts';
 
 /**
- * A page of a page list. All pages of a list have one length; the offset of the request applies to
- * the first only. A list may end in a node that points to itself: zeros of any length for a WRITE.
+ * A page of a page list: any multiple of 512 bytes, as a rule 4096. The offset of the request
+ * applies to the first only. A list may end in a node that points to itself: zeros of any length for
+ * a WRITE (rule 28).
  */
 export interface PageList {
   readonly page: Uint8Array;
@@ -19,16 +20,17 @@ const NO_VECS: readonly BioVec[] = [];
 
 /**
  * The memory of a request, of any kind, and a cursor over it. Every region consumes the same bytes
- * from the start (dm-io rule 2), so the cursor is rewound for each.
+ * from the start (rule 2), or from its own part's start (rule 22), so the cursor is rewound for each.
+ * Pieces are given to bios, never bytes copied.
  */
 export class DmIoMemory {
-  private kind: MemoryKind = MEMORY_KIND.NONE;
-  private list: PageList | null = null;
-  private listOffset = 0;
-  private vecs: readonly BioVec[] = NO_VECS;
-  private vecCount = 0;
-  private bytes: Uint8Array = NO_BYTES;
-  private bytesOffset = 0;
+  kind: MemoryKind = MEMORY_KIND.NONE;
+  list: PageList | null = null;
+  listOffset = 0;
+  vecs: readonly BioVec[] = NO_VECS;
+  vecCount = 0;
+  bytes: Uint8Array = NO_BYTES;
+  bytesOffset = 0;
   // The cursor: the current piece and how much of it is used.
   private page: PageList | null = null;
   private vecIndex = 0;
@@ -38,7 +40,9 @@ export class DmIoMemory {
   setNone(): void {
     this.kind = MEMORY_KIND.NONE;
     this.list = null;
+    this.page = null;
     this.vecs = NO_VECS;
+    this.vecCount = 0;
     this.bytes = NO_BYTES;
   }
 
@@ -66,15 +70,18 @@ export class DmIoMemory {
     this.bytesOffset = offset;
   }
 
-  rewind(): void {
+  /** Puts the cursor `startBytes` into the memory. */
+  rewind(startBytes: number): void {
     this.page = this.list;
     this.vecIndex = 0;
     this.pieceDone = this.kind === MEMORY_KIND.PAGE_LIST ? this.listOffset : 0;
+    if (startBytes > 0) this.advance(startBytes);
   }
 
   /**
    * Gives the bio the next pieces: at most `maxSectors` sectors in at most `maxSegments` pieces.
-   * Returns the sectors given, a multiple of `blockSectors`; the next call goes on behind them.
+   * Returns the sectors given; the next call goes on behind them. When the segments run out inside
+   * a logical block the odd sectors are left for the next bio (rule 20).
    */
   fill(bio: Bio, maxSectors: number, maxSegments: number, blockSectors: number): number {
     switch (this.kind) {
@@ -107,28 +114,12 @@ export class DmIoMemory {
   private share(bio: Bio, sectors: number): number {
     bio.vecs = this.vecs;
     bio.vecCount = this.vecCount;
-    this.advanceVecs(sectors * SECTOR_SIZE);
+    this.advance(sectors * SECTOR_SIZE);
     return sectors;
-  }
-
-  private advanceVecs(bytes: number): void {
-    let rest = bytes;
-    while (rest > 0) {
-      const vec = this.vecs[this.vecIndex]!;
-      const left = vec.length - this.pieceDone;
-      if (rest < left) {
-        this.pieceDone += rest;
-        return;
-      }
-      rest -= left;
-      this.vecIndex += 1;
-      this.pieceDone = 0;
-    }
   }
 
   /** Copies pieces (not bytes) into the bio's own table. */
   private gather(bio: Bio, maxSectors: number, maxSegments: number, blockSectors: number): number {
-    const blockBytes = blockSectors * SECTOR_SIZE;
     const startPage = this.page;
     const startIndex = this.vecIndex;
     const startDone = this.pieceDone;
@@ -138,22 +129,23 @@ export class DmIoMemory {
     while (wanted > 0 && count < maxSegments) {
       const vec = bio.ownVec(count);
       this.currentPiece(vec);
+      assert(vec.length > 0, 'an empty piece of memory');
       if (vec.length > wanted) vec.length = wanted;
       wanted -= vec.length;
       taken += vec.length;
       count += 1;
       this.advance(vec.length);
     }
-    const surplus = taken % blockBytes;
-    if (surplus > 0) {
-      // Segments ran out inside a logical block: give the odd sectors back to the next bio.
-      assert(taken > surplus, 'a logical block needs more pieces than a bio may have');
+    // What ends where the region ends is handed on as it is, and so is a block in more pieces than a
+    // bio may have: the device answers both with EINVAL, and the region's bit says so.
+    const surplus = wanted > 0 ? taken % (blockSectors * SECTOR_SIZE) : 0;
+    if (surplus > 0 && taken > surplus) {
       taken -= surplus;
       count = trimTail(bio, count, surplus);
       this.page = startPage;
       this.vecIndex = startIndex;
       this.pieceDone = startDone;
-      for (let i = 0; i < count; i += 1) this.advance(bio.ownVec(i).length);
+      this.advance(taken);
     }
     bio.vecs = bio.ownVecs;
     bio.vecCount = count;
@@ -175,18 +167,33 @@ export class DmIoMemory {
     vec.length = this.page.page.length - this.pieceDone;
   }
 
+  /** Moves the cursor on, over any number of pieces. */
   private advance(bytes: number): void {
-    this.pieceDone += bytes;
-    if (this.kind === MEMORY_KIND.BVEC) {
-      if (this.pieceDone < this.vecs[this.vecIndex]!.length) return;
-      this.vecIndex += 1;
-      this.pieceDone = 0;
+    if (this.kind === MEMORY_KIND.VM) {
+      this.pieceDone += bytes;
       return;
     }
+    let rest = bytes;
+    while (rest > 0) {
+      const left = this.pieceLength() - this.pieceDone;
+      if (rest < left) {
+        this.pieceDone += rest;
+        return;
+      }
+      rest -= left;
+      this.pieceDone = 0;
+      if (this.kind === MEMORY_KIND.BVEC) this.vecIndex += 1;
+      else this.page = this.page!.next;
+    }
+  }
+
+  private pieceLength(): number {
+    if (this.kind === MEMORY_KIND.BVEC) {
+      assert(this.vecIndex < this.vecCount, 'bio vectors are shorter than the region');
+      return this.vecs[this.vecIndex]!.length;
+    }
     assert(this.page !== null, 'the page list is shorter than the region');
-    if (this.pieceDone < this.page.page.length) return;
-    this.page = this.page.next;
-    this.pieceDone = 0;
+    return this.page.page.length;
   }
 }
 

@@ -3,8 +3,9 @@ import { ErrorBits, MAX_REGIONS } from '../base/error-bits.ts';
 import type { BlockDevice } from '../block/device.ts';
 import type { Completion } from '../block/loop.ts';
 import { REQ_FLAG, REQ_OP, type ReqOp } from '../block/op.ts';
+import type { DmIoClient } from './client.ts';
 import { DmIoMemory } from './memory.ts';
-import { IoRegion } from './region.ts';
+import { makeRegion, type IoRegion } from './region.ts';
 
 /** Who is told when a request has ended. */
 export interface DmIoOwner {
@@ -16,14 +17,15 @@ export interface DmIoOwner {
   dmIoDone(request: DmIoRequest): void;
 }
 
-const NO_OWNER: DmIoOwner = {
+/** A request that still has this owner is a synchronous one to `dmIo`, as `notify.fn == NULL` is. */
+export const NO_OWNER: DmIoOwner = {
   dmIoDone(): void {
     throw new Error('a dm-io request without an owner has ended');
   },
 };
 
 /**
- * One request to 1..64 regions (struct dm_io_request). It lives in the record of whoever makes it
+ * One request to 0..64 regions (struct dm_io_request). It lives in the record of whoever makes it
  * and is filled again for each use: fill op, flags, memory and regions, then `client.submit`.
  * From then until `dmIoDone` the request, its regions and its memory are dm-io's.
  */
@@ -35,6 +37,8 @@ export class DmIoRequest implements Completion {
   readonly regions: IoRegion[] = [];
   regionCount = 0;
   owner: DmIoOwner = NO_OWNER;
+  /** Whose bios carry the request; read by `dmIo` only, `client.submit` knows itself. */
+  client: DmIoClient | null = null;
   readonly errorBits = new ErrorBits();
 
   // Below: dm-io's own, while the request is under way.
@@ -52,27 +56,27 @@ export class DmIoRequest implements Completion {
     this.regionCount = 0;
   }
 
-  addRegion(device: BlockDevice, sector: number, count: number): void {
+  /** `memorySector`: where in the memory the region's part begins, when it is not the start (rule 22). */
+  addRegion(device: BlockDevice, sector: number, count: number, memorySector = 0): void {
     assert(!this.inFlight, 'regions of a dm-io request in flight must not change');
     assert(this.regionCount < MAX_REGIONS, 'more than 64 regions');
-    const region = this.regions[this.regionCount];
+    let region = this.regions[this.regionCount];
     if (region === undefined) {
-      this.regions[this.regionCount] = makeRegion(device, sector, count);
-    } else {
-      region.device = device;
-      region.sector = sector;
-      region.count = count;
-      region.error = 0;
+      region = makeRegion(device, sector, count);
+      this.regions[this.regionCount] = region;
     }
+    region.device = device;
+    region.sector = sector;
+    region.count = count;
+    region.memorySector = memorySector;
+    region.error = 0;
     this.regionCount += 1;
   }
 
+  /** The end, from the loop or from a completion: only now is the request its owner's again. */
   complete(): void {
+    assert(this.inFlight, 'a dm-io request ended twice');
+    this.inFlight = false;
     this.owner.dmIoDone(this);
   }
-}
-
-function makeRegion(device: BlockDevice, sector: number, count: number): IoRegion {
-  // eslint-disable-next-line no-restricted-syntax -- once for each region a request ever has
-  return new IoRegion(device, sector, count);
 }

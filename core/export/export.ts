@@ -48,15 +48,9 @@ export class Export implements NegotiableExport {
   private whenIdle: (() => void) | undefined;
 
   constructor(options: ExportOptions) {
-    const nameBytes = encodeUtf8(options.name);
-    if (nameBytes === undefined || nameBytes.length === 0 || nameBytes.includes(0)) {
-      throw new ExportError('an export name is text, not empty, without NUL');
-    }
-    if (nameBytes.length > LIMIT.STRING_BYTES) {
-      throw new ExportError(`an export name has at most ${LIMIT.STRING_BYTES} bytes`);
-    }
-    this.name = options.name;
-    this.description = options.description ?? '';
+    if (options.name === '') throw new ExportError('an export without a name');
+    this.name = textOf('name', options.name);
+    this.description = textOf('description', options.description ?? '');
     this.device = options.device;
     this.forcedReadOnly = options.readOnly ?? false;
     assert(this.sizeBytes <= MAX_BYTES, 'an export larger than 2^53 - 1 bytes');
@@ -107,4 +101,16 @@ export class Export implements NegotiableExport {
     this.requestsInFlight -= 1;
     if (this.requestsInFlight === 0 && this.whenIdle !== undefined) this.whenIdle();
   }
+}
+
+/** proto.md "Conventions": strings are UTF-8 without NUL, of at most 4096 bytes. */
+function textOf(what: string, text: string): string {
+  const bytes = encodeUtf8(text);
+  if (bytes === undefined || bytes.includes(0)) {
+    throw new ExportError(`the ${what} of an export is not text, or has a NUL`);
+  }
+  if (bytes.length > LIMIT.STRING_BYTES) {
+    throw new ExportError(`the ${what} of an export is longer than ${LIMIT.STRING_BYTES} bytes`);
+  }
+  return text;
 }

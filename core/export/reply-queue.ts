@@ -45,8 +45,8 @@ export class ReplyQueue {
 
   /** The request of the n-th oldest reply. */
   requestAt(index: number): Request {
-    const request = this.requests[(this.head + index) & this.mask];
-    assert(index < this.length && request != null, 'reply queue: no such reply');
+    const request = this.requests[(this.head + index) & this.mask] ?? null;
+    assert(index < this.length && request !== null, 'reply queue: no such reply');
     return request;
   }
 

@@ -246,9 +246,7 @@ export class Request implements BioOwner, RangeOwner {
   }
 
   private submitPiece(): void {
-    const left = this.sectors - this.sectorsDone;
-    const most = this.mostSectors();
-    const sectors = left < most ? left : most;
+    const sectors = this.pieceSectors();
     if (hasData(this.op)) {
       const isZeroing = this.type === COMMAND.WRITE_ZEROES;
       const page = isZeroing ? ZEROES : this.arena.bytes;
@@ -258,16 +256,17 @@ export class Request implements BioOwner, RangeOwner {
     this.submit(this.op, this.sector + this.sectorsDone, sectors);
   }
 
-  /** The longest piece the device takes, in whole blocks. */
-  private mostSectors(): number {
+  /** What is left, or the most the device takes at once, in whole blocks. */
+  private pieceSectors(): number {
     const limits = this.target.device.limits;
-    const blockSectors = sectorsFloor(limits.logicalBlockSize);
+    const left = this.sectors - this.sectorsDone;
     let most = limits.maxSectors;
     if (this.op === REQ_OP.DISCARD) most = limits.maxDiscardSectors;
     else if (this.op === REQ_OP.WRITE_ZEROES) most = limits.maxWriteZeroesSectors;
     else if (this.type === COMMAND.WRITE_ZEROES && most > ZEROES_SECTORS) most = ZEROES_SECTORS;
-    most -= most % blockSectors;
-    return most > 0 ? most : blockSectors;
+    if (left <= most) return left;
+    const blockSectors = sectorsFloor(limits.logicalBlockSize);
+    return most < blockSectors ? blockSectors : most - (most % blockSectors);
   }
 
   private submitEdge(op: ReqOp, startBytes: number, at: number): void {

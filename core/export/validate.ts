@@ -70,7 +70,7 @@ export function validate(header: RequestHeader, target: Export): Fault {
   return FAULT.NONE;
 }
 
-export function changesData(type: number): boolean {
+function changesData(type: number): boolean {
   return type === COMMAND.WRITE || type === COMMAND.WRITE_ZEROES || type === COMMAND.TRIM;
 }
 

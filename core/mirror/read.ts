@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { ERRNO } from '../base/errno.ts';
 import { SECTOR_SIZE } from '../base/units.ts';
-import type { BioVec} from '../block/bio.ts';
+import type { BioVec } from '../block/bio.ts';
 import { type Bio } from '../block/bio.ts';
 import { REQ_OP } from '../block/op.ts';
 import { RangeClaim, type RangeOwner } from '../block/range-lock.ts';

@@ -204,7 +204,10 @@ export class Handshake<E extends NegotiableExport> {
     } else if (this.option === OPTION.LIST) {
       this.onList(lengthBytes);
     } else {
-      assert(this.option === OPTION.INFO || this.option === OPTION.GO, 'an option without a method');
+      assert(
+        this.option === OPTION.INFO || this.option === OPTION.GO,
+        'an option without a method',
+      );
       this.onInfoOrGo(lengthBytes);
     }
   }

@@ -71,7 +71,7 @@ export class RequestFramer {
 }
 
 /** Bytes that follow a request's header: only WRITE has any ("NBD_CMD_WRITE"). */
-export function payloadBytes(type: number, lengthBytes: number): number {
+function payloadBytes(type: number, lengthBytes: number): number {
   return type === COMMAND.WRITE ? lengthBytes : 0;
 }
 

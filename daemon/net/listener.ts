@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 
 import { assert } from '../../core/base/assert.ts';
 import { addressText, ListenError, type ListenAddress } from './address.ts';
@@ -40,7 +41,9 @@ export async function listen(
   };
 }
 
-function optionsOf(address: ListenAddress): { path: string } | { host: string; port: number } | { fd: number } {
+function optionsOf(
+  address: ListenAddress,
+): { path: string } | { host: string; port: number } | { fd: number } {
   switch (address.kind) {
     case 'unix':
       return { path: address.path };
@@ -67,7 +70,11 @@ async function makeRoom(path: string): Promise<void> {
     );
   }
   const found = lstatSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return;
+  if (found === undefined) {
+    // libuv would say EACCES of a missing directory.
+    if (existsSync(dirname(path))) return;
+    throw new ListenError('ENOENT', `cannot listen on ${path}: there is no such directory`);
+  }
   if (!found.isSocket()) {
     throw new ListenError('EEXIST', `cannot listen on ${path}: the file exists and is no socket`);
   }
@@ -97,16 +104,15 @@ const REASONS: Readonly<Record<string, string>> = {
   EADDRINUSE: 'the address is in use',
   EADDRNOTAVAIL: 'this machine has no such address',
   EACCES: 'permission denied',
-  ENOENT: 'there is no such directory',
   ENOTDIR: 'a part of the path is no directory',
   ENOTFOUND: 'there is no such host',
 };
 
-function listenError(address: ListenAddress, error: unknown): Error {
-  if (!(error instanceof Error)) return new Error(String(error));
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : 'EIO';
-  const reason = REASONS[code] ?? error.message;
-  return new ListenError(code, `cannot listen on ${addressText(address)}: ${reason}`);
+/** What `listen` fails with is always the system's: it has a code. */
+function listenError(address: ListenAddress, error: unknown): ListenError {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const reason = REASONS[code ?? ''] ?? message;
+  return new ListenError(code ?? 'EIO', `cannot listen on ${addressText(address)}: ${reason}`);
 }
 
 function peerOf(socket: Socket): string {

@@ -41,6 +41,10 @@ export class NodeConnection implements SessionStream, ByteSink {
   /** Counts what the client takes and gives; stands still when it does neither. */
   activity = 0;
 
+  /** Fulfilled when the client is gone. */
+  readonly ended: Promise<void>;
+
+  private resolveEnded: () => void = () => undefined;
   private readonly input: Readable;
   private readonly output: Writable;
   private readonly context: ConnectionContext;
@@ -66,6 +70,9 @@ export class NodeConnection implements SessionStream, ByteSink {
     this.output = output;
     this.peer = peer;
     this.context = context;
+    this.ended = new Promise((resolve) => {
+      this.resolveEnded = resolve;
+    });
     this.handshakeTimer = setTimeout(() => {
       this.drop(`no export chosen within ${String(context.handshakeTimeoutMs)} ms`);
     }, context.handshakeTimeoutMs);
@@ -76,11 +83,13 @@ export class NodeConnection implements SessionStream, ByteSink {
     });
     if (!Object.is(input, output)) {
       input.on('error', (error) => this.drop(error.message));
-      input.on('close', () => this.drop('closed by the client'));
+      input.on('close', () => {
+        if (!this.inputEnded) this.drop('closed by the client');
+      });
     }
     this.handshake = new Handshake(context.exports, this);
     input.on('data', (chunk: Buffer) => this.received(chunk));
-    input.on('end', () => this.ended());
+    input.on('end', () => this.inputHasEnded());
   }
 
   /** The export served; undefined while the client has chosen none. */
@@ -116,10 +125,12 @@ export class NodeConnection implements SessionStream, ByteSink {
     clearTimeout(this.handshakeTimer);
     if (why !== '') this.context.log.info({ peer: this.peer, why }, 'client dropped');
     this.input.destroy();
-    this.output.destroy();
+    // Written to the end, it is left to who reads it; a socket is its own input, and is closed.
+    if (!this.output.writableFinished) this.output.destroy();
     this.rest = undefined;
     this.session?.abandon();
     this.context.connectionEnded(this);
+    this.resolveEnded();
   }
 
   /** ByteSink: the handshake's replies. A client that does not read them is not read from. */
@@ -149,7 +160,7 @@ export class NodeConnection implements SessionStream, ByteSink {
       }
       at += taken;
     }
-    if (this.inputEnded) this.ended();
+    if (this.inputEnded) this.inputHasEnded();
   }
 
   private negotiate(chunk: Buffer, at: number): number {
@@ -176,7 +187,7 @@ export class NodeConnection implements SessionStream, ByteSink {
   }
 
   /** The client sends no more. It may still read: what it asked for is answered. */
-  private ended(): void {
+  private inputHasEnded(): void {
     this.inputEnded = true;
     const session = this.session;
     if (session === undefined) this.drop('closed in the handshake');
@@ -190,7 +201,7 @@ export class NodeConnection implements SessionStream, ByteSink {
       this.input.resume();
       this.take(rest, this.restAt);
     } else if (this.inputEnded) {
-      this.ended();
+      this.inputHasEnded();
     }
   }
 
@@ -254,7 +265,7 @@ export class NodeConnection implements SessionStream, ByteSink {
     const count = this.sending;
     this.sending = 0;
     // After an error the stream closes, and the session is abandoned with its replies.
-    if (error != null || this.gone) return;
+    if (error || this.gone) return;
     this.activity += 1;
     this.session?.repliesSent(count);
     this.flush();

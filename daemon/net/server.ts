@@ -18,7 +18,7 @@ export interface NbdServerOptions {
   /** Tells sessions that the memory they waited for is theirs. Default: a loop of its own. */
   readonly loop?: Loop;
   readonly log?: Log;
-  /** Memory for payloads of all connections, a power of two, >= 64 MiB (the default). */
+  /** Memory for payloads of all connections, a power of two, 64 MiB (the default) to 1 GiB. */
   readonly arenaBytes?: number;
   /** A client that has not reached transmission by then is dropped. Default 10 s. */
   readonly handshakeTimeoutMs?: number;
@@ -67,7 +67,10 @@ export class NbdServer {
     this.options = { ...DEFAULTS, log: SILENT_LOG, loop: createNodeLoop(), ...options };
     const { arenaBytes, exports, handshakeTimeoutMs, log, loop, stallTimeoutMs } = this.options;
     // An unaligned 32 MiB request needs a little more than its payload, and slots are powers of two.
-    assert(arenaBytes >= 2 * LIMIT.PAYLOAD_BYTES, 'an arena below 64 MiB cannot serve all requests');
+    assert(
+      arenaBytes >= 2 * LIMIT.PAYLOAD_BYTES,
+      'an arena below 64 MiB cannot serve all requests',
+    );
     const arena = new Arena(new Uint8Array(arenaBytes), loop);
     const arenaBuffer = Buffer.from(arena.bytes.buffer, arena.bytes.byteOffset, arenaBytes);
     this.context = {
@@ -90,7 +93,9 @@ export class NbdServer {
    */
   async listen(address: ListenAddress): Promise<ListenAddress> {
     assert(this.closed === undefined, 'a closed server was told to listen');
-    const listener = await listen(address, (socket, peer) => this.accept(socket, socket, peer));
+    const listener = await listen(address, (socket, peer) => {
+      this.accept(socket, socket, peer);
+    });
     this.listeners.push(listener);
     const on = addressText(listener.address);
     this.options.log.info({ address: on }, 'listening');
@@ -99,15 +104,18 @@ export class NbdServer {
 
   /** Serves one client on any pair of streams; fulfilled when it is gone. */
   serve(input: Readable, output: Writable, peer: string): Promise<void> {
-    const closed = new Promise<void>((resolve) => output.once('close', () => resolve()));
-    this.accept(input, output, peer);
-    return closed;
+    return this.accept(input, output, peer)?.ended ?? Promise.resolve();
   }
 
   /** Serves one client on stdin and stdout; fulfilled when it is gone. */
   serveStdio(): Promise<void> {
     const { input, output } = stdioStreams();
     return this.serve(input, output, 'stdio');
+  }
+
+  /** Payload memory in use, all connections together. */
+  get arenaUsedBytes(): number {
+    return this.context.arena.usedBytes;
   }
 
   /** Clients in transmission on this export. */
@@ -160,27 +168,30 @@ export class NbdServer {
     for (const connection of connections()) connection.drop('the server is shutting down');
   }
 
-  private accept(input: Readable, output: Writable, peer: string): void {
+  private accept(input: Readable, output: Writable, peer: string): NodeConnection | undefined {
     const { log, maxConnections } = this.options;
     if (this.closed !== undefined || this.connections.size >= maxConnections) {
       const why = this.closed === undefined ? `${String(maxConnections)} clients` : 'shutting down';
       log.warn({ peer, why }, 'client turned away');
       input.destroy();
       output.destroy();
-      return;
+      return undefined;
     }
-    this.connections.add(new NodeConnection(input, output, peer, this.context));
+    const connection = new NodeConnection(input, output, peer, this.context);
+    this.connections.add(connection);
+    return connection;
   }
 
   private connectionsTo(one: Export): readonly NodeConnection[] {
     return [...this.connections].filter(({ target }) => target === one);
   }
 
+  /** One after the other, until nobody waits any more: no more victims than it takes. */
   private dropStalled(): void {
-    const isScarce = this.context.arena.waiters > 0;
     for (const connection of this.connections) {
       const before = this.stalled.get(connection);
       const { activity } = connection;
+      const isScarce = this.context.arena.waiters > 0;
       if (!isScarce || !connection.isHoldingUp || before?.activity !== activity) {
         this.stalled.set(connection, { activity, looks: 0 });
       } else if (before.looks + 1 < STALL_LOOKS) {

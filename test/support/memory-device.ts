@@ -110,7 +110,8 @@ export class MemoryDevice implements BlockDevice {
     const end = start + bytesOfSectors(bio.sectors);
     if (bio.op === REQ_OP.FLUSH) return;
     if (bio.op === REQ_OP.WRITE_ZEROES || bio.op === REQ_OP.DISCARD) {
-      if (bio.op === REQ_OP.WRITE_ZEROES || this.limits.discardZeroes) this.bytes.fill(0, start, end);
+      if (bio.op === REQ_OP.WRITE_ZEROES || this.limits.discardZeroes)
+        this.bytes.fill(0, start, end);
       return;
     }
     let at = start;

@@ -1,0 +1,61 @@
+import { assert } from '../base/assert.ts';
+import type { Bio } from '../block/bio.ts';
+import type { BlockDevice } from '../block/device.ts';
+import { stackLimits } from '../block/limits.ts';
+import type { QueueLimits } from '../block/limits.ts';
+import { escapeWord, parseSectors } from './args.ts';
+import { Remapper } from './remap.ts';
+import { TableError } from './target.ts';
+import type { DeviceReference, Target, TargetEnvironment, TargetType } from './target.ts';
+
+/** `linear DEV OFFSET`: the sectors of DEV from OFFSET on. */
+export const linearTargetType: TargetType = {
+  name: 'linear',
+  version: [1, 4, 0],
+  parse(startSector, sectors, args) {
+    const [path, offsetWord] = args;
+    if (path === undefined || offsetWord === undefined || args.length > 2) {
+      throw new TableError(`linear takes 2 arguments, DEV OFFSET, there are ${args.length}`);
+    }
+    const offset = parseSectors(offsetWord, `the offset on ${path}`);
+    const reference = { path, startSector: offset, sectors, writable: true };
+    return {
+      type: linearTargetType,
+      devices: [reference],
+      build: ([device], environment) => {
+        assert(device !== undefined, 'linear stands on one device');
+        return new LinearTarget(startSector, reference, device, environment);
+      },
+    };
+  },
+};
+
+class LinearTarget implements Target {
+  readonly type = linearTargetType;
+  readonly limits: QueueLimits;
+  private readonly reference: DeviceReference;
+  private readonly remapper: Remapper;
+
+  constructor(
+    startSector: number,
+    reference: DeviceReference,
+    device: BlockDevice,
+    environment: TargetEnvironment,
+  ) {
+    this.limits = stackLimits([device.limits]);
+    this.reference = reference;
+    this.remapper = new Remapper(environment.loop, device, reference.startSector - startSector);
+  }
+
+  map(bio: Bio): void {
+    this.remapper.map(bio);
+  }
+
+  table(): string {
+    return `${escapeWord(this.reference.path)} ${this.reference.startSector}`;
+  }
+
+  status(): string {
+    return '';
+  }
+}

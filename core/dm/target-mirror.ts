@@ -1,0 +1,200 @@
+import { isPowerOfTwo } from '../base/units.ts';
+import type { BlockDevice } from '../block/device.ts';
+import { escapeWord, parseCount, parseSectors } from './args.ts';
+import { TableError } from './target.ts';
+import type { DeviceReference, Target, TargetEnvironment, TargetType } from './target.ts';
+
+/** The kernel stops at 9 (kcopyd's 8 destinations and a source); we at the bits of a dm-io write. */
+const LEGS_MIN = 2;
+const LEGS_MAX = 64;
+/** The kernel's smallest region. */
+const REGION_SECTORS_MIN = 2;
+
+const USAGE = 'LOGTYPE #LOGARGS LOGARGS... #MIRRORS {DEV OFFSET}... [#FEATURES FEATURE...]';
+const LOG_USAGE = 'core 1 REGION_SIZE or core 2 REGION_SIZE sync|nosync';
+
+interface MirrorLegArgs {
+  readonly path: string;
+  readonly startSector: number;
+}
+
+interface MirrorFeatures {
+  /** A leg that fails is dropped and the rest goes on; without it errors reach the caller. */
+  readonly handleErrors: boolean;
+  /** The log outlives the failure of the default leg; only with handleErrors. */
+  readonly keepLog: boolean;
+}
+
+/** What a mirror line says. */
+export interface MirrorArgs {
+  readonly regionSectors: number;
+  /** `sync`: copy everything again; `nosync`: the legs are equal already; else the log decides. */
+  readonly sync: 'sync' | 'nosync' | undefined;
+  readonly legs: readonly MirrorLegArgs[];
+  readonly features: MirrorFeatures;
+}
+
+/** What a mirror is made of: its line, its part of the mapped device, its type for `Target.type`. */
+export interface MirrorParts {
+  readonly type: TargetType;
+  readonly startSector: number;
+  readonly sectors: number;
+  readonly args: MirrorArgs;
+}
+
+/** Makes the target; `devices[i]` is the open device of `parts.args.legs[i]`. */
+export type BuildMirror = (
+  parts: MirrorParts,
+  devices: readonly BlockDevice[],
+  environment: TargetEnvironment,
+) => Target;
+
+/** `mirror`: glue between the table line and core/mirror, which `build` calls. */
+export function createMirrorTargetType(build: BuildMirror): TargetType {
+  const type: TargetType = {
+    name: 'mirror',
+    version: [1, 15, 0],
+    parse(startSector, sectors, words) {
+      const args = parseMirrorArgs(sectors, words);
+      const devices: readonly DeviceReference[] = args.legs.map((leg) => ({
+        path: leg.path,
+        startSector: leg.startSector,
+        sectors,
+        writable: true,
+      }));
+      const parts = { type, startSector, sectors, args };
+      return {
+        type,
+        devices,
+        build: (legs, environment) => build(parts, legs, environment),
+      };
+    },
+  };
+  return type;
+}
+
+/**
+ * Reads `LOGTYPE #LOGARGS LOGARGS... #MIRRORS {DEV OFFSET}xN [#FEATURES FEATURE...]`.
+ * @throws TableError what is wrong, in the user's words
+ */
+export function parseMirrorArgs(sectors: number, args: readonly string[]): MirrorArgs {
+  const words = new Words(args);
+  const logType = words.next('the log type');
+  if (logType !== 'core') {
+    throw new TableError(`mirror log ${JSON.stringify(logType)} is not supported yet, core is`);
+  }
+  const log = parseCoreLog(sectors, words.group('the number of log arguments'));
+  const legs = parseLegs(words);
+  const features = words.isEmpty ? [] : words.group('the number of features');
+  if (!words.isEmpty) {
+    throw new TableError(`mirror has too many arguments, from ${words.next('')} on: ${USAGE}`);
+  }
+  return { ...log, legs, features: parseFeatures(features) };
+}
+
+/** The way back: `parseMirrorArgs` of its words gives the same again. */
+export function formatMirrorArgs(args: MirrorArgs): string {
+  const log = [String(args.regionSectors), ...(args.sync === undefined ? [] : [args.sync])];
+  const legs = args.legs.map((leg) => `${escapeWord(leg.path)} ${leg.startSector}`);
+  const features = [
+    ...(args.features.handleErrors ? ['handle_errors'] : []),
+    ...(args.features.keepLog ? ['keep_log'] : []),
+  ];
+  const words = ['core', log.length, ...log, legs.length, ...legs];
+  if (features.length > 0) words.push(features.length, ...features);
+  return words.join(' ');
+}
+
+function parseCoreLog(
+  sectors: number,
+  logArgs: readonly string[],
+): Pick<MirrorArgs, 'regionSectors' | 'sync'> {
+  const [regionWord, sync] = logArgs;
+  if (regionWord === undefined || logArgs.length > 2) {
+    throw new TableError(`the core log takes 1 or 2 arguments: ${LOG_USAGE}`);
+  }
+  const regionSectors = parseSectors(regionWord, 'the region size');
+  if (!isPowerOfTwo(regionSectors) || regionSectors < REGION_SECTORS_MIN) {
+    throw new TableError(
+      `the region size is ${regionSectors} sectors, ` +
+        `a power of two of at least ${REGION_SECTORS_MIN} is wanted`,
+    );
+  }
+  if (regionSectors > sectors) {
+    throw new TableError(
+      `the region size is ${regionSectors} sectors, more than the target's length ${sectors}`,
+    );
+  }
+  if (sync !== undefined && sync !== 'sync' && sync !== 'nosync') {
+    throw new TableError(`${JSON.stringify(sync)} after the region size, sync or nosync is wanted`);
+  }
+  return { regionSectors, sync };
+}
+
+function parseLegs(words: Words): MirrorLegArgs[] {
+  const count = parseCount(words.next('the number of legs'), 'the number of legs');
+  if (count < LEGS_MIN || count > LEGS_MAX) {
+    throw new TableError(`a mirror has ${LEGS_MIN} to ${LEGS_MAX} legs, not ${count}`);
+  }
+  const legs: MirrorLegArgs[] = [];
+  while (legs.length < count) {
+    const path = words.next(`the device of leg ${legs.length}`);
+    const startSector = parseSectors(
+      words.next(`the offset of leg ${legs.length}`),
+      `the offset on ${path}`,
+    );
+    const twin = legs.findIndex((leg) => leg.path === path);
+    if (twin !== -1) throw new TableError(`legs ${twin} and ${legs.length} are both ${path}`);
+    legs.push({ path, startSector });
+  }
+  return legs;
+}
+
+function parseFeatures(names: readonly string[]): MirrorFeatures {
+  for (const name of names) {
+    if (name === 'handle_errors' || name === 'keep_log') continue;
+    throw new TableError(
+      `unknown mirror feature ${JSON.stringify(name)}, known are handle_errors, keep_log`,
+    );
+  }
+  const features = {
+    handleErrors: names.includes('handle_errors'),
+    keepLog: names.includes('keep_log'),
+  };
+  if (features.keepLog && !features.handleErrors) {
+    throw new TableError('the mirror feature keep_log needs handle_errors too');
+  }
+  return features;
+}
+
+/** The arguments, taken one after the other. */
+class Words {
+  private readonly words: readonly string[];
+  private taken = 0;
+
+  constructor(words: readonly string[]) {
+    this.words = words;
+  }
+
+  get isEmpty(): boolean {
+    return this.taken === this.words.length;
+  }
+
+  next(what: string): string {
+    const word = this.words[this.taken];
+    if (word === undefined) throw new TableError(`mirror ends before ${what}: ${USAGE}`);
+    this.taken += 1;
+    return word;
+  }
+
+  /** `N WORD...`: a count and as many words. */
+  group(what: string): string[] {
+    const count = parseCount(this.next(what), what);
+    const left = this.words.length - this.taken;
+    if (count > left) {
+      throw new TableError(`${what} is ${count}, but only ${left} arguments follow`);
+    }
+    this.taken += count;
+    return this.words.slice(this.taken - count, this.taken);
+  }
+}

@@ -1,0 +1,93 @@
+import fs from 'node:fs';
+import { assert } from '../../core/base/assert.ts';
+import { ERRNO } from '../../core/base/errno.ts';
+import { bytesOfSectors } from '../../core/base/units.ts';
+import type { Bio } from '../../core/block/bio.ts';
+import { REQ_OP } from '../../core/block/op.ts';
+
+/** preadv and pwritev take no more pieces at once (IOV_MAX); the rest goes into the next call. */
+const PIECES_MAX = 1024;
+
+/** A read may be interrupted any number of times; a bug must not become an endless loop. */
+const INTERRUPTIONS_MAX = 100;
+
+type TransferDone = (error: NodeJS.ErrnoException | null, bytes: number) => void;
+
+/**
+ * How far one READ or WRITE has come. The kernel may move less than was asked for; the transfer
+ * goes on where it stopped until all is moved or an error says why not.
+ */
+export class Transfer {
+  private doneBytes = 0;
+  private interruptions = 0;
+  /** The pieces of one call. Kept between calls for its storage only. */
+  private readonly views: Uint8Array[] = [];
+
+  begin(): void {
+    this.doneBytes = 0;
+    this.interruptions = 0;
+  }
+
+  /** Starts the next call on a thread of libuv's. */
+  start(fd: number, bio: Bio, done: TransferDone): void {
+    const position = bytesOfSectors(bio.sector) + this.doneBytes;
+    const read = bio.op === REQ_OP.READ;
+    const vec = bio.vecs[0];
+    if (bio.vecCount === 1 && vec !== undefined) {
+      const offset = vec.offset + this.doneBytes;
+      const length = bytesOfSectors(bio.sectors) - this.doneBytes;
+      if (read) fs.read(fd, vec.page, offset, length, position, done);
+      else fs.write(fd, vec.page, offset, length, position, done);
+      return;
+    }
+    this.collectViews(bio);
+    if (read) fs.readv(fd, this.views, position, done);
+    else fs.writev(fd, this.views, position, done);
+  }
+
+  /** Makes the next call on this thread. Returns the bytes moved; throws as Node does. */
+  callNow(fd: number, bio: Bio): number {
+    const position = bytesOfSectors(bio.sector) + this.doneBytes;
+    this.collectViews(bio);
+    return bio.op === REQ_OP.READ
+      ? fs.readvSync(fd, this.views, position)
+      : fs.writevSync(fd, this.views, position);
+  }
+
+  /** A call has moved `bytes`. True: go on. */
+  moved(bio: Bio, bytes: number): boolean {
+    this.doneBytes += bytes;
+    assert(this.doneBytes <= bytesOfSectors(bio.sectors), 'more bytes moved than asked for');
+    return this.doneBytes < bytesOfSectors(bio.sectors);
+  }
+
+  /** Whether a call that failed with `errno` is to be made again. */
+  mayRetry(errno: number): boolean {
+    if (errno !== ERRNO.EINTR && errno !== ERRNO.EAGAIN) return false;
+    this.interruptions += 1;
+    return this.interruptions <= INTERRUPTIONS_MAX;
+  }
+
+  /** The bio's pieces from `doneBytes` on, as views. */
+  private collectViews(bio: Bio): void {
+    let skipBytes = this.doneBytes;
+    let restBytes = bytesOfSectors(bio.sectors) - this.doneBytes;
+    this.views.length = 0;
+    for (let i = 0; restBytes > 0 && this.views.length < PIECES_MAX; i += 1) {
+      const vec = bio.vecs[i];
+      assert(
+        vec !== undefined && i < bio.vecCount,
+        'the memory of a bio is shorter than its range',
+      );
+      if (skipBytes >= vec.length) {
+        skipBytes -= vec.length;
+        continue;
+      }
+      const length = Math.min(vec.length - skipBytes, restBytes);
+      const start = vec.offset + skipBytes;
+      this.views.push(vec.page.subarray(start, start + length));
+      restBytes -= length;
+      skipBytes = 0;
+    }
+  }
+}

@@ -1,0 +1,110 @@
+import { join } from 'node:path';
+import { ERRNO } from '../../core/base/errno.ts';
+import { Prng } from '../../core/base/prng.ts';
+import { bytesOfSectors } from '../../core/base/units.ts';
+import type { QueueLimits } from '../../core/block/limits.ts';
+import { openFileDevice } from '../../daemon/fsio/engine.ts';
+import { createNodeLoop } from '../../daemon/node-loop.ts';
+import { createManualLoop } from '../support/manual-loop.ts';
+import { mapDevice } from '../support/mapped.ts';
+import { MemoryDevice } from '../support/memory-device.ts';
+import { tempDirectory } from '../support/temp.ts';
+import { suite } from './block-device.ts';
+import type { DeviceFactory } from './block-device.ts';
+import type { Supports } from './checks.ts';
+
+const SECTORS = 1024;
+
+const DISK: Supports = { storesData: true, startsZeroed: true, readOnly: true, sync: false };
+
+const directory = tempDirectory();
+let files = 0;
+
+function newPath(): string {
+  files += 1;
+  return join(directory, `leg-${files}.img`);
+}
+
+/** A disk of memory, slow and out of order by the seed. */
+function memory(limits: Partial<QueueLimits> = {}, sectors = SECTORS): DeviceFactory {
+  return ({ readOnly, seed }) => {
+    const prng = new Prng(seed);
+    const loop = createManualLoop();
+    const options = { loop, sectors, prng, maxDelayTurns: 3 };
+    const device = new MemoryDevice({ ...options, limits: { ...limits, readOnly } });
+    return { device, close: () => expect(device.inFlight).toBe(0) };
+  };
+}
+
+/** A table over a memory device of `sectors` called `disk`. */
+function overMemory(
+  table: string,
+  sectors: number,
+  limits: Partial<QueueLimits> = {},
+): DeviceFactory {
+  return ({ seed }) => {
+    const loop = createManualLoop();
+    const prng = new Prng(seed);
+    const disk = new MemoryDevice({ loop, sectors, limits, prng, maxDelayTurns: 3 });
+    const device = mapDevice(table, { loop, devices: { disk } });
+    return { device, close: () => expect([disk.inFlight, device.splitsInFlight]).toEqual([0, 0]) };
+  };
+}
+
+const file: DeviceFactory = async ({ readOnly }) => {
+  const loop = createNodeLoop();
+  const path = newPath();
+  const create = { sizeBytes: bytesOfSectors(SECTORS) };
+  const made = await openFileDevice(path, { loop, readOnly: false, create, exclusive: true });
+  if (!readOnly) return { device: made, close: () => made.close() };
+  await made.close();
+  const device = await openFileDevice(path, { loop, readOnly, exclusive: true });
+  return { device, close: () => device.close() };
+};
+
+const overTwoFiles: DeviceFactory = async () => {
+  const loop = createNodeLoop();
+  const create = { sizeBytes: bytesOfSectors(SECTORS) };
+  const options = { loop, readOnly: false, create, exclusive: true };
+  const a = await openFileDevice(newPath(), options);
+  const b = await openFileDevice(newPath(), options);
+  const device = mapDevice('0 301 linear a 7\n301 723 linear b 100\n', { loop, devices: { a, b } });
+  return {
+    device,
+    close: async () => {
+      await a.close();
+      await b.close();
+    },
+  };
+};
+
+const MAPPED: Supports = { ...DISK, readOnly: false };
+
+suite('memory', memory(), DISK);
+suite('memory in blocks of 4096', memory({ logicalBlockSize: 4096 }), DISK);
+suite('memory that cannot zero', memory({ maxDiscardSectors: 0, maxWriteZeroesSectors: 0 }), DISK);
+suite('memory that forgets what is discarded', memory({ discardZeroes: false }), DISK);
+suite('a file', file, { ...DISK, sync: true });
+suite('linear over memory', overMemory('0 1000 linear disk 24\n', 1024), MAPPED);
+suite(
+  'linear over memory in blocks of 4096',
+  overMemory('0 1000 linear disk 24\n', 1024, { logicalBlockSize: 4096, maxSectors: 16 }),
+  MAPPED,
+);
+suite('two lines over two files', overTwoFiles, { ...MAPPED, sync: true });
+suite(
+  'three lines, cut small, over memory of few pieces',
+  overMemory('0 9 linear disk 500\n9 7 linear disk 600\n16 400 linear disk 0\n', 1024, {
+    maxSegments: 3,
+    maxSectors: 8,
+  }),
+  MAPPED,
+);
+suite('zero', overMemory('0 1024 zero\n', 1), { ...MAPPED, storesData: false, sync: true });
+suite('error', overMemory('0 1024 error\n', 1), {
+  ...MAPPED,
+  storesData: false,
+  startsZeroed: false,
+  sync: true,
+  alwaysErrno: ERRNO.EIO,
+});
