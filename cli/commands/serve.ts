@@ -1,0 +1,34 @@
+import type { Command } from 'commander';
+import { countOption, sizeOption, withExample } from '../context.ts';
+
+export function addServe(program: Command): void {
+  const command = program
+    .command('serve')
+    .description('serve one device in the foreground, without a daemon or a state directory')
+    .option('--mirror <LEG...>', 'a mirror of 2 to 64 legs')
+    .option('--linear <LEG>', 'one leg as it is')
+    .option('--table <TABLE>', "table lines, the kernel's, one a target; - reads stdin")
+    .option('--size <S>', 'size (default: the smallest leg)', sizeOption)
+    .option('--create', 'make leg files of --size that are missing; legs may carry other data')
+    .option('--log <LOG>', 'where the mirror remembers dirty regions: core (memory)')
+    .option('--region-size <S>', 'a power of two (default: 512KiB)', sizeOption)
+    .option('--assume-clean', 'the legs are equal already: no first resync')
+    .option('--name <N>', 'export name', 'data')
+    .option('--socket <PATH>', 'listen on a unix socket')
+    .option('--port <P>', 'listen on a TCP port; 0 takes a free one', countOption)
+    .option('--bind <ADDR>', 'address of the TCP port (default: 127.0.0.1)')
+    .option('--stdio', 'speak NBD on stdin and stdout, to one client')
+    .option('--read-only', 'refuse writes')
+    .option('--engine <E>', 'how files are read and written: auto or node');
+  withExample(
+    command,
+    'dmio serve --mirror a.img b.img --size 1G --create --socket /tmp/nbd.sock',
+    'dmio serve --linear disk.img --read-only --port 10809',
+  );
+  command.action(async (options: object) => {
+    const { control } = command.optsWithGlobals<{ control?: string }>();
+    // The one door from cli to daemon, opened when it is needed: a daemon weighs 100 ms.
+    const { serve } = await import('../../daemon/serve.ts');
+    process.exitCode = await serve({ ...options, control });
+  });
+}

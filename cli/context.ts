@@ -1,0 +1,59 @@
+/** What every command has: the daemon, and a way to print for people or for programs. */
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { InvalidArgumentError } from 'commander';
+import { parseSize, SIZE_FORMAT } from '../core/base/units.ts';
+import { isLegUri } from '../core/control/leg-name.ts';
+import type { CommandArgs, CommandName, CommandResults } from '../core/control/messages.ts';
+import { call } from './client.ts';
+
+export const DEFAULT_CONTROL = '/run/dmiod/control.sock';
+
+export class Context {
+  readonly control: string;
+  private readonly json: boolean;
+
+  constructor(command: Command) {
+    const { control, json } = command.optsWithGlobals<{ control?: string; json?: boolean }>();
+    this.control = control ?? process.env['DMIO_CONTROL'] ?? DEFAULT_CONTROL;
+    this.json = json === true;
+  }
+
+  call<C extends CommandName>(command: C, args: CommandArgs<C>): Promise<CommandResults[C]> {
+    return call(this.control, command, args);
+  }
+
+  /** `text` is for people: no lines, nothing printed. */
+  print(value: unknown, text: readonly string[]): void {
+    if (this.json) process.stdout.write(`${JSON.stringify(value)}\n`);
+    else if (text.length > 0) process.stdout.write(`${text.join('\n')}\n`);
+  }
+}
+
+/** Every command's help ends so. */
+export function withExample(command: Command, ...lines: readonly string[]): Command {
+  const label = lines.length === 1 ? 'Example' : 'Examples';
+  return command.addHelpText(
+    'after',
+    `\n${label}:\n${lines.map((line) => `  ${line}`).join('\n')}`,
+  );
+}
+
+/** An option's parser: `1GiB` -> 1073741824. */
+export function sizeOption(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined) throw new InvalidArgumentError(`Expected ${SIZE_FORMAT}.`);
+  return bytes;
+}
+
+/** An option's parser: a whole number, 0 or more. */
+export function countOption(text: string): number {
+  const value = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError('Expected a whole number.');
+  return value;
+}
+
+/** The daemon stands in another folder than the user. */
+export function absoluteLeg(leg: string): string {
+  return leg === '' || isLegUri(leg) ? leg : resolve(leg);
+}

@@ -1,0 +1,151 @@
+/**
+ * The control protocol: over a unix stream socket, one JSON value a line.
+ *
+ *   client  {"id": 1, "command": "status", "args": {"name": "data"}}
+ *   daemon  {"id": 1, "result": {...}}
+ *        or {"id": 1, "error": {"code": "no-device", "exit": 4, "message": "..."}}
+ *        or, for a command that streams, any number of {"id": 1, "event": {...}} before either.
+ *
+ * Ids are the client's; replies come in any order. Unknown keys are refused: a typo is never a
+ * silent default.
+ */
+import { z } from 'zod';
+import { ControlError } from './error.ts';
+import { parseJson } from './reply.ts';
+import type {
+  CreateReport,
+  DepsReport,
+  InfoReport,
+  LegFailReport,
+  LinesReport,
+  ListReport,
+  RemoveReport,
+  StatusReport,
+  TargetsReport,
+  VersionReport,
+  WaitReport,
+} from './status.ts';
+
+/** Longest request line: 64 legs of PATH_MAX bytes fit. */
+export const MAX_REQUEST_BYTES = 512 * 1024;
+
+const bytes = z.int().nonnegative();
+const oneName = z.strictObject({ name: z.string() });
+const maybeName = z.strictObject({ name: z.string().optional() });
+const nothing = z.strictObject({});
+
+/** Arguments of each command. What they mean is checked by the daemon, which sees the machine. */
+const COMMAND_ARGS = {
+  create: z.strictObject({
+    name: z.string(),
+    /** Legs of a new mirror; or `table`. */
+    mirror: z.array(z.string()).optional(),
+    /** Table lines, separated by newlines; relative paths in them are relative to `cwd`. */
+    table: z.string().optional(),
+    cwd: z.string().optional(),
+    sizeBytes: bytes.optional(),
+    log: z.string().optional(),
+    regionSizeBytes: bytes.optional(),
+    readPolicy: z.string().optional(),
+    assumeClean: z.boolean().optional(),
+    readOnly: z.boolean().optional(),
+    force: z.boolean().optional(),
+  }),
+  remove: z.strictObject({ name: z.string(), force: z.boolean().optional() }),
+  ls: nothing,
+  status: maybeName,
+  /** `status --dm`. */
+  'status-dm': maybeName,
+  table: maybeName,
+  info: maybeName,
+  targets: nothing,
+  deps: oneName,
+  version: nothing,
+  wait: z.strictObject({
+    name: z.string(),
+    /** Waits until the event number has passed this; without it, until the device is in sync. */
+    eventNr: z.int().nonnegative().optional(),
+    timeoutMs: z.int().nonnegative().optional(),
+  }),
+  'leg-fail': z.strictObject({ name: z.string(), leg: z.string() }),
+} as const;
+
+export type CommandName = keyof typeof COMMAND_ARGS;
+export type CommandArgs<C extends CommandName> = z.infer<(typeof COMMAND_ARGS)[C]>;
+
+export interface CommandResults {
+  create: CreateReport;
+  remove: RemoveReport;
+  ls: ListReport;
+  status: StatusReport;
+  'status-dm': LinesReport;
+  table: LinesReport;
+  info: InfoReport;
+  targets: TargetsReport;
+  deps: DepsReport;
+  version: VersionReport;
+  wait: WaitReport;
+  'leg-fail': LegFailReport;
+}
+
+const envelope = z.strictObject({
+  id: z.int(),
+  command: z.string(),
+  args: z.record(z.string(), z.unknown()).default({}),
+});
+
+/** A request whose command exists; its arguments are still to be read, with `parseArgs`. */
+export interface Request {
+  readonly id: number;
+  readonly command: CommandName;
+  readonly args: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Reads a line from a client.
+ * @throws ControlError bad-request
+ */
+export function parseRequest(line: string): Request {
+  const parsed = envelope.safeParse(parseJson(line));
+  if (!parsed.success) {
+    throw new ControlError('bad-request', `not a request: ${problemOf(parsed.error)}`);
+  }
+  const { id, command, args } = parsed.data;
+  if (!isCommand(command)) {
+    const known = Object.keys(COMMAND_ARGS).join(', ');
+    throw new ControlError('bad-request', `unknown command "${command}" (known: ${known})`);
+  }
+  return { id, command, args };
+}
+
+/** The id of a line that may be a broken request, so that its error finds its way; else null. */
+export function idOfLine(line: string): number | null {
+  const parsed = z.looseObject({ id: z.int() }).safeParse(parseJson(line));
+  return parsed.success ? parsed.data.id : null;
+}
+
+/** @throws ControlError bad-request */
+export function parseArgs<C extends CommandName>(
+  command: C,
+  args: Readonly<Record<string, unknown>>,
+): CommandArgs<C> {
+  const parsed = COMMAND_ARGS[command].safeParse(args);
+  if (!parsed.success) {
+    throw new ControlError('bad-request', `${command}: ${problemOf(parsed.error)}`);
+  }
+  // The schema was picked by the same key as the type; TypeScript does not follow a union that far.
+  return parsed.data as CommandArgs<C>;
+}
+
+function isCommand(command: string): command is CommandName {
+  return Object.hasOwn(COMMAND_ARGS, command);
+}
+
+/** The first complaint, in one line: `size: expected number`. */
+export function problemOf(error: z.ZodError): string {
+  const issue = error.issues[0];
+  if (issue === undefined) return 'invalid';
+  const where = issue.path.map(String).join('.');
+  const what = issue.message.replace(/^Invalid input: /, '');
+  return where === '' ? what : `${where}: ${what}`;
+}

@@ -1,0 +1,151 @@
+/** What `status` and its sisters answer. Key names are CONTRACT section 4's; unknown is null. */
+
+/** `degraded`: serving with fewer good legs. */
+export type DeviceState = 'in-sync' | 'degraded' | 'resyncing' | 'suspended' | 'failed';
+
+export const LEG_STATES = ['in-sync', 'resyncing', 'failed', 'missing', 'stale'] as const;
+export type LegState = (typeof LEG_STATES)[number];
+
+/** Failed requests of a leg, by kind. */
+export interface LegErrors {
+  readonly read: number;
+  readonly write: number;
+  readonly flush: number;
+  readonly resync: number;
+}
+
+export const NO_LEG_ERRORS: LegErrors = { read: 0, write: 0, flush: 0, resync: 0 };
+
+export interface LegStatus {
+  readonly index: number;
+  /** As the user named it. */
+  readonly leg: string;
+  readonly state: LegState;
+  readonly errors: LegErrors;
+  readonly outOfSyncBytes: number | null;
+  /** Why it is not in sync, in words; null when there is nothing to say. */
+  readonly reason: string | null;
+}
+
+interface RegionsStatus {
+  readonly sizeBytes: number;
+  readonly total: number;
+  readonly dirty: number;
+  readonly outOfSync: number;
+}
+
+export interface ResyncStatus {
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  readonly bytesPerSecond: number | null;
+  readonly etaSeconds: number | null;
+}
+
+export interface DeviceStatus {
+  readonly name: string;
+  readonly sizeBytes: number | null;
+  /** The target's name; several are joined by `+`. */
+  readonly target: string;
+  readonly state: DeviceState;
+  readonly uri: string | null;
+  readonly connections: number;
+  /** /dev/nbdN that this device is attached to on this machine. */
+  readonly attached: readonly string[];
+  readonly eventNr: number;
+  /** Null for targets without regions. */
+  readonly regions: RegionsStatus | null;
+  /** Null when none runs. */
+  readonly resync: ResyncStatus | null;
+  readonly legs: readonly LegStatus[];
+  /** Why it is `failed` or `degraded`, in words; null when there is nothing to say. */
+  readonly reason: string | null;
+}
+
+export interface StatusReport {
+  readonly devices: readonly DeviceStatus[];
+}
+
+/** `table` and `status --dm`: the kernel's lines, one a target. */
+export interface LinesReport {
+  readonly devices: readonly { readonly name: string; readonly lines: readonly string[] }[];
+}
+
+/** `info`, after dmsetup. */
+export interface DeviceInfo {
+  readonly name: string;
+  /** `FAILED`: known, but not assembled. */
+  readonly state: 'ACTIVE' | 'SUSPENDED' | 'FAILED';
+  readonly readOnly: boolean;
+  readonly openCount: number;
+  readonly eventNr: number;
+  readonly targets: number;
+  readonly sizeBytes: number | null;
+  readonly uri: string | null;
+  /** `create`: made by dmio, in the state directory; `config`: in the config file; `serve`: private. */
+  readonly source: DeviceSource;
+}
+
+export const DEVICE_SOURCES = ['create', 'config', 'serve'] as const;
+export type DeviceSource = (typeof DEVICE_SOURCES)[number];
+
+export interface InfoReport {
+  readonly devices: readonly DeviceInfo[];
+}
+
+export interface ListReport {
+  readonly devices: readonly {
+    readonly name: string;
+    readonly sizeBytes: number | null;
+    readonly target: string;
+    readonly state: DeviceState;
+    readonly uri: string | null;
+  }[];
+}
+
+export interface TargetsReport {
+  readonly targets: readonly {
+    readonly name: string;
+    readonly version: readonly [number, number, number];
+  }[];
+}
+
+export interface DepsReport {
+  readonly name: string;
+  /** In the order of the table. */
+  readonly deps: readonly string[];
+}
+
+export interface VersionReport {
+  readonly version: string;
+  readonly protocol: number;
+  readonly pid: number;
+  readonly node: string;
+  /** What serves files: `node` (Node's fs). */
+  readonly engine: string;
+}
+
+export interface CreateReport {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly uri: string | null;
+  /** Leg files that did not exist before. */
+  readonly createdLegs: readonly string[];
+}
+
+export interface RemoveReport {
+  readonly name: string;
+  /** True when the config file names it too: it comes back at the next start. */
+  readonly inConfig: boolean;
+}
+
+export interface WaitReport {
+  readonly name: string;
+  readonly state: DeviceState;
+  readonly eventNr: number;
+}
+
+export interface LegFailReport {
+  readonly name: string;
+  readonly leg: string;
+  readonly index: number;
+}

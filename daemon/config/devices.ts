@@ -1,0 +1,64 @@
+/** Devices of the config file: as requests, and held against what the state directory remembers. */
+import { bytesOfSectors } from '../../core/base/units.ts';
+import { linesOf, pathsOf, readTable } from '../devices/assemble.ts';
+import { DEFAULT_READ_POLICY } from '../devices/read-policy.ts';
+import type { DeviceRequest } from '../devices/request.ts';
+import type { DeviceRecord } from '../device-record.ts';
+import type { DeviceConfig } from './schema.ts';
+
+/**
+ * A configured device that is not on record yet. Its legs must be there: a daemon that starts before
+ * a disk is mounted must not make files where the disk belongs.
+ */
+export function requestOfConfig(name: string, config: DeviceConfig): DeviceRequest {
+  const assumeClean = config['assume-clean'] === true;
+  return {
+    name,
+    source: 'config',
+    mirror: config.mirror,
+    linear: config.linear,
+    table: config.table,
+    sizeBytes: config.size,
+    log: config.log,
+    regionSizeBytes: config['region-size'],
+    readPolicy: config['read-policy'],
+    assumeClean,
+    readOnly: config['read-only'] === true,
+    mayCreate: false,
+    createHint: '',
+    content: assumeClean
+      ? { kind: 'take' }
+      : { kind: 'refuse', remedy: 'assume-clean = true takes legs that are copies of each other' },
+  };
+}
+
+/** What in the config file contradicts the record, in words; undefined: they are of one device. */
+export function contradiction(config: DeviceConfig, record: DeviceRecord): string | undefined {
+  const spec = readTable(record.table.join('\n'));
+  const wanted = config.mirror ?? (config.linear === undefined ? undefined : [config.linear]);
+  const known = pathsOf(spec);
+  if (wanted !== undefined && !isSame(wanted, known)) {
+    return `its record has the legs ${known.join(', ')}, the config file ${wanted.join(', ')}`;
+  }
+  if (config.table !== undefined && !isSame(linesOf(config.table), record.table)) {
+    return 'its record has another table than the config file';
+  }
+  const bytes = bytesOfSectors(spec.sectors);
+  if (config.size !== undefined && config.size !== bytes) {
+    return `its record has ${bytes} bytes, the config file ${config.size}`;
+  }
+  return undefined;
+}
+
+/** What the config file may change from one start to the next. */
+export function withConfig(record: DeviceRecord, config: DeviceConfig): DeviceRecord {
+  return {
+    ...record,
+    readOnly: config['read-only'] === true,
+    readPolicy: config['read-policy'] ?? DEFAULT_READ_POLICY,
+  };
+}
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((item, i) => item === b[i]);
+}

@@ -1,0 +1,117 @@
+/** The keys of dmiod.toml, what each may be, and the sentence for what it may not. */
+import { z } from 'zod';
+import { nameError } from '../../core/control/name.ts';
+import { isPowerOfTwo, parseSize, SECTOR_SIZE, SIZE_FORMAT } from '../../core/base/units.ts';
+import { parseReadPolicy, READ_POLICY_FORMAT } from '../devices/read-policy.ts';
+import { LISTEN_FORMAT, parseListen, socketPathError } from '../listen.ts';
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export const ENGINES = ['auto', 'node'] as const;
+export type Engine = (typeof ENGINES)[number];
+
+export const URING_REFUSED = "the uring engine does not exist yet; auto and node use Node's fs";
+
+const path = z
+  .string({ error: 'expected a path, as a string' })
+  .min(1, { error: 'a path must not be empty' })
+  .refine((text) => !text.includes('\0'), { error: 'a path must not contain NUL' });
+
+const boolean = z.boolean({ error: 'expected true or false' });
+
+const listenAddress = z
+  .string({ error: `expected ${LISTEN_FORMAT}, as a string` })
+  .transform((text, context) => {
+    const address = parseListen(text);
+    if (address !== undefined) return address;
+    context.addIssue(`${JSON.stringify(text)}: expected ${LISTEN_FORMAT}`);
+    return z.NEVER;
+  });
+
+const sizeBytes = z
+  .union([z.string(), z.int()], { error: `expected ${SIZE_FORMAT}` })
+  .transform((given, context) => {
+    const bytes = parseSize(String(given));
+    if (bytes === undefined) context.addIssue(`expected ${SIZE_FORMAT}`);
+    else if (bytes === 0 || bytes % SECTOR_SIZE !== 0) {
+      context.addIssue(`expected a multiple of ${SECTOR_SIZE} bytes above 0`);
+    } else return bytes;
+    return z.NEVER;
+  });
+
+const regionSizeBytes = sizeBytes.refine(isPowerOfTwo, { error: 'expected a power of two' });
+
+const engine = z
+  .enum([...ENGINES, 'uring'], { error: `expected one of ${ENGINES.join(', ')}` })
+  .transform((name, context): Engine => {
+    if (name !== 'uring') return name;
+    context.addIssue(URING_REFUSED);
+    return z.NEVER;
+  });
+
+const readPolicy = z
+  .string({ error: `expected ${READ_POLICY_FORMAT}` })
+  .refine((text) => parseReadPolicy(text) !== undefined, {
+    error: `expected ${READ_POLICY_FORMAT}`,
+  });
+
+const device = z
+  .strictObject(
+    {
+      mirror: z.array(path, { error: 'expected an array of legs' }).optional(),
+      linear: path.optional(),
+      table: z.string({ error: 'expected table lines, as a string' }).optional(),
+      size: sizeBytes.optional(),
+      log: z.literal('core', { error: 'expected "core": there is no other log yet' }).optional(),
+      'region-size': regionSizeBytes.optional(),
+      'read-policy': readPolicy.optional(),
+      'read-only': boolean.optional(),
+      'assume-clean': boolean.optional(),
+    },
+    { error: 'expected a table: [device.NAME]' },
+  )
+  .superRefine((given, context) => {
+    const kinds = KINDS.filter((kind) => given[kind] !== undefined);
+    if (kinds.length !== 1) {
+      const found = kinds.length === 0 ? 'none' : kinds.join(' and ');
+      context.addIssue(`expected exactly one of ${KINDS.join(', ')}; found ${found}`);
+    }
+    const [kind] = kinds;
+    for (const key of MIRROR_KEYS) {
+      if (given[key] !== undefined && kind !== undefined && kind !== 'mirror') {
+        context.addIssue({ code: 'custom', path: [key], message: 'only a mirror has it' });
+      }
+    }
+    if (given.size !== undefined && kind === 'table') {
+      context.addIssue({ code: 'custom', path: ['size'], message: 'a table says its own size' });
+    }
+  });
+
+const KINDS = ['mirror', 'linear', 'table'] as const;
+const MIRROR_KEYS = ['log', 'region-size', 'read-policy', 'assume-clean'] as const;
+
+const deviceName = z.string().superRefine((name, context) => {
+  const problem = nameError(name);
+  if (problem !== undefined) context.addIssue(problem);
+});
+
+export const configSchema = z.strictObject({
+  control: path
+    .superRefine((text, context) => {
+      const problem = socketPathError(text);
+      if (problem !== undefined) context.addIssue(problem);
+    })
+    .optional(),
+  'state-dir': path.optional(),
+  listen: z
+    .array(listenAddress, { error: `expected an array of ${LISTEN_FORMAT}` })
+    .min(1, { error: 'expected at least one address' })
+    .optional(),
+  engine: engine.optional(),
+  'log-level': z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(', ')}` }).optional(),
+  device: z.record(deviceName, device, { error: 'expected tables: [device.NAME]' }).default({}),
+});
+
+export type Config = z.infer<typeof configSchema>;
+export type DeviceConfig = Config['device'][string];

@@ -1,0 +1,101 @@
+/** What each command of the control protocol does. */
+import { resolve } from 'node:path';
+import { ControlError } from '../../core/control/error.ts';
+import { isLegUri } from '../../core/control/leg-name.ts';
+import { parseArgs } from '../../core/control/messages.ts';
+import type { CommandArgs, CommandName, CommandResults } from '../../core/control/messages.ts';
+import { PROTOCOL_VERSION, VERSION } from '../../core/control/version.ts';
+import { ALL_TARGET_TYPES, withAbsolutePaths } from '../devices/assemble.ts';
+import type { DeviceManager } from '../devices/manager.ts';
+import type { DeviceRequest } from '../devices/request.ts';
+import type { Handler } from './server.ts';
+
+export interface CommandContext {
+  readonly manager: DeviceManager;
+  /** True for a device that the config file brings back. */
+  readonly isConfigured: (name: string) => boolean;
+  readonly uriOf: (name: string) => string | null;
+}
+
+type Commands = {
+  readonly [C in CommandName]: (
+    args: CommandArgs<C>,
+    context: CommandContext,
+    signal: AbortSignal,
+  ) => CommandResults[C] | Promise<CommandResults[C]>;
+};
+
+const COMMANDS: Commands = {
+  create,
+  remove: async ({ name, force }, { manager, isConfigured }) => {
+    await manager.remove(name, force === true);
+    return { name, inConfig: isConfigured(name) };
+  },
+  ls: (_, { manager }) => ({
+    devices: manager
+      .status()
+      .map(({ name, sizeBytes, target, state, uri }) => ({ name, sizeBytes, target, state, uri })),
+  }),
+  status: ({ name }, { manager }) => ({ devices: manager.status(name) }),
+  'status-dm': ({ name }, { manager }) => ({ devices: manager.statusLines(name) }),
+  table: ({ name }, { manager }) => ({ devices: manager.tables(name) }),
+  info: ({ name }, { manager }) => ({ devices: manager.info(name) }),
+  targets: () => ({
+    targets: [...ALL_TARGET_TYPES]
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+      .map(({ name, version }) => ({ name, version })),
+  }),
+  deps: ({ name }, { manager }) => ({ name, deps: manager.deps(name) }),
+  version: () => ({
+    version: VERSION,
+    protocol: PROTOCOL_VERSION,
+    pid: process.pid,
+    node: process.version,
+    engine: 'node',
+  }),
+  wait: ({ name, eventNr, timeoutMs }, { manager }, signal) =>
+    manager.wait(name, eventNr, timeoutMs, signal),
+  'leg-fail': ({ name, leg }, { manager }) => manager.failLeg(name, leg),
+};
+
+export function makeHandler(context: CommandContext): Handler {
+  return async ({ command, args }, signal) => {
+    // One command, its arguments and its function: the union of all three is too wide for TypeScript.
+    const run = COMMANDS[command] as (...all: unknown[]) => unknown;
+    return run(parseArgs(command, args), context, signal);
+  };
+}
+
+async function create(
+  args: CommandArgs<'create'>,
+  { manager, uriOf }: CommandContext,
+): Promise<CommandResults['create']> {
+  const { name } = args;
+  const { device, createdLegs } = await manager.create(requestOf(args));
+  const sizeBytes = device.status(null).sizeBytes ?? 0;
+  return { name, sizeBytes, uri: uriOf(name), createdLegs };
+}
+
+function requestOf(args: CommandArgs<'create'>): DeviceRequest {
+  const { cwd, force, table, assumeClean, readOnly, ...rest } = args;
+  for (const leg of args.mirror ?? []) {
+    if (leg !== '' && !isLegUri(leg) && resolve(leg) !== leg) {
+      throw new ControlError('bad-argument', `leg ${leg}: an absolute path is wanted`);
+    }
+  }
+  return {
+    ...rest,
+    ...(table !== undefined && { table: withAbsolutePaths(table, cwd ?? '/') }),
+    source: 'create',
+    assumeClean: assumeClean === true,
+    readOnly: readOnly === true,
+    mayCreate: true,
+    createHint: '--size S makes it',
+    content: force === true ? { kind: 'take' } : REFUSE,
+  };
+}
+
+const REFUSE = {
+  kind: 'refuse',
+  remedy: 'a new mirror may overwrite it; --force takes it all the same',
+} as const;

@@ -1,0 +1,206 @@
+/** A running daemon: devices, NBD listeners, control socket; put together, reloaded, taken down. */
+import { createNodeLoop } from './node-loop.ts';
+import { ControlError } from '../core/control/error.ts';
+import { ExportTable } from '../core/export/export-table.ts';
+import { NODE_CLOCK } from './clock.ts';
+import type { Config } from './config/schema.ts';
+import { contradiction, requestOfConfig, withConfig } from './config/devices.ts';
+import { makeHandler } from './control/commands.ts';
+import { clearStaleSocket, ControlServer } from './control/server.ts';
+import { DeviceManager } from './devices/manager.ts';
+import type { DeviceRequest } from './devices/request.ts';
+import { clientUri } from './listen.ts';
+import type { DaemonLog } from './log.ts';
+import { addressText, ListenError } from './net/address.ts';
+import type { ListenAddress } from './net/address.ts';
+import { NbdServer } from './net/server.ts';
+import { StateStore } from './state-store.ts';
+import type { FoundRecord } from './state-store.ts';
+import { reasonOf } from './system-error.ts';
+
+/** Requests under way get this long when the daemon ends. */
+const DRAIN_MS = 5000;
+
+export interface Settings {
+  /** Null: nobody may command it. */
+  readonly control: string | null;
+  /** Null: nothing is remembered. */
+  readonly stateDir: string | null;
+  readonly listen: readonly ListenAddress[];
+  readonly devices: Config['device'];
+  /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
+  readonly first: DeviceRequest | null;
+}
+
+export class Daemon {
+  readonly manager: DeviceManager;
+  readonly server: NbdServer;
+  private readonly log: DaemonLog;
+  private readonly store: StateStore | null;
+  private devices: Config['device'];
+  private addresses: ListenAddress[] = [];
+  private control: ControlServer | null = null;
+  private stopping: Promise<void> | undefined;
+
+  private constructor(settings: Settings, store: StateStore | null, log: DaemonLog) {
+    const exports = new ExportTable();
+    this.log = log;
+    this.store = store;
+    this.devices = settings.devices;
+    this.server = new NbdServer({ exports, log });
+    this.manager = new DeviceManager({
+      environment: { loop: createNodeLoop(), clock: NODE_CLOCK, log },
+      exports,
+      store,
+      server: this.server,
+      log,
+      uriOf: (name) => this.uriOf(name),
+    });
+  }
+
+  /**
+   * Starts everything. The control socket comes last: who can connect finds a daemon that serves.
+   * What fails to start takes down what has started; a device that fails is only listed as such.
+   * @throws ControlError
+   */
+  static async start(settings: Settings, log: DaemonLog): Promise<Daemon> {
+    const { control, stateDir } = settings;
+    if (control !== null) await clearStaleSocket(control, 'control socket');
+    const store = stateDir === null ? null : StateStore.open(stateDir);
+    const daemon = new Daemon(settings, store, log);
+    try {
+      await daemon.startDevices();
+      await daemon.startServing(settings);
+      return daemon;
+    } catch (error) {
+      await daemon.stop();
+      throw error;
+    }
+  }
+
+  /** The first address a client can be told, for this export. */
+  uriOf(name: string): string | null {
+    for (const address of this.addresses) {
+      const uri = clientUri(address, name);
+      if (uri !== null) return uri;
+    }
+    return null;
+  }
+
+  /** Takes over a changed config file as far as that is safe; logs what has to wait for a restart. */
+  async reload(config: Config): Promise<void> {
+    if (this.stopping !== undefined) return;
+    const { log } = this;
+    const before = this.devices;
+    this.devices = config.device;
+    if (config['log-level'] !== undefined) log.setLevel(config['log-level']);
+    for (const name of Object.keys(before)) {
+      if (name in config.device) {
+        const isChanged = JSON.stringify(before[name]) !== JSON.stringify(config.device[name]);
+        if (isChanged) log.warn({ device: name }, 'changed in the config file: needs a restart');
+      } else if (this.manager.has(name) && this.manager.sourceOf(name) === 'config') {
+        const isGone = await this.manager.retire(name);
+        if (!isGone) log.warn({ device: name }, 'no longer in the config file, but clients use it');
+      }
+    }
+    const found = new Map((this.store?.load() ?? []).map((record) => [record.name, record]));
+    for (const [name, device] of Object.entries(config.device)) {
+      if (!this.manager.has(name)) await this.startConfigured(name, device, found.get(name));
+    }
+    log.info({}, 'config file reloaded; control, state-dir, listen and engine need a restart');
+  }
+
+  /**
+   * Refuses new requests, finishes and flushes those under way, marks mirrors clean. Called again
+   * it answers the same promise.
+   */
+  stop(drainMs: number = DRAIN_MS): Promise<void> {
+    this.stopping ??= this.takeDown(drainMs);
+    return this.stopping;
+  }
+
+  private async takeDown(drainMs: number): Promise<void> {
+    this.control?.close();
+    await this.server.close(drainMs);
+    await this.manager.stopAll(0);
+    this.store?.close();
+  }
+
+  private async startDevices(): Promise<void> {
+    const found = this.store?.load() ?? [];
+    const configured = new Map(Object.entries(this.devices));
+    for (const one of found) {
+      const { name, record, damage } = one;
+      const config = configured.get(name);
+      configured.delete(name);
+      if (record === null) {
+        this.manager.addFailed(name, 'create', damage ?? 'unknown', null, true);
+      } else if (record.source === 'config') {
+        if (config !== undefined) await this.startConfigured(name, config, one);
+        else this.log.info({ device: name }, 'on record, but no longer in the config file');
+      } else {
+        if (config !== undefined) {
+          this.log.error({ device: name }, 'made by dmio, so the config file is ignored for it');
+        }
+        await this.manager.restore(record);
+      }
+    }
+    for (const [name, config] of configured) await this.startConfigured(name, config, undefined);
+  }
+
+  private async startServing({ first, listen, control }: Settings): Promise<void> {
+    const isNew = first !== null && !this.manager.has(first.name);
+    if (isNew) await this.manager.create(first);
+    try {
+      for (const address of listen) await this.listen(address);
+      if (control !== null) await this.listenControl(control);
+    } catch (error) {
+      if (isNew) await this.manager.undoCreate(first.name);
+      throw error;
+    }
+  }
+
+  private async startConfigured(
+    name: string,
+    config: Config['device'][string],
+    found: FoundRecord | undefined,
+  ): Promise<void> {
+    try {
+      if (found === undefined) {
+        await this.manager.create(requestOfConfig(name, config));
+        return;
+      }
+      const { record, damage } = found;
+      if (record === null) throw new ControlError('bad-config', damage ?? 'unknown');
+      const conflict = contradiction(config, record);
+      if (conflict !== undefined) throw new ControlError('bad-config', conflict);
+      await this.manager.restore(withConfig(record, config));
+    } catch (error) {
+      const { record } = found ?? { record: null };
+      this.manager.addFailed(name, 'config', reasonOf(error), record, found !== undefined);
+    }
+  }
+
+  private async listen(address: ListenAddress): Promise<void> {
+    const what = 'NBD socket';
+    if (address.kind === 'unix') await clearStaleSocket(address.path, what);
+    try {
+      this.addresses.push(await this.server.listen(address));
+    } catch (error) {
+      if (!(error instanceof ListenError)) throw error;
+      const code = error.code === 'EADDRINUSE' ? 'address-in-use' : 'io';
+      throw new ControlError(code, error.message);
+    }
+    this.log.info({ address: addressText(address) }, 'listening');
+  }
+
+  private async listenControl(path: string): Promise<void> {
+    const handler = makeHandler({
+      manager: this.manager,
+      isConfigured: (name) => name in this.devices,
+      uriOf: (name) => this.uriOf(name),
+    });
+    this.control = await ControlServer.listen(path, this.log, handler);
+    this.log.info({ control: path }, 'ready');
+  }
+}

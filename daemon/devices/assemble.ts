@@ -1,0 +1,200 @@
+/** From table lines to a device: open what they name, put the targets together, all or nothing. */
+import { resolve } from 'node:path';
+import type { BlockDevice } from '../../core/block/device.ts';
+import { escapeWord, splitWords } from '../../core/dm/args.ts';
+import { buildTable } from '../../core/dm/build.ts';
+import { MappedDevice } from '../../core/dm/mapped-device.ts';
+import { parseTable } from '../../core/dm/parse.ts';
+import type { TableSpec } from '../../core/dm/parse.ts';
+import { createMirrorTargetType } from '../../core/dm/target-mirror.ts';
+import type { BuildMirror, MirrorArgs } from '../../core/dm/target-mirror.ts';
+import { targetTypes } from '../../core/dm/target-types.ts';
+import { TableError } from '../../core/dm/target.ts';
+import type { TargetEnvironment, TargetType } from '../../core/dm/target.ts';
+import { Export } from '../../core/export/export.ts';
+import type { MirrorEvent, ReadPolicy } from '../../core/mirror/options.ts';
+import type { MirrorRecorder } from '../../core/mirror/record.ts';
+import { MirrorSet } from '../../core/mirror/set.ts';
+import { ControlError } from '../../core/control/error.ts';
+import { isLegUri } from '../../core/control/leg-name.ts';
+import { checkDistinct } from '../fsio/engine.ts';
+import { controlErrorOf } from './legs.ts';
+import type { OpenLegs } from './legs.ts';
+import { MirrorTarget } from './mirror-target.ts';
+import type { LegPlace, MirrorStart } from './standing.ts';
+
+/** How the one mirror of a table comes to life. */
+export interface MirrorPlan {
+  readonly readPolicy: ReadPolicy;
+  readonly recorder: MirrorRecorder;
+  readonly onEvent: (event: MirrorEvent) => void;
+  start(places: readonly LegPlace[], args: MirrorArgs): MirrorStart;
+}
+
+export interface AssemblyRequest {
+  readonly name: string;
+  readonly table: string;
+  readonly legs: OpenLegs;
+  readonly readOnly: boolean;
+  readonly mirror: MirrorPlan;
+}
+
+export interface Assembled {
+  readonly mapped: MappedDevice;
+  readonly exported: Export;
+  readonly mirror: MirrorSet | null;
+}
+
+const never: BuildMirror = () => {
+  throw new Error('this type only reads lines');
+};
+
+/** Every target there is, for `dmio targets` and for reading tables. */
+export const ALL_TARGET_TYPES: readonly TargetType[] = [
+  ...targetTypes,
+  createMirrorTargetType(never),
+];
+
+/**
+ * Reads a table without touching anything it names.
+ * @throws ControlError bad-table
+ */
+export function readTable(
+  text: string,
+  types: readonly TargetType[] = ALL_TARGET_TYPES,
+): TableSpec {
+  try {
+    const spec = parseTable(text, types);
+    const mirrors = spec.lines.filter((line) => line.spec.type.name === 'mirror');
+    if (mirrors.length > 0 && spec.lines.length > 1) {
+      throw new TableError('a mirror must be the only target of its table');
+    }
+    return spec;
+  } catch (error) {
+    throw tableErrorOf(error);
+  }
+}
+
+/** The lines that are targets: no blank ones, no comments. */
+export function linesOf(text: string): readonly string[] {
+  return text.split(/\r?\n/).filter((line) => !/^\s*(#|$)/.test(line));
+}
+
+/** The paths a table names, each as often as it does. */
+export function pathsOf(spec: TableSpec): readonly string[] {
+  return spec.lines.flatMap((line) => line.spec.devices.map(({ path }) => path));
+}
+
+export function isMirror(spec: TableSpec): boolean {
+  return spec.lines[0]?.spec.type.name === 'mirror';
+}
+
+/**
+ * Makes relative device paths of table lines absolute: they were written in the user's folder.
+ * @throws ControlError bad-table
+ */
+export function withAbsolutePaths(text: string, folder: string): string {
+  const relative = new Set(
+    pathsOf(readTable(text)).filter((path) => !isLegUri(path) && resolve(path) !== path),
+  );
+  if (relative.size === 0) return text;
+  const number = [...relative].find((path) => /^\d+$/.test(path));
+  if (number !== undefined) {
+    throw new ControlError('bad-table', `a device called ${number}: write ./${number}`);
+  }
+  return linesOf(text)
+    .map((line) => withAbsoluteWords(line, relative, folder))
+    .join('\n');
+}
+
+/** START, LEN and TARGET come first; a number is never a path here. */
+function withAbsoluteWords(line: string, relative: ReadonlySet<string>, folder: string): string {
+  const words = splitWords(line).map((word, i) =>
+    i > 2 && relative.has(word) ? resolve(folder, word) : word,
+  );
+  return words.map(escapeWord).join(' ');
+}
+
+/**
+ * A mirror of one file twice is no mirror, whatever links lead there.
+ * @throws ControlError bad-leg
+ */
+export async function refuseTwins(paths: readonly string[]): Promise<void> {
+  const twice = paths.find((path, i) => paths.indexOf(path) !== i);
+  if (twice !== undefined) throw new ControlError('bad-leg', `leg ${twice} is named twice`);
+  try {
+    await checkDistinct(paths);
+  } catch (error) {
+    throw controlErrorOf(error);
+  }
+}
+
+/**
+ * Puts the device together. The legs stay the caller's to close when this fails.
+ * @throws ControlError
+ */
+export function assemble(request: AssemblyRequest, environment: TargetEnvironment): Assembled {
+  let mirror: MirrorSet | null = null;
+  const build: BuildMirror = (parts, devices) => {
+    const start = request.mirror.start(placesOf(parts.args, devices, request.legs), parts.args);
+    mirror = makeSet(request, start, parts.sectors, parts.args.regionSectors, environment);
+    return new MirrorTarget(parts, mirror);
+  };
+  try {
+    const { name, legs, readOnly } = request;
+    const spec = readTable(request.table, [...targetTypes, createMirrorTargetType(build)]);
+    const devices = spec.lines.map((line) =>
+      line.spec.devices.map(({ path }) => legs.deviceOf(path, environment.loop)),
+    );
+    const table = buildTable(readOnly ? forReadOnly(spec) : spec, devices, environment);
+    const mapped = new MappedDevice(name, table, environment.loop);
+    return { mapped, exported: new Export({ name, device: mapped, readOnly }), mirror };
+  } catch (error) {
+    throw tableErrorOf(error);
+  }
+}
+
+/** Without writers a reference need not be writable. A mirror heals its legs all the same. */
+function forReadOnly(spec: TableSpec): TableSpec {
+  if (isMirror(spec)) return spec;
+  const lines = spec.lines.map((line) => {
+    const devices = line.spec.devices.map((reference) => ({ ...reference, writable: false }));
+    return { ...line, spec: { ...line.spec, devices } };
+  });
+  return { ...spec, lines };
+}
+
+function placesOf(
+  args: MirrorArgs,
+  devices: readonly BlockDevice[],
+  legs: OpenLegs,
+): readonly LegPlace[] {
+  return args.legs.map(({ path, startSector }, i) => {
+    const absence = legs.missing.get(path) ?? null;
+    return { path, startSector, device: absence === null ? (devices[i] ?? null) : null, absence };
+  });
+}
+
+function makeSet(
+  { name, mirror }: AssemblyRequest,
+  start: MirrorStart,
+  sectors: number,
+  regionSectors: number,
+  environment: TargetEnvironment,
+): MirrorSet {
+  const { readPolicy, recorder, onEvent } = mirror;
+  return new MirrorSet({
+    ...environment,
+    ...start,
+    name,
+    recorder,
+    sectors,
+    regionSectors,
+    readPolicy,
+    onEvent,
+  });
+}
+
+function tableErrorOf(error: unknown): unknown {
+  return error instanceof TableError ? new ControlError('bad-table', error.message) : error;
+}

@@ -1,0 +1,280 @@
+/** All devices of a daemon, by name: those that serve and those that could not be assembled. */
+import { ControlError } from '../../core/control/error.ts';
+import type {
+  DeviceInfo,
+  DeviceSource,
+  DeviceStatus,
+  LegFailReport,
+  LinesReport,
+  WaitReport,
+} from '../../core/control/status.ts';
+import type { Log } from '../../core/base/ports.ts';
+import type { Leg } from '../../core/mirror/leg.ts';
+import type { MirrorSet } from '../../core/mirror/set.ts';
+import type { DeviceRecord } from '../device-record.ts';
+import type { NbdServer } from '../net/server.ts';
+import { reasonOf } from '../system-error.ts';
+import { buildNew, buildRecorded } from './build.ts';
+import type { BuildContext, Built } from './build.ts';
+import type { Device } from './device.ts';
+import { FailedDevice } from './failed-device.ts';
+import type { DeviceRequest } from './request.ts';
+
+/** Clients of a removed device get this long for what they have under way. */
+const REMOVE_DRAIN_MS = 5000;
+
+type Entry = Device | FailedDevice;
+
+export interface ManagerOptions extends Omit<BuildContext, 'onEvent'> {
+  readonly server: NbdServer;
+  readonly log: Log;
+  /** Where clients find an export; null: nowhere that can be named. */
+  uriOf(name: string): string | null;
+}
+
+export class DeviceManager {
+  private readonly options: ManagerOptions;
+  private readonly context: BuildContext;
+  private readonly devices = new Map<string, Entry>();
+  /** Names that a create or a remove is at work on. */
+  private readonly reserved = new Set<string>();
+  private readonly waiters = new Set<() => void>();
+
+  constructor(options: ManagerOptions) {
+    this.options = options;
+    this.context = {
+      environment: options.environment,
+      exports: options.exports,
+      store: options.store,
+      onEvent: () => this.changed(),
+    };
+  }
+
+  /** @throws ControlError exists, and all that `buildNew` throws; nothing has changed then */
+  async create(request: DeviceRequest): Promise<Built> {
+    const { name } = request;
+    if (this.devices.has(name)) {
+      throw new ControlError('exists', `device ${name} exists already`);
+    }
+    return this.reserving(name, async () => {
+      const built = await buildNew(request, this.context);
+      this.devices.set(name, built.device);
+      this.options.log.info({ device: name, source: request.source }, 'device created');
+      this.changed();
+      return built;
+    });
+  }
+
+  /** Takes back a creation of which nobody has heard yet: also the leg files it made. */
+  async undoCreate(name: string): Promise<void> {
+    const device = this.devices.get(name);
+    if (device === undefined || device instanceof FailedDevice) return;
+    await this.options.server.removeExport(name, 0);
+    this.devices.delete(name);
+    await device.abandon();
+  }
+
+  /** Brings a device of the state directory back; one that cannot be is listed as failed. */
+  async restore(record: DeviceRecord): Promise<void> {
+    try {
+      this.devices.set(record.name, await buildRecorded(record, this.context));
+      this.options.log.info({ device: record.name }, 'device started');
+    } catch (error) {
+      this.addFailed(record.name, record.source, reasonOf(error), record, true);
+    }
+  }
+
+  addFailed(
+    name: string,
+    source: DeviceSource,
+    reason: string,
+    record: DeviceRecord | null,
+    isOnRecord: boolean,
+  ): void {
+    this.devices.set(name, new FailedDevice(name, source, reason, record, isOnRecord));
+    this.options.log.error({ device: name, reason }, 'device failed to start');
+  }
+
+  /**
+   * Takes a device away from its clients and forgets it. Its legs keep what is on them.
+   * @throws ControlError no-device; busy: clients are connected and `force` is not given
+   */
+  async remove(name: string, force: boolean): Promise<void> {
+    const entry = this.get(name);
+    if (entry instanceof FailedDevice) {
+      if (entry.isOnRecord) this.options.store?.forget(name);
+      this.devices.delete(name);
+      this.changed();
+      return;
+    }
+    if (entry.connections > 0 && !force) {
+      const clients = `${entry.connections} client connection${entry.connections === 1 ? '' : 's'}`;
+      throw new ControlError(
+        'busy',
+        `device ${name} has ${clients}; --force removes it all the same`,
+      );
+    }
+    await this.reserving(name, async () => {
+      await this.stop(entry, REMOVE_DRAIN_MS);
+      await entry.recorder?.remove();
+      this.options.log.info({ device: name }, 'device removed');
+    });
+  }
+
+  /**
+   * Takes a device away, but keeps its record: the config file no longer names it, and may again.
+   * False: clients are connected, it stays.
+   */
+  async retire(name: string): Promise<boolean> {
+    const entry = this.get(name);
+    if (entry instanceof FailedDevice) {
+      this.devices.delete(name);
+      return true;
+    }
+    if (entry.connections > 0) return false;
+    await this.reserving(name, () => this.stop(entry, REMOVE_DRAIN_MS));
+    return true;
+  }
+
+  /** Stops every device; what is on record stays. Clients are gone or are sent away. */
+  async stopAll(drainMs: number): Promise<void> {
+    const running = [...this.devices.values()].filter((entry) => !(entry instanceof FailedDevice));
+    await Promise.all(running.map((entry) => this.stop(entry, drainMs)));
+  }
+
+  has(name: string): boolean {
+    return this.devices.has(name);
+  }
+
+  sourceOf(name: string): DeviceSource {
+    return this.get(name).source;
+  }
+
+  status(name?: string): readonly DeviceStatus[] {
+    return this.select(name).map((entry) => entry.status(this.options.uriOf(entry.name)));
+  }
+
+  info(name?: string): readonly DeviceInfo[] {
+    return this.select(name).map((entry) => entry.info(this.options.uriOf(entry.name)));
+  }
+
+  tables(name?: string): LinesReport['devices'] {
+    return this.select(name).map((entry) => ({ name: entry.name, lines: entry.tableLines() }));
+  }
+
+  statusLines(name?: string): LinesReport['devices'] {
+    return this.select(name).map((entry) => ({ name: entry.name, lines: entry.statusLines() }));
+  }
+
+  deps(name: string): readonly string[] {
+    return this.get(name).deps;
+  }
+
+  /** @throws ControlError no-device, no-leg; would-lose-data: it is the last good one */
+  failLeg(name: string, wanted: string): LegFailReport {
+    const { set, leg } = this.findLeg(name, wanted);
+    if (leg.isActive && !set.failLegByHand(leg)) {
+      throw new ControlError(
+        'would-lose-data',
+        `leg ${leg.name} is the last good one of ${name}: without it the data is lost`,
+      );
+    }
+    return { name, leg: leg.name, index: leg.index };
+  }
+
+  /**
+   * Fulfilled when `eventNr` has been passed, or without it when the device is in sync.
+   * @throws ControlError no-device (also when it is removed meanwhile), timeout
+   */
+  async wait(
+    name: string,
+    eventNr: number | undefined,
+    timeoutMs: number | undefined,
+    signal: AbortSignal,
+  ): Promise<WaitReport> {
+    const endMs = performance.now() + (timeoutMs ?? Infinity);
+    for (;;) {
+      const entry = this.get(name);
+      const { state } = entry.status(null);
+      const isThere = eventNr === undefined ? state === 'in-sync' : entry.eventNr > eventNr;
+      if (isThere) return { name, state, eventNr: entry.eventNr };
+      if (entry instanceof FailedDevice) {
+        throw new ControlError('io', `device ${name} is failed: ${entry.reason}`);
+      }
+      const leftMs = endMs - performance.now();
+      if (leftMs <= 0 || signal.aborted) {
+        throw new ControlError(
+          'timeout',
+          `device ${name} is ${state}, event ${entry.eventNr}: timed out`,
+        );
+      }
+      await this.nextChange(leftMs, signal);
+    }
+  }
+
+  private get(name: string): Entry {
+    const entry = this.devices.get(name);
+    if (entry === undefined) throw new ControlError('no-device', `no device ${name}`);
+    return entry;
+  }
+
+  private select(name: string | undefined): readonly Entry[] {
+    if (name !== undefined) return [this.get(name)];
+    return [...this.devices.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  private findLeg(name: string, wanted: string): { set: MirrorSet; leg: Leg } {
+    const entry = this.get(name);
+    const set = entry instanceof FailedDevice ? null : entry.mirror;
+    if (set === null) throw new ControlError('no-leg', `device ${name} is no running mirror`);
+    const leg = set.legs.find((each) => each.name === wanted || String(each.index) === wanted);
+    if (leg === undefined) throw new ControlError('no-leg', `device ${name} has no leg ${wanted}`);
+    return { set, leg };
+  }
+
+  private async reserving<T>(name: string, work: () => Promise<T>): Promise<T> {
+    if (this.reserved.has(name)) throw new ControlError('busy', `device ${name} is being changed`);
+    this.reserved.add(name);
+    try {
+      return await work();
+    } finally {
+      this.reserved.delete(name);
+    }
+  }
+
+  private async stop(device: Device, drainMs: number): Promise<void> {
+    const { name } = device;
+    await this.options.server.removeExport(name, drainMs);
+    this.devices.delete(name);
+    this.changed();
+    if (device.exported.requestsInFlight > 0) {
+      // Its legs do not answer. What was acknowledged is safe; the record says "not clean".
+      this.options.log.warn({ device: name }, 'device stopped with requests under way');
+      return;
+    }
+    const problem = await device.stop();
+    if (problem !== undefined) this.options.log.error({ device: name }, problem);
+  }
+
+  /** Something happened to some device: who waits looks again, when the caller is done. */
+  private changed(): void {
+    const waiters = [...this.waiters];
+    this.waiters.clear();
+    for (const wake of waiters) setImmediate(wake);
+  }
+
+  private nextChange(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((woken) => {
+      const wake = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', wake);
+        this.waiters.delete(wake);
+        woken();
+      };
+      // setTimeout's own limit; who waits longer looks once every 24 days.
+      const timer = setTimeout(wake, Math.min(timeoutMs, 2 ** 31 - 1));
+      signal.addEventListener('abort', wake);
+      this.waiters.add(wake);
+    });
+  }
+}

@@ -1,0 +1,36 @@
+/** A mirror as a target of a table: MirrorSet behind the Target contract. */
+import type { Bio } from '../../core/block/bio.ts';
+import type { QueueLimits } from '../../core/block/limits.ts';
+import { formatMirrorArgs } from '../../core/dm/target-mirror.ts';
+import type { MirrorParts } from '../../core/dm/target-mirror.ts';
+import type { Target, TargetType } from '../../core/dm/target.ts';
+import type { MirrorSet } from '../../core/mirror/set.ts';
+import { kernelStatus } from '../../core/mirror/status.ts';
+
+export class MirrorTarget implements Target {
+  readonly type: TargetType;
+  readonly set: MirrorSet;
+  private readonly parts: MirrorParts;
+
+  constructor(parts: MirrorParts, set: MirrorSet) {
+    this.type = parts.type;
+    this.parts = parts;
+    this.set = set;
+  }
+
+  get limits(): QueueLimits {
+    return this.set.limits;
+  }
+
+  map(bio: Bio): void {
+    this.set.map(bio);
+  }
+
+  table(): string {
+    return formatMirrorArgs(this.parts.args);
+  }
+
+  status(): string {
+    return kernelStatus(this.set);
+  }
+}

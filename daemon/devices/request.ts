@@ -1,0 +1,124 @@
+/** What a new device is to be, checked as far as words alone can be. */
+import { SECTOR_SIZE, isPowerOfTwo, bytesOfSectors, sectorsFloor } from '../../core/base/units.ts';
+import { ControlError } from '../../core/control/error.ts';
+import { nameError } from '../../core/control/name.ts';
+import type { DeviceSource } from '../../core/control/status.ts';
+import { MAX_REGIONS } from '../../core/base/error-bits.ts';
+import { formatMirrorArgs } from '../../core/dm/target-mirror.ts';
+import { escapeWord } from '../../core/dm/args.ts';
+import type { ReadPolicy } from '../../core/mirror/options.ts';
+import { DEFAULT_READ_POLICY, parseReadPolicy, READ_POLICY_FORMAT } from './read-policy.ts';
+
+/** Exactly one of `mirror`, `linear` and `table` is given. */
+export interface DeviceRequest {
+  readonly name: string;
+  readonly source: DeviceSource;
+  readonly mirror?: readonly string[] | undefined;
+  readonly linear?: string | undefined;
+  readonly table?: string | undefined;
+  readonly sizeBytes?: number | undefined;
+  readonly log?: string | undefined;
+  readonly regionSizeBytes?: number | undefined;
+  readonly readPolicy?: string | undefined;
+  readonly assumeClean: boolean;
+  readonly readOnly: boolean;
+  /** Missing legs are made, `sizeBytes` long. */
+  readonly mayCreate: boolean;
+  /** Ends the sentence that says that a leg is missing: what would make it. */
+  readonly createHint: string;
+  /** What to do about legs of a new mirror that carry data. */
+  readonly content: ContentRule;
+}
+
+type ContentRule =
+  | { readonly kind: 'take' }
+  /** `remedy`: the end of the sentence that refuses. */
+  | { readonly kind: 'refuse'; readonly remedy: string }
+  /** Copies of one another are welcome: they were a mirror before. */
+  | { readonly kind: 'refuse-different'; readonly remedy: string };
+
+const MIN_LEGS = 2;
+const DEFAULT_REGION_BYTES = 512 * 1024;
+
+/** @throws ControlError bad-argument, unsupported */
+export function checkRequest(request: DeviceRequest): void {
+  const { name, mirror, sizeBytes, regionSizeBytes, log } = request;
+  const problem = nameError(name) ?? kindError(request) ?? legsError(mirror);
+  if (problem !== undefined) throw bad(problem);
+  if (sizeBytes !== undefined && (sizeBytes === 0 || sizeBytes % SECTOR_SIZE !== 0)) {
+    throw bad(`size ${sizeBytes}: a multiple of ${SECTOR_SIZE} bytes above 0 is wanted`);
+  }
+  if (regionSizeBytes !== undefined && !isRegionSize(regionSizeBytes)) {
+    throw bad(`region size ${regionSizeBytes}: a power of two of at least 1024 bytes is wanted`);
+  }
+  if (log !== undefined) checkLog(log);
+  readPolicyOf(request.readPolicy, mirror?.length);
+}
+
+/** @throws ControlError bad-argument */
+export function readPolicyOf(text: string | undefined, legs: number = MAX_REGIONS): ReadPolicy {
+  const policy = parseReadPolicy(text ?? DEFAULT_READ_POLICY);
+  if (policy === undefined) {
+    throw bad(`read policy ${JSON.stringify(text)}: expected ${READ_POLICY_FORMAT}`);
+  }
+  if (policy.kind === 'prefer' && policy.leg >= legs) {
+    throw bad(`read policy prefer=${policy.leg}: the legs are 0 to ${legs - 1}`);
+  }
+  return policy;
+}
+
+/** The line of a mirror whose legs are used from their beginning. */
+export function mirrorTable(request: DeviceRequest, sectors: number): string {
+  const legs = request.mirror ?? [];
+  const words = formatMirrorArgs({
+    regionSectors: regionSectorsOf(request.regionSizeBytes, sectors),
+    sync: request.assumeClean ? 'nosync' : undefined,
+    legs: legs.map((path) => ({ path, startSector: 0 })),
+    // What we do in any case: a leg that fails is dropped, the rest goes on.
+    features: { handleErrors: true, keepLog: false },
+  });
+  return `0 ${sectors} mirror ${words}`;
+}
+
+export function linearTable(path: string, sectors: number): string {
+  return `0 ${sectors} linear ${escapeWord(path)} 0`;
+}
+
+/** The default shrinks to fit: no region is longer than its mirror (the kernel's rule). */
+function regionSectorsOf(asked: number | undefined, sectors: number): number {
+  if (asked !== undefined) return sectorsFloor(asked);
+  let region = sectorsFloor(DEFAULT_REGION_BYTES);
+  while (region > sectors && region > 2) region /= 2;
+  return region;
+}
+
+function isRegionSize(bytes: number): boolean {
+  return isPowerOfTwo(bytes) && bytes >= bytesOfSectors(2);
+}
+
+function kindError({ mirror, linear, table }: DeviceRequest): string | undefined {
+  const given = [mirror, linear, table].filter((kind) => kind !== undefined);
+  return given.length === 1 ? undefined : 'a device is one of: a mirror, a linear leg, a table';
+}
+
+function legsError(legs: readonly string[] | undefined): string | undefined {
+  if (legs === undefined) return undefined;
+  if (legs.length < MIN_LEGS || legs.length > MAX_REGIONS) {
+    return `a mirror has ${MIN_LEGS} to ${MAX_REGIONS} legs; ${legs.length} given`;
+  }
+  const bad = legs.find((leg) => leg === '' || /[\0\n\r]/.test(leg));
+  if (bad === undefined) return undefined;
+  return `leg ${JSON.stringify(bad)}: a path that is not empty, without NUL and line breaks`;
+}
+
+function checkLog(log: string): void {
+  if (log === 'core') return;
+  if (log === 'native' || log.startsWith('disk=')) {
+    throw new ControlError('unsupported', `log ${log}: this version has core only (in memory)`);
+  }
+  throw bad(`log ${JSON.stringify(log)}: expected core`);
+}
+
+function bad(message: string): ControlError {
+  return new ControlError('bad-argument', message);
+}

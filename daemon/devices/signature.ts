@@ -1,0 +1,70 @@
+/**
+ * What a leg carries already, by the well-known marks of file systems, volume managers and partition
+ * tables (offsets as in util-linux' libblkid documentation and each format's own).
+ */
+
+/** The farthest mark is btrfs's superblock, at 64 KiB. */
+export const SIGNATURE_BYTES = 68 * 1024;
+
+interface Mark {
+  readonly name: string;
+  readonly offset: number;
+  readonly bytes: string;
+}
+
+/** First match names the content: containers before what they might hold. */
+const MARKS: readonly Mark[] = [
+  { name: 'a LUKS volume', offset: 0, bytes: 'LUKS\xba\xbe' },
+  { name: 'a qcow2 image', offset: 0, bytes: 'QFI\xfb' },
+  { name: 'a member of a Linux md array', offset: 0, bytes: '\xfc\x4e\x2b\xa9' },
+  { name: 'a member of a Linux md array', offset: 4096, bytes: '\xfc\x4e\x2b\xa9' },
+  { name: 'an LVM physical volume', offset: 0, bytes: 'LABELONE' },
+  { name: 'an LVM physical volume', offset: 512, bytes: 'LABELONE' },
+  { name: 'an LVM physical volume', offset: 1024, bytes: 'LABELONE' },
+  { name: 'an LVM physical volume', offset: 1536, bytes: 'LABELONE' },
+  { name: 'swap space', offset: 4086, bytes: 'SWAPSPACE2' },
+  { name: 'swap space', offset: 4086, bytes: 'SWAP-SPACE' },
+  { name: 'an ext2/3/4 file system', offset: 1080, bytes: '\x53\xef' },
+  { name: 'an xfs file system', offset: 0, bytes: 'XFSB' },
+  { name: 'a btrfs file system', offset: 65_600, bytes: '_BHRfS_M' },
+  { name: 'an f2fs file system', offset: 1024, bytes: '\x10\x20\xf5\xf2' },
+  { name: 'a squashfs file system', offset: 0, bytes: 'hsqs' },
+  { name: 'an ISO 9660 file system', offset: 32_769, bytes: 'CD001' },
+  { name: 'an NTFS file system', offset: 3, bytes: 'NTFS    ' },
+  { name: 'an exFAT file system', offset: 3, bytes: 'EXFAT   ' },
+  { name: 'a FAT file system', offset: 54, bytes: 'FAT' },
+  { name: 'a FAT file system', offset: 82, bytes: 'FAT32' },
+  { name: 'a GPT partition table', offset: 512, bytes: 'EFI PART' },
+  { name: 'a GPT partition table', offset: 4096, bytes: 'EFI PART' },
+];
+
+const MBR = { mark: 510, table: 446, entryBytes: 16, entries: 4 } as const;
+
+/** `head`: the first SIGNATURE_BYTES, or all there is. What it is in words, or undefined. */
+export function signatureOf(head: Uint8Array): string | undefined {
+  const found = MARKS.find(({ offset, bytes }) => hasBytes(head, offset, bytes));
+  if (found !== undefined) return found.name;
+  return hasPartitions(head) ? 'an MBR partition table' : undefined;
+}
+
+function hasBytes(head: Uint8Array, offset: number, bytes: string): boolean {
+  if (offset + bytes.length > head.length) return false;
+  for (let i = 0; i < bytes.length; i += 1) {
+    if (head[offset + i] !== bytes.charCodeAt(i)) return false;
+  }
+  return true;
+}
+
+/** The mark alone is also that of any boot sector: at least one entry must be one. */
+function hasPartitions(head: Uint8Array): boolean {
+  if (!hasBytes(head, MBR.mark, '\x55\xaa')) return false;
+  let used = 0;
+  for (let i = 0; i < MBR.entries; i += 1) {
+    const at = MBR.table + i * MBR.entryBytes;
+    const status = head[at];
+    const type = head[at + 4];
+    if (status !== 0 && status !== 0x80) return false;
+    if (type !== 0) used += 1;
+  }
+  return used > 0;
+}

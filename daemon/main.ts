@@ -1,0 +1,123 @@
+#!/usr/bin/env node
+/** `dmiod`: options over config file over defaults, then a daemon until a signal comes. */
+import { resolve } from 'node:path';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { ControlError, EXIT, oneLine } from '../core/control/error.ts';
+import { VERSION } from '../core/control/version.ts';
+import { DEFAULT_CONFIG_FILE, loadConfig } from './config/load.ts';
+import { ENGINES, LOG_LEVELS, URING_REFUSED } from './config/schema.ts';
+import type { Config, Engine, LogLevel } from './config/schema.ts';
+import { Daemon } from './daemon.ts';
+import type { Settings } from './daemon.ts';
+import { LISTEN_FORMAT, parseListen, takeListenFds } from './listen.ts';
+import { openLog } from './log.ts';
+import type { ListenAddress } from './net/address.ts';
+import { runUntilStopped } from './run.ts';
+
+const DEFAULTS = {
+  control: '/run/dmiod/control.sock',
+  stateDir: '/var/lib/dmiod',
+  listen: { kind: 'unix', path: '/run/dmiod/nbd.sock' },
+  logLevel: 'info',
+} as const;
+
+interface Options {
+  config?: string;
+  control?: string;
+  stateDir?: string;
+  listen?: ListenAddress[];
+  engine?: Engine;
+  logLevel?: LogLevel;
+  checkConfig?: boolean;
+}
+
+function makeProgram(): Command {
+  return new Command('dmiod')
+    .description('mirrored block devices over NBD')
+    .version(VERSION)
+    .option('--config <FILE>', `config file (default: ${DEFAULT_CONFIG_FILE}, if it is there)`)
+    .option('--control <PATH>', `control socket (default: ${DEFAULTS.control})`)
+    .option('--state-dir <DIR>', `what must outlive the daemon (default: ${DEFAULTS.stateDir})`)
+    .option(
+      '--listen <ADDRESS>',
+      `${LISTEN_FORMAT}; may be repeated (default: unix:${DEFAULTS.listen.path})`,
+      addListen,
+    )
+    .option('--engine <E>', `how files are read and written: ${ENGINES.join(', ')}`, engineOption)
+    .addOption(new Option('--log-level <L>', 'how much is logged').choices(LOG_LEVELS))
+    .option('--check-config', 'read the config file, say OK or what is wrong, and exit')
+    .allowExcessArguments(false)
+    .addHelpText('after', '\nExample:\n  dmiod --state-dir ./state --listen unix:./nbd.sock')
+    .exitOverride()
+    .configureOutput({
+      outputError: (text, write) => {
+        write(`dmiod: ${oneLine(text.trim().replace(/^error: /, ''))}\n`);
+      },
+    });
+}
+
+function addListen(text: string, before: ListenAddress[] | undefined): ListenAddress[] {
+  const address = parseListen(text);
+  if (address === undefined) throw new InvalidArgumentError(`Expected ${LISTEN_FORMAT}.`);
+  return [...(before ?? []), address];
+}
+
+function engineOption(text: string): Engine {
+  const engine = ENGINES.find((name) => name === text);
+  if (engine !== undefined) return engine;
+  const why = text === 'uring' ? URING_REFUSED : `Expected one of ${ENGINES.join(', ')}`;
+  throw new InvalidArgumentError(`${why}.`);
+}
+
+function settingsOf(options: Options, config: Config): Settings {
+  const inherited = takeListenFds(process.env, process.pid);
+  const fromSystemd = inherited.map((fd): ListenAddress => ({ kind: 'fd', fd }));
+  const listen = options.listen ?? config.listen ?? [DEFAULTS.listen];
+  return {
+    control: resolve(options.control ?? config.control ?? DEFAULTS.control),
+    stateDir: resolve(options.stateDir ?? config['state-dir'] ?? DEFAULTS.stateDir),
+    listen: (fromSystemd.length > 0 ? fromSystemd : listen).map(absolute),
+    devices: config.device,
+    first: null,
+  };
+}
+
+function absolute(address: ListenAddress): ListenAddress {
+  return address.kind === 'unix' ? { ...address, path: resolve(address.path) } : address;
+}
+
+async function run(options: Options): Promise<number> {
+  const config = loadConfig(options.config);
+  if (options.checkConfig === true) {
+    process.stdout.write('OK\n');
+    return EXIT.DONE;
+  }
+  const log = openLog(options.logLevel ?? config['log-level'] ?? DEFAULTS.logLevel);
+  const daemon = await Daemon.start(settingsOf(options, config), log);
+  const reload = async (): Promise<void> => {
+    try {
+      await daemon.reload(loadConfig(options.config));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      log.error({ reason }, 'the config file was not reloaded');
+    }
+  };
+  return runUntilStopped(daemon, { log, reload });
+}
+
+function exitOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.DONE : EXIT.USAGE;
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`dmiod: ${oneLine(message)}\n`);
+  return error instanceof ControlError ? error.exit : EXIT.FAILED;
+}
+
+let code: number;
+try {
+  const program = makeProgram().parse();
+  code = await run(program.opts());
+} catch (error) {
+  code = exitOf(error);
+}
+// Timers and sockets of what was cut short must not keep the process.
+process.exit(code);

@@ -1,0 +1,115 @@
+/** `dmio serve`: a private daemon for one device, in the foreground, that remembers nothing. */
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { ControlError } from '../core/control/error.ts';
+import { absoluteLeg } from './config/load.ts';
+import { ENGINES, URING_REFUSED } from './config/schema.ts';
+import { Daemon } from './daemon.ts';
+import type { Settings } from './daemon.ts';
+import { withAbsolutePaths } from './devices/assemble.ts';
+import type { DeviceRequest } from './devices/request.ts';
+import { socketPathError } from './listen.ts';
+import { openLog } from './log.ts';
+import type { ListenAddress } from './net/address.ts';
+import { runUntilStopped } from './run.ts';
+
+export interface ServeOptions {
+  readonly mirror?: readonly string[];
+  readonly linear?: string;
+  readonly table?: string;
+  readonly size?: number;
+  readonly create?: boolean;
+  readonly log?: string;
+  readonly regionSize?: number;
+  readonly readPolicy?: string;
+  readonly assumeClean?: boolean;
+  readonly name?: string;
+  readonly socket?: string;
+  readonly port?: number;
+  readonly bind?: string;
+  readonly stdio?: boolean;
+  readonly readOnly?: boolean;
+  readonly engine?: string;
+  /** Also serves a control socket there. */
+  readonly control?: string | undefined;
+}
+
+/**
+ * Serves until a signal, or with `stdio` until the client goes. Returns the exit code.
+ * @throws ControlError nothing is left behind then
+ */
+export async function serve(options: ServeOptions): Promise<number> {
+  checkEngine(options.engine);
+  const request = requestOf(options);
+  const log = openLog('warn');
+  const daemon = await Daemon.start({ ...settingsOf(options), first: request }, log);
+  if (options.stdio === true)
+    return runUntilStopped(daemon, { log, ended: daemon.server.serveStdio() });
+  process.stdout.write(`serving ${request.name} at ${daemon.uriOf(request.name) ?? ''}\n`);
+  return runUntilStopped(daemon, { log });
+}
+
+function requestOf(options: ServeOptions): DeviceRequest {
+  const { mirror, linear, table, create } = options;
+  const folder = process.cwd();
+  const text = table === '-' ? readFileSync(0, 'utf8') : table;
+  return {
+    name: options.name ?? 'data',
+    source: 'serve',
+    mirror: mirror?.map((leg) => (leg === '' ? leg : absoluteLeg(leg, folder))),
+    linear: linear === undefined ? undefined : absoluteLeg(linear, folder),
+    table: text === undefined ? undefined : withAbsolutePaths(text, folder),
+    sizeBytes: options.size,
+    log: options.log,
+    regionSizeBytes: options.regionSize,
+    readPolicy: options.readPolicy,
+    assumeClean: options.assumeClean === true,
+    readOnly: options.readOnly === true,
+    mayCreate: create === true,
+    createHint: '--create --size S makes it',
+    // The same legs are served again and again: what they hold is then on all of them.
+    content: create === true ? { kind: 'take' } : REFUSE_DIFFERENT,
+  };
+}
+
+const REFUSE_DIFFERENT = {
+  kind: 'refuse-different',
+  remedy: 'the first leg would be copied over it; --create does that',
+} as const;
+
+function settingsOf({ socket, port, bind, stdio, control }: ServeOptions): Omit<Settings, 'first'> {
+  const places = [socket, port, stdio === true ? true : undefined];
+  if (places.filter((place) => place !== undefined).length !== 1) {
+    throw new ControlError('bad-argument', 'say where: one of --socket PATH, --port P, --stdio');
+  }
+  if (bind !== undefined && port === undefined) {
+    throw new ControlError('bad-argument', '--bind goes with --port');
+  }
+  return {
+    control: control === undefined ? null : resolve(control),
+    stateDir: null,
+    listen: listenOf(socket, port, bind),
+    devices: {},
+  };
+}
+
+function listenOf(
+  socket: string | undefined,
+  port: number | undefined,
+  bind: string | undefined,
+): readonly ListenAddress[] {
+  if (socket !== undefined) {
+    const problem = socketPathError(resolve(socket));
+    if (problem !== undefined) throw new ControlError('bad-argument', problem);
+    return [{ kind: 'unix', path: resolve(socket) }];
+  }
+  if (port === undefined) return [];
+  if (port > 65535) throw new ControlError('bad-argument', `port ${port}: at most 65535`);
+  return [{ kind: 'tcp', host: bind ?? '127.0.0.1', port }];
+}
+
+function checkEngine(engine: string | undefined): void {
+  if (engine === undefined || ENGINES.some((name) => name === engine)) return;
+  const why = engine === 'uring' ? URING_REFUSED : `expected one of ${ENGINES.join(', ')}`;
+  throw new ControlError('bad-argument', `engine ${engine}: ${why}`);
+}

@@ -1,0 +1,386 @@
+// Issue 2, point 4: bad input gets one clear line and the right exit code; nothing is created, nothing
+// is damaged. Every row is run against the real binaries, with all files compared before and after.
+import { linkSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
+import { join } from 'node:path';
+
+import { dmio, dmiod, run, snapshot, startDaemon, startServe } from '../support/programs.ts';
+import type { Ran } from '../support/programs.ts';
+import { tempDirectory } from '../support/temp.ts';
+
+const MIB = 1024 * 1024;
+const root = tempDirectory();
+let folder = '';
+let count = 0;
+
+function sparse(name: string, bytes: number): void {
+  writeFileSync(join(folder, name), '');
+  truncateSync(join(folder, name), bytes);
+}
+
+beforeEach(() => {
+  count += 1;
+  folder = join(root, String(count));
+  mkdirSync(folder);
+  sparse('a.img', MIB);
+  sparse('b.img', MIB);
+});
+
+/** One line, no stack, the exit code. `F` in the message stands for the folder. */
+function expectLine(ran: Ran, code: number, program: string, message: string): void {
+  expect(ran.stderr).toBe(`${program}: ${message.replaceAll('F/', `${folder}/`)}\n`);
+  expect(ran.code).toBe(code);
+  expect(ran.stdout).toBe('');
+}
+
+/** What must be there for the bad legs below. */
+function makeBadLegs(): void {
+  sparse('small.img', MIB / 2);
+  sparse('odd.img', 1000);
+  sparse('empty.img', 0);
+  sparse('fs.img', 4 * MIB);
+  run(folder, 'mke2fs', '-q', '-F', 'fs.img');
+  mkdirSync(join(folder, 'dir'));
+  symlinkSync('a.img', join(folder, 'link.img'));
+  linkSync(join(folder, 'b.img'), join(folder, 'hard.img'));
+  run(folder, 'mkfifo', 'fifo');
+}
+
+const WANTED = 'a file or a block device is wanted';
+const SIZES = 'a size such as 4096, 64KiB, 64K, 1GiB, 1G or 8s (sectors)';
+const FORCE = 'a new mirror may overwrite it; --force takes it all the same';
+
+// arguments of `create`, exit code, the line
+const CREATES: readonly (readonly [readonly string[], number, string])[] = [
+  [['x', '--mirror', 'a.img', 'no.img'], 4, 'leg F/no.img does not exist; --size S makes it'],
+  [
+    ['x', '--mirror', 'a.img', 'no/b.img', '--size', '1M'],
+    4,
+    'leg F/no/b.img cannot be made: F/no does not exist',
+  ],
+  [
+    ['x', '--mirror', 'a.img', 'small.img', '--size', '1M'],
+    1,
+    'leg F/small.img has 524288 bytes, too small for a device of 1048576 bytes',
+  ],
+  [
+    ['x', '--mirror', 'a.img', 'new.img', 'small.img', '--size', '1M'],
+    1,
+    'leg F/small.img has 524288 bytes, too small for a device of 1048576 bytes',
+  ],
+  [['x', '--mirror', 'a.img', 'a.img'], 1, 'leg F/a.img is named twice'],
+  [['x', '--mirror', 'a.img', './a.img'], 1, 'leg F/a.img is named twice'],
+  [['x', '--mirror', 'new.img', 'new.img', '--size', '1M'], 1, 'leg F/new.img is named twice'],
+  [['x', '--mirror', 'a.img', 'link.img'], 1, 'leg F/a.img and F/link.img are the same file'],
+  [['x', '--mirror', 'b.img', 'hard.img'], 1, 'leg F/b.img and F/hard.img are the same file'],
+  [['x', '--mirror', 'a.img', 'dir'], 1, `leg F/dir is a directory, ${WANTED}`],
+  [['x', '--mirror', 'a.img', 'fifo'], 1, `leg F/fifo is a FIFO, ${WANTED}`],
+  [['x', '--mirror', 'a.img', 'odd.img'], 1, 'leg F/odd.img has 1000 bytes, not a multiple of 512'],
+  [['x', '--mirror', 'a.img', 'empty.img'], 1, 'leg F/empty.img is empty'],
+  [
+    ['x', '--mirror', 'a.img', 'fs.img'],
+    5,
+    `leg F/fs.img carries an ext2/3/4 file system; ${FORCE}`,
+  ],
+  [
+    ['x', '--mirror', 'fs.img', 'a.img', '--assume-clean'],
+    5,
+    `leg F/fs.img carries an ext2/3/4 file system; ${FORCE}`,
+  ],
+  [
+    ['x', '--mirror', 'a.img', 'nbd://h/x'],
+    1,
+    'leg nbd://h/x: only file and block device paths so far',
+  ],
+  [['x', '--mirror', 'a.img'], 2, 'a mirror has 2 to 64 legs; 1 given'],
+  [
+    ['x', '--mirror', ...Array.from({ length: 65 }, (_, i) => `l${i}`), '--size', '1M'],
+    2,
+    'a mirror has 2 to 64 legs; 65 given',
+  ],
+  [
+    ['x', '--mirror', 'a.img', ''],
+    2,
+    'leg "": a path that is not empty, without NUL and line breaks',
+  ],
+  [
+    ['x', '--mirror', 'a.img', 'b.img', '--size', '1000'],
+    2,
+    'size 1000: a multiple of 512 bytes above 0 is wanted',
+  ],
+  [
+    ['x', '--mirror', 'a.img', 'b.img', '--size', '0'],
+    2,
+    'size 0: a multiple of 512 bytes above 0 is wanted',
+  ],
+  [
+    ['x', '--mirror', 'a.img', 'b.img', '--size', 'big'],
+    2,
+    `option '--size <S>' argument 'big' is invalid. Expected ${SIZES}.`,
+  ],
+  [
+    ['x', '--mirror', 'a.img', 'b.img', '--region-size', '3K'],
+    2,
+    'region size 3072: a power of two of at least 1024 bytes is wanted',
+  ],
+  [
+    ['x', '--mirror', 'a.img', 'b.img', '--region-size', '2M'],
+    1,
+    "table line 1: the region size is 4096 sectors, more than the target's length 2048",
+  ],
+  [
+    ['x', '--mirror', 'a.img', 'b.img', '--log', 'native'],
+    1,
+    'log native: this version has core only (in memory)',
+  ],
+  [
+    ['x', '--mirror', 'a.img', 'b.img', '--log', 'disk=/x'],
+    1,
+    'log disk=/x: this version has core only (in memory)',
+  ],
+  [['x', '--mirror', 'a.img', 'b.img', '--log', 'paper'], 2, 'log "paper": expected core'],
+  [
+    ['x', '--mirror', 'a.img', 'b.img', '--read-policy', 'prefer=2'],
+    2,
+    'read policy prefer=2: the legs are 0 to 1',
+  ],
+  [['x/y', '--mirror', 'a.img', 'b.img'], 2, 'device name "x/y": a name must not contain "/"'],
+  [['', '--mirror', 'a.img', 'b.img'], 2, 'a device name must not be empty'],
+  [
+    ['--mirror', 'a.img', 'b.img', '--', '-x'],
+    2,
+    'device name "-x": a name must not begin with "-"',
+  ],
+  [
+    ['y'.repeat(128), '--mirror', 'a.img', 'b.img'],
+    2,
+    'device name of 128 bytes: at most 127 are allowed',
+  ],
+  [['x'], 2, 'say what to make: either --mirror LEG LEG... or --table TABLE'],
+  [
+    ['x', '--table', '0 8 zero', '--mirror', 'a.img', 'b.img'],
+    2,
+    'say what to make: either --mirror LEG LEG... or --table TABLE',
+  ],
+  [
+    ['x', '--table', ''],
+    1,
+    'the table is empty, at least one line START LEN TARGET ARGS... is wanted',
+  ],
+  [
+    ['x', '--table', '0 8 raid5 a.img'],
+    1,
+    'table line 1: unknown target "raid5", known are error, linear, mirror, zero',
+  ],
+  [
+    ['x', '--table', '0 8 zero\n16 8 zero'],
+    1,
+    'table line 2: a gap before sector 16: the target before ends at 8',
+  ],
+  [
+    ['x', '--table', '0 4096 linear a.img 0'],
+    1,
+    'table line 1: F/a.img has 2048 sectors, too small for 4096 sectors from 0 on',
+  ],
+  [['x', '--table', '0 8 linear no.img 0'], 4, 'leg F/no.img does not exist'],
+  [
+    ['x', '--table', '0 2048 mirror core 1 1024 2 a.img 0 link.img 0'],
+    1,
+    'leg F/a.img and F/link.img are the same file',
+  ],
+  [
+    ['x', '--table', '0 8 zero\n8 1024 mirror core 1 1024 2 a.img 0 b.img 0'],
+    1,
+    'a mirror must be the only target of its table',
+  ],
+];
+
+describe('dmio create', () => {
+  it('refuses every bad input in one line, and changes nothing', async () => {
+    makeBadLegs();
+    const daemon = await startDaemon(folder);
+    const before = snapshot(folder);
+    for (const [args, code, message] of CREATES) {
+      expectLine(dmio(folder, 'create', ...args), code, 'dmio', message);
+    }
+    expect(snapshot(folder)).toEqual(before);
+    expect(JSON.parse(dmio(folder, '--json', 'ls').stdout)).toEqual({ devices: [] });
+    // Nothing of all that is still held.
+    expect(dmio(folder, 'create', 'x', '--mirror', 'a.img', 'b.img').code).toBe(0);
+    expect(await daemon.stop()).toBe(0);
+  }, 120_000);
+
+  it('refuses what is in use: a name, a leg of this daemon, a leg of another', async () => {
+    await startDaemon(folder);
+    expect(dmio(folder, 'create', 'x', '--mirror', 'a.img', 'b.img').code).toBe(0);
+    expect(dmio(folder, 'wait', 'x', '--in-sync').code).toBe(0);
+    const before = snapshot(folder);
+    expectLine(
+      dmio(folder, 'create', 'x', '--table', '0 8 zero'),
+      5,
+      'dmio',
+      'device x exists already',
+    );
+    expectLine(
+      dmio(folder, 'create', 'y', '--mirror', 'new.img', 'a.img', '--size', '1M'),
+      5,
+      'dmio',
+      'leg F/a.img is already open in this process',
+    );
+    expectLine(
+      run(
+        folder,
+        process.execPath,
+        ...serveArgs('--mirror', 'a.img', 'c.img', '--size', '1M', '--create'),
+      ),
+      5,
+      'dmio',
+      'leg F/a.img is in use: another process holds its lock',
+    );
+    expect(snapshot(folder)).toEqual(before);
+  }, 60_000);
+});
+
+function serveArgs(...args: readonly string[]): string[] {
+  return [join(import.meta.dirname, '../../cli/main.js'), 'serve', '--socket', 's.sock', ...args];
+}
+
+describe('dmio serve', () => {
+  it.each([
+    [['--mirror', 'a.img', 'no.img'], 4, 'leg F/no.img does not exist; --create --size S makes it'],
+    [['--mirror', 'a.img', 'a.img'], 1, 'leg F/a.img is named twice'],
+    [
+      ['--mirror', 'a.img', 'new.img', '--create', '--size', '2M'],
+      1,
+      'leg F/a.img has 1048576 bytes, too small for a device of 2097152 bytes',
+    ],
+    [
+      ['--linear', 'a.img', '--table', '0 8 zero'],
+      2,
+      'a device is one of: a mirror, a linear leg, a table',
+    ],
+    [[], 2, 'a device is one of: a mirror, a linear leg, a table'],
+    [['--linear', 'a.img', '--port', '1'], 2, 'say where: one of --socket PATH, --port P, --stdio'],
+    [['--linear', 'a.img', '--bind', '::1'], 2, '--bind goes with --port'],
+    [
+      ['--linear', 'a.img', '--engine', 'uring'],
+      2,
+      "engine uring: the uring engine does not exist yet; auto and node use Node's fs",
+    ],
+    [['--linear', 'a.img', '--name', 'a/b'], 2, 'device name "a/b": a name must not contain "/"'],
+  ])('%j', (args, code, message) => {
+    const before = snapshot(folder);
+    expectLine(run(folder, process.execPath, ...serveArgs(...args)), code, 'dmio', message);
+    expect(snapshot(folder)).toEqual(before);
+  });
+
+  it('refuses a port in use, and takes back the legs it made', async () => {
+    const server = await new Promise<Server>((ready) => {
+      const made = createServer().listen(0, '127.0.0.1', () => ready(made));
+    });
+    const { port } = server.address() as AddressInfo;
+    const before = snapshot(folder);
+    const args = ['--mirror', 'new1.img', 'new2.img', '--create', '--size', '1M'];
+    const cli = join(import.meta.dirname, '../../cli/main.js');
+    const ran = run(folder, process.execPath, cli, 'serve', '--port', String(port), ...args);
+    expect(ran.stderr).toMatch(new RegExp(`^dmio: [^\\n]*${port}[^\\n]*in use[^\\n]*\\n$`));
+    expect(ran.code).toBe(1);
+    expect(snapshot(folder)).toEqual(before);
+    server.close();
+  });
+
+  it('refuses a leg that is no copy of the first, and takes legs that are', async () => {
+    sparse('fs1.img', 4 * MIB);
+    run(folder, 'mke2fs', '-q', '-F', 'fs1.img');
+    run(folder, 'cp', 'fs1.img', 'fs2.img');
+    sparse('zero.img', 4 * MIB);
+    expectLine(
+      run(folder, process.execPath, ...serveArgs('--mirror', 'zero.img', 'fs1.img')),
+      5,
+      'dmio',
+      'leg F/fs1.img carries an ext2/3/4 file system; the first leg would be copied over it; --create does that',
+    );
+    const serve = await startServe(folder, '--socket', 's.sock', '--mirror', 'fs1.img', 'fs2.img');
+    expect(await serve.stop()).toBe(0);
+  });
+});
+
+describe('dmiod', () => {
+  it('refuses the control socket and the state directory of a live daemon', async () => {
+    await startDaemon(folder);
+    expectLine(
+      dmiod(folder, '--control', 'control.sock', '--state-dir', 's2', '--listen', 'unix:n2.sock'),
+      1,
+      'dmiod',
+      'control socket F/control.sock: a live daemon is listening there',
+    );
+    expectLine(
+      dmiod(folder, '--control', 'c2.sock', '--state-dir', 'state', '--listen', 'unix:n2.sock'),
+      1,
+      'dmiod',
+      'state directory F/state: another daemon uses it',
+    );
+    expectLine(
+      dmiod(folder, '--control', 'a.img', '--state-dir', 's2', '--listen', 'unix:n2.sock'),
+      1,
+      'dmiod',
+      'control socket F/a.img: a file that is no socket is in the way',
+    );
+    expect(dmio(folder, 'ls').code).toBe(0);
+  });
+
+  it('refuses unknown config keys and bad values with file, line, key and what is allowed', () => {
+    writeFileSync(
+      join(folder, 'bad.toml'),
+      'engine = "auto"\n\nlisten = ["unix:x"]\ncolour = "red"\n',
+    );
+    for (const more of [[], ['--check-config']]) {
+      expectLine(
+        dmiod(folder, '--config', 'bad.toml', ...more),
+        1,
+        'dmiod',
+        'bad.toml:4: key "colour": unknown key (allowed: control, state-dir, listen, engine, log-level, [device.NAME])',
+      );
+    }
+    writeFileSync(join(folder, 'good.toml'), 'engine = "auto"\n');
+    const good = dmiod(folder, '--config', 'good.toml', '--check-config');
+    expect(good).toEqual({ code: 0, stdout: 'OK\n', stderr: '' });
+  });
+
+  it.each([
+    [['--bogus'], "unknown option '--bogus'"],
+    [['extra'], 'too many arguments. Expected 0 arguments but got 1.'],
+    [
+      ['--listen', 'x'],
+      "option '--listen <ADDRESS>' argument 'x' is invalid. Expected unix:PATH or tcp:HOST:PORT.",
+    ],
+    [
+      ['--engine', 'uring'],
+      "option '--engine <E>' argument 'uring' is invalid. the uring engine does not exist yet; auto and node use Node's fs.",
+    ],
+  ])('%j', (args, message) => {
+    expectLine(dmiod(folder, ...args), 2, 'dmiod', message);
+  });
+});
+
+describe('dmio without a daemon', () => {
+  it('exits 3', () => {
+    expectLine(
+      dmio(folder, 'ls'),
+      3,
+      'dmio',
+      'no daemon on control.sock: no such socket (is dmiod running? is --control right?)',
+    );
+  });
+
+  it.each([
+    [['nosuch'], "unknown command 'nosuch'"],
+    [['ls', '--nosuch'], "unknown option '--nosuch'"],
+    [['remove'], "missing required argument 'NAME'"],
+    [['wait', 'x'], 'say what to wait for: either --in-sync or --event N'],
+    [['leg', 'fail', 'x'], "missing required argument 'LEG'"],
+  ])('%j exits 2', (args, message) => {
+    expectLine(dmio(folder, ...args), 2, 'dmio', message);
+  });
+});
