@@ -191,7 +191,6 @@ export class Daemon {
       const code = error.code === 'EADDRINUSE' ? 'address-in-use' : 'io';
       throw new ControlError(code, error.message);
     }
-    this.log.info({ address: addressText(address) }, 'listening');
   }
 
   private async listenControl(path: string): Promise<void> {
