@@ -11,7 +11,7 @@ import { DeviceManager } from './devices/manager.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
-import { addressText, ListenError } from './net/address.ts';
+import { ListenError } from './net/address.ts';
 import type { ListenAddress } from './net/address.ts';
 import { NbdServer } from './net/server.ts';
 import { StateStore } from './state-store.ts';

@@ -2,7 +2,6 @@
  * The only place where sectors become bytes and sizes become numbers.
  * A sector is 512 bytes everywhere, whatever a device's logical block size.
  */
-export const SECTOR_SHIFT = 9;
 export const SECTOR_SIZE = 512;
 export const PAGE_SIZE = 4096;
 
