@@ -25,7 +25,10 @@ export interface BuildContext {
   readonly exports: ExportTable;
   /** Null: a private daemon, nothing is remembered. */
   readonly store: StateStore | null;
+  readonly engine: EngineName;
   onEvent(device: string, event: MirrorEvent): void;
+  /** The thread of a device has ended although nobody asked it to. */
+  onDeath(device: string, why: string): void;
 }
 
 export interface Built {
@@ -144,25 +147,25 @@ async function start(
   recorded: MirrorRecord | null,
   areEqual: boolean,
 ): Promise<Device> {
-  const { environment, exports, store } = context;
-  const { name, source, readOnly } = identity;
-  const table = identity.table.join('\n');
+  const { exports, store } = context;
+  const { name, source } = identity;
   const recorder = store?.recorder(identity, recorded) ?? null;
-  const plan: MirrorPlan = {
-    readPolicy: readPolicyOf(identity.readPolicy),
-    recorder: recorder ?? new NoRecorder(environment.loop),
-    onEvent: (event) => context.onEvent(name, event),
-    start: (places, args: MirrorArgs) =>
-      recorded === null
-        ? newMirror(places, areEqual || args.sync === 'nosync')
-        : mirrorOfRecord(places, recorded),
-  };
-  const parts = assemble({ name, table, legs, readOnly, mirror: plan }, environment);
-  if (recorder !== null) await saved(recorder, name, recorded === null);
-  exports.add(parts.exported);
-  parts.mirror?.start();
-  const deps = [...new Set(pathsOf(readTable(table)))];
-  return new Device({ ...parts, source, legs, deps, recorder });
+  const made = { identity, legs, recorded, areEqual, recorder };
+  const running =
+    context.engine === 'uring' ? await runInWorker(made, context) : runHere(made, context);
+  if (recorder !== null) {
+    try {
+      await saved(recorder, name, recorded === null);
+    } catch (error) {
+      await running.runner.settle();
+      throw error;
+    }
+  }
+  exports.add(running.exported);
+  running.go();
+  const deps = [...new Set(pathsOf(readTable(identity.table.join('\n'))))];
+  const { exported, runner } = running;
+  return new Device({ name, source, exported, runner, legs, deps, recorder });
 }
 
 /** The record is durable before anybody hears of the device; of a new one nothing is left if not. */

@@ -9,6 +9,7 @@ import { OP } from './abi.ts';
 import { UringEngine } from './engine.ts';
 import { Memory, type Room } from './memory.ts';
 import { Ring, RingOp } from './ring.ts';
+import { PlaneTimers } from './timers.ts';
 import { GULP_BYTES, UringStream, type StreamHost } from './stream.ts';
 
 export interface PlaneOptions {
@@ -43,6 +44,7 @@ export class DataPlane implements StreamHost {
   readonly arena: Arena;
   readonly engine: UringEngine;
   readonly streams = new Set<UringStream>();
+  readonly clock = new PlaneTimers();
   onMessage: () => void = () => undefined;
   onClosed: (stream: UringStream, failure: string) => void = () => undefined;
   private readonly arenaBytes: number;
@@ -55,6 +57,8 @@ export class DataPlane implements StreamHost {
   private hasWork = false;
   private stopping = false;
   private readonly spin = new Spin();
+  /** struct io_uring_getevents_arg, and behind it the struct __kernel_timespec it points to. */
+  private readonly timeoutRoom: Room;
 
   constructor(options: PlaneOptions, wakeFd: number) {
     this.ring = new Ring(1024);
@@ -72,17 +76,22 @@ export class DataPlane implements StreamHost {
     this.wakeFd = wakeFd;
     this.wakeRoom = this.memory.carve(16);
     this.ring.register(this.wakeOp);
+    this.timeoutRoom = this.memory.carve(48);
+    const { address, words } = this.timeoutRoom;
+    const high = Math.floor((address + 32) / 4294967296);
+    words[4] = address + 32 - high * 4294967296;
+    words[5] = high;
   }
 
-  /** False: no place for one more connection. */
-  connect(fd: number, target: Export, early: Uint8Array): boolean {
+  /** Null: no place for one more connection. */
+  connect(fd: number, target: Export, early: Uint8Array): UringStream | null {
     const place = this.freeGulps.pop();
-    if (place === undefined) return false;
+    if (place === undefined) return null;
     const room = this.rooms.pop() ?? this.memory.carve(UringStream.messageBytes);
     const stream = new UringStream(this, fd, this.arenaBytes + place * GULP_BYTES, room);
     this.streams.add(stream);
     stream.begin(new Session(target, this.arena, stream), early);
-    return true;
+    return stream;
   }
 
   wantsFlush(stream: UringStream): void {
@@ -117,8 +126,25 @@ export class DataPlane implements StreamHost {
     this.sendReplies();
     if (this.hasWork) this.ring.enter(0);
     else if (this.spin.isWorthIt && this.ring.inFlight <= this.streams.size + 1) this.spinOrBlock();
-    else this.ring.enter(1);
+    else this.sleep();
     this.ring.reap();
+    if (!this.clock.isEmpty) this.clock.run();
+  }
+
+  /** Until something completes, or a timer is due. */
+  private sleep(): void {
+    if (this.clock.isEmpty) {
+      this.ring.enter(1);
+      return;
+    }
+    const ms = Math.min(this.clock.untilNextMs(), MAX_SLEEP_MS);
+    const seconds = Math.floor(ms / 1000);
+    const words = this.timeoutRoom.words;
+    words[8] = seconds;
+    words[9] = 0;
+    words[10] = Math.ceil((ms - seconds * 1000) * 1e6);
+    words[11] = 0;
+    this.ring.enter(1, this.timeoutRoom.address);
   }
 
   private spinOrBlock(): void {
@@ -133,7 +159,7 @@ export class DataPlane implements StreamHost {
       }
     } while (performance.now() - began < SPIN_MS);
     this.spin.lost();
-    this.ring.enter(1);
+    this.sleep();
   }
 
   private sendReplies(): void {
@@ -158,6 +184,7 @@ export class DataPlane implements StreamHost {
 }
 
 const SPIN_MS = 0.05;
+const MAX_SLEEP_MS = 3_600_000;
 
 /**
  * Whether to look a little longer before sleeping. It pays when the next request comes within the

@@ -5,7 +5,7 @@ import { SIZE } from '../../core/nbd/proto.ts';
 import { MSG_NOSIGNAL, MSG_WAITALL, OP } from './abi.ts';
 import type { Memory, Room } from './memory.ts';
 import { RingOp, type Ring } from './ring.ts';
-import { close, shutdown } from './syscall.ts';
+import { close, setBlocking, shutdown } from './syscall.ts';
 
 /** Bytes taken from a socket in one gulp: many small requests, or a large payload's beginning. */
 export const GULP_BYTES = 256 * 1024;
@@ -90,6 +90,7 @@ export class UringStream implements SessionStream {
     this.room = message;
     this.iovecs = message.words;
     this.iovecsAt = MSGHDR_BYTES / 4;
+    setBlocking(fd);
     host.ring.register(this.recvOp);
     host.ring.register(this.sendOp);
   }
@@ -106,6 +107,11 @@ export class UringStream implements SessionStream {
     this.host.memory.bytes.set(early, this.gulpAt);
     this.end = early.length;
     this.intake();
+  }
+
+  /** Takes no more from the client; what it asked for is answered, then the socket is closed. */
+  hangUp(): void {
+    this.session?.endInput();
   }
 
   /** Ends the connection: requests under way end silently. */

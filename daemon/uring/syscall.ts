@@ -22,6 +22,7 @@ const rawPwrite = libc.func(
 const rawEventfd = libc.func('int eventfd(uint32_t initial, int flags)');
 const rawDup = libc.func('int dup(int fd)');
 const rawClose = libc.func('int close(int fd)');
+const rawFcntl = libc.func('int fcntl(int fd, int command, int argument)');
 const rawShutdown = libc.func('int shutdown(int fd, int how)');
 
 const PROT_READ_WRITE = 3;
@@ -102,6 +103,16 @@ export function eventfd(): number {
 
 export function dup(fd: number): number {
   return result(rawDup(fd) as number);
+}
+
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0x800;
+
+/** A ring waits by itself, but answers EAGAIN at once on a descriptor that was set not to block. */
+export function setBlocking(fd: number): void {
+  const flags = rawFcntl(fd, F_GETFL, 0) as number;
+  rawFcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
 }
 
 export function close(fd: number): number {
