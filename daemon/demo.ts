@@ -1,9 +1,9 @@
 /** `npm start`: a mirror of two files under ./var, served until Ctrl-C; kept from start to start. */
-import { mkdirSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { ControlError, EXIT, oneLine } from '../core/control/error.ts';
 import { Daemon } from './daemon.ts';
 import type { DeviceRequest } from './devices/request.ts';
+import { makeFolder } from './make-folder.ts';
 import { openLog } from './log.ts';
 import { runUntilStopped } from './run.ts';
 
@@ -27,7 +27,7 @@ const DEMO: DeviceRequest = {
 };
 
 async function demo(): Promise<number> {
-  mkdirSync(FOLDER, { recursive: true });
+  makeFolder(FOLDER);
   const log = openLog('warn');
   const daemon = await Daemon.start(
     {

@@ -4,13 +4,14 @@
  *   STATE/lock               held exclusively (flock) by the one daemon that uses the directory
  *   STATE/devices/NAME.json  a device: its table, and who of a mirror's legs is in sync
  */
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, unlinkSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { ERRNO } from '../core/base/errno.ts';
 import { ControlError } from '../core/control/error.ts';
 import type { MirrorRecord } from '../core/mirror/record.ts';
 import { DeviceRecorder, parseDeviceRecord, TEMPORARY_SUFFIX } from './device-record.ts';
 import type { DeviceIdentity, DeviceRecord } from './device-record.ts';
+import { makeFolder } from './make-folder.ts';
 import { hasSyscalls, loadSyscalls, LOCK } from './sys/syscalls.ts';
 import { reasonOf } from './system-error.ts';
 
@@ -40,7 +41,7 @@ export class StateStore {
   static open(path: string): StateStore {
     try {
       const folder = join(path, 'devices');
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder, 0o700);
       return new StateStore(folder, lock(path));
     } catch (error) {
       if (error instanceof ControlError) throw error;

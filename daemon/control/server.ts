@@ -1,5 +1,5 @@
 /** The control socket: JSON lines in, JSON lines out (core/control/messages.ts). */
-import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { setMaxListeners } from 'node:events';
 import { createServer, connect } from 'node:net';
 import type { Server, Socket } from 'node:net';
@@ -10,6 +10,7 @@ import { idOfLine, MAX_REQUEST_BYTES, parseRequest } from '../../core/control/me
 import type { Request } from '../../core/control/messages.ts';
 import { encodeLine, replyErrorOf } from '../../core/control/reply.ts';
 import type { Reply } from '../../core/control/reply.ts';
+import { makeFolder } from '../make-folder.ts';
 import { codeOf, reasonOf } from '../system-error.ts';
 
 /** Root and its group may speak to the daemon. */
@@ -144,7 +145,7 @@ class LineReader {
  */
 export async function clearStaleSocket(path: string, what: string): Promise<void> {
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
   } catch (error) {
     throw new ControlError('io', `${what} ${path}: ${reasonOf(error)}`);
   }

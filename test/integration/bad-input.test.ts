@@ -10,6 +10,8 @@ import type { Ran } from '../support/programs.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 const MIB = 1024 * 1024;
+/** Dozens of processes are started, on machines that may have other work. */
+const SLOW = 180_000;
 const root = tempDirectory();
 let folder = '';
 let count = 0;
@@ -197,49 +199,57 @@ const CREATES: readonly (readonly [readonly string[], number, string])[] = [
 ];
 
 describe('dmio create', () => {
-  it('refuses every bad input in one line, and changes nothing', async () => {
-    makeBadLegs();
-    const daemon = await startDaemon(folder);
-    const before = snapshot(folder);
-    for (const [args, code, message] of CREATES) {
-      expectLine(dmio(folder, 'create', ...args), code, 'dmio', message);
-    }
-    expect(snapshot(folder)).toEqual(before);
-    expect(JSON.parse(dmio(folder, '--json', 'ls').stdout)).toEqual({ devices: [] });
-    // Nothing of all that is still held.
-    expect(dmio(folder, 'create', 'x', '--mirror', 'a.img', 'b.img').code).toBe(0);
-    expect(await daemon.stop()).toBe(0);
-  }, 120_000);
+  it(
+    'refuses every bad input in one line, and changes nothing',
+    async () => {
+      makeBadLegs();
+      const daemon = await startDaemon(folder);
+      const before = snapshot(folder);
+      for (const [args, code, message] of CREATES) {
+        expectLine(dmio(folder, 'create', ...args), code, 'dmio', message);
+      }
+      expect(snapshot(folder)).toEqual(before);
+      expect(JSON.parse(dmio(folder, '--json', 'ls').stdout)).toEqual({ devices: [] });
+      // Nothing of all that is still held.
+      expect(dmio(folder, 'create', 'x', '--mirror', 'a.img', 'b.img').code).toBe(0);
+      expect(await daemon.stop()).toBe(0);
+    },
+    SLOW,
+  );
 
-  it('refuses what is in use: a name, a leg of this daemon, a leg of another', async () => {
-    await startDaemon(folder);
-    expect(dmio(folder, 'create', 'x', '--mirror', 'a.img', 'b.img').code).toBe(0);
-    expect(dmio(folder, 'wait', 'x', '--in-sync').code).toBe(0);
-    const before = snapshot(folder);
-    expectLine(
-      dmio(folder, 'create', 'x', '--table', '0 8 zero'),
-      5,
-      'dmio',
-      'device x exists already',
-    );
-    expectLine(
-      dmio(folder, 'create', 'y', '--mirror', 'new.img', 'a.img', '--size', '1M'),
-      5,
-      'dmio',
-      'leg F/a.img is already open in this process',
-    );
-    expectLine(
-      run(
-        folder,
-        process.execPath,
-        ...serveArgs('--mirror', 'a.img', 'c.img', '--size', '1M', '--create'),
-      ),
-      5,
-      'dmio',
-      'leg F/a.img is in use: another process holds its lock',
-    );
-    expect(snapshot(folder)).toEqual(before);
-  }, 60_000);
+  it(
+    'refuses what is in use: a name, a leg of this daemon, a leg of another',
+    async () => {
+      await startDaemon(folder);
+      expect(dmio(folder, 'create', 'x', '--mirror', 'a.img', 'b.img').code).toBe(0);
+      expect(dmio(folder, 'wait', 'x', '--in-sync').code).toBe(0);
+      const before = snapshot(folder);
+      expectLine(
+        dmio(folder, 'create', 'x', '--table', '0 8 zero'),
+        5,
+        'dmio',
+        'device x exists already',
+      );
+      expectLine(
+        dmio(folder, 'create', 'y', '--mirror', 'new.img', 'a.img', '--size', '1M'),
+        5,
+        'dmio',
+        'leg F/a.img is already open in this process',
+      );
+      expectLine(
+        run(
+          folder,
+          process.execPath,
+          ...serveArgs('--mirror', 'a.img', 'c.img', '--size', '1M', '--create'),
+        ),
+        5,
+        'dmio',
+        'leg F/a.img is in use: another process holds its lock',
+      );
+      expect(snapshot(folder)).toEqual(before);
+    },
+    SLOW,
+  );
 });
 
 function serveArgs(...args: readonly string[]): string[] {
@@ -269,84 +279,129 @@ describe('dmio serve', () => {
       "engine uring: the uring engine does not exist yet; auto and node use Node's fs",
     ],
     [['--linear', 'a.img', '--name', 'a/b'], 2, 'device name "a/b": a name must not contain "/"'],
-  ])('%j', (args, code, message) => {
-    const before = snapshot(folder);
-    expectLine(run(folder, process.execPath, ...serveArgs(...args)), code, 'dmio', message);
-    expect(snapshot(folder)).toEqual(before);
-  });
+  ])(
+    '%j',
+    (args, code, message) => {
+      const before = snapshot(folder);
+      expectLine(run(folder, process.execPath, ...serveArgs(...args)), code, 'dmio', message);
+      expect(snapshot(folder)).toEqual(before);
+    },
+    SLOW,
+  );
 
-  it('refuses a port in use, and takes back the legs it made', async () => {
-    const server = await new Promise<Server>((ready) => {
-      const made = createServer().listen(0, '127.0.0.1', () => ready(made));
-    });
-    const { port } = server.address() as AddressInfo;
-    const before = snapshot(folder);
-    const args = ['--mirror', 'new1.img', 'new2.img', '--create', '--size', '1M'];
-    const cli = join(import.meta.dirname, '../../cli/main.js');
-    const ran = run(folder, process.execPath, cli, 'serve', '--port', String(port), ...args);
-    expect(ran.stderr).toMatch(new RegExp(`^dmio: [^\\n]*${port}[^\\n]*in use[^\\n]*\\n$`));
-    expect(ran.code).toBe(1);
-    expect(snapshot(folder)).toEqual(before);
-    server.close();
-  });
+  it(
+    'refuses a port in use, and takes back the legs it made',
+    async () => {
+      const server = await new Promise<Server>((ready) => {
+        const made = createServer().listen(0, '127.0.0.1', () => ready(made));
+      });
+      const { port } = server.address() as AddressInfo;
+      const before = snapshot(folder);
+      const args = ['--mirror', 'new1.img', 'new2.img', '--create', '--size', '1M'];
+      const cli = join(import.meta.dirname, '../../cli/main.js');
+      const ran = run(folder, process.execPath, cli, 'serve', '--port', String(port), ...args);
+      expect(ran.stderr).toMatch(new RegExp(`^dmio: [^\\n]*${port}[^\\n]*in use[^\\n]*\\n$`));
+      expect(ran.code).toBe(1);
+      expect(snapshot(folder)).toEqual(before);
+      server.close();
+    },
+    SLOW,
+  );
 
-  it('refuses a leg that is no copy of the first, and takes legs that are', async () => {
-    sparse('fs1.img', 4 * MIB);
-    run(folder, 'mke2fs', '-q', '-F', 'fs1.img');
-    run(folder, 'cp', 'fs1.img', 'fs2.img');
-    sparse('zero.img', 4 * MIB);
-    expectLine(
-      run(folder, process.execPath, ...serveArgs('--mirror', 'zero.img', 'fs1.img')),
-      5,
-      'dmio',
-      'leg F/fs1.img carries an ext2/3/4 file system; the first leg would be copied over it; --create does that',
-    );
-    const serve = await startServe(folder, '--socket', 's.sock', '--mirror', 'fs1.img', 'fs2.img');
-    expect(await serve.stop()).toBe(0);
-  });
+  it(
+    'refuses a leg that is no copy of the first, and takes legs that are',
+    async () => {
+      sparse('fs1.img', 4 * MIB);
+      run(folder, 'mke2fs', '-q', '-F', 'fs1.img');
+      run(folder, 'cp', 'fs1.img', 'fs2.img');
+      sparse('zero.img', 4 * MIB);
+      expectLine(
+        run(folder, process.execPath, ...serveArgs('--mirror', 'zero.img', 'fs1.img')),
+        5,
+        'dmio',
+        'leg F/fs1.img carries an ext2/3/4 file system; the first leg would be copied over it; --create does that',
+      );
+      const serve = await startServe(
+        folder,
+        '--socket',
+        's.sock',
+        '--mirror',
+        'fs1.img',
+        'fs2.img',
+      );
+      expect(await serve.stop()).toBe(0);
+    },
+    SLOW,
+  );
 });
 
 describe('dmiod', () => {
-  it('refuses the control socket and the state directory of a live daemon', async () => {
-    await startDaemon(folder);
-    expectLine(
-      dmiod(folder, '--control', 'control.sock', '--state-dir', 's2', '--listen', 'unix:n2.sock'),
-      1,
-      'dmiod',
-      'control socket F/control.sock: a live daemon is listening there',
-    );
-    expectLine(
-      dmiod(folder, '--control', 'c2.sock', '--state-dir', 'state', '--listen', 'unix:n2.sock'),
-      1,
-      'dmiod',
-      'state directory F/state: another daemon uses it',
-    );
-    expectLine(
-      dmiod(folder, '--control', 'a.img', '--state-dir', 's2', '--listen', 'unix:n2.sock'),
-      1,
-      'dmiod',
-      'control socket F/a.img: a file that is no socket is in the way',
-    );
-    expect(dmio(folder, 'ls').code).toBe(0);
-  });
-
-  it('refuses unknown config keys and bad values with file, line, key and what is allowed', () => {
-    writeFileSync(
-      join(folder, 'bad.toml'),
-      'engine = "auto"\n\nlisten = ["unix:x"]\ncolour = "red"\n',
-    );
-    for (const more of [[], ['--check-config']]) {
+  it(
+    'refuses the control socket and the state directory of a live daemon',
+    async () => {
+      await startDaemon(folder);
       expectLine(
-        dmiod(folder, '--config', 'bad.toml', ...more),
+        dmiod(folder, '--control', 'control.sock', '--state-dir', 's2', '--listen', 'unix:n2.sock'),
         1,
         'dmiod',
-        'bad.toml:4: key "colour": unknown key (allowed: control, state-dir, listen, engine, log-level, [device.NAME])',
+        'control socket F/control.sock: a live daemon is listening there',
       );
-    }
-    writeFileSync(join(folder, 'good.toml'), 'engine = "auto"\n');
-    const good = dmiod(folder, '--config', 'good.toml', '--check-config');
-    expect(good).toEqual({ code: 0, stdout: 'OK\n', stderr: '' });
-  });
+      expectLine(
+        dmiod(folder, '--control', 'c2.sock', '--state-dir', 'state', '--listen', 'unix:n2.sock'),
+        1,
+        'dmiod',
+        'state directory F/state: another daemon uses it',
+      );
+      expectLine(
+        dmiod(folder, '--control', 'a.img', '--state-dir', 's2', '--listen', 'unix:n2.sock'),
+        1,
+        'dmiod',
+        'control socket F/a.img: a file that is no socket is in the way',
+      );
+      expect(dmio(folder, 'ls').code).toBe(0);
+    },
+    SLOW,
+  );
+
+  it(
+    'refuses places where nothing can be made',
+    () => {
+      for (const [args, message] of [
+        [
+          ['--listen', 'unix:/proc/x/n.sock'],
+          'NBD socket /proc/x/n.sock: no such file or directory',
+        ],
+        [['--state-dir', '/proc/x/y'], 'state directory /proc/x/y: no such file or directory'],
+        [['--control', 'a.img/c.sock'], 'control socket F/a.img/c.sock: not a directory'],
+      ] as const) {
+        const places = ['--control', 'c.sock', '--state-dir', 'state', '--log-level', 'silent'];
+        expectLine(dmiod(folder, ...places, ...args), 1, 'dmiod', message);
+      }
+    },
+    SLOW,
+  );
+
+  it(
+    'refuses unknown config keys and bad values with file, line, key and what is allowed',
+    () => {
+      writeFileSync(
+        join(folder, 'bad.toml'),
+        'engine = "auto"\n\nlisten = ["unix:x"]\ncolour = "red"\n',
+      );
+      for (const more of [[], ['--check-config']]) {
+        expectLine(
+          dmiod(folder, '--config', 'bad.toml', ...more),
+          1,
+          'dmiod',
+          'bad.toml:4: key "colour": unknown key (allowed: control, state-dir, listen, engine, log-level, [device.NAME])',
+        );
+      }
+      writeFileSync(join(folder, 'good.toml'), 'engine = "auto"\n');
+      const good = dmiod(folder, '--config', 'good.toml', '--check-config');
+      expect(good).toEqual({ code: 0, stdout: 'OK\n', stderr: '' });
+    },
+    SLOW,
+  );
 
   it.each([
     [['--bogus'], "unknown option '--bogus'"],
@@ -359,20 +414,28 @@ describe('dmiod', () => {
       ['--engine', 'uring'],
       "option '--engine <E>' argument 'uring' is invalid. the uring engine does not exist yet; auto and node use Node's fs.",
     ],
-  ])('%j', (args, message) => {
-    expectLine(dmiod(folder, ...args), 2, 'dmiod', message);
-  });
+  ])(
+    '%j',
+    (args, message) => {
+      expectLine(dmiod(folder, ...args), 2, 'dmiod', message);
+    },
+    SLOW,
+  );
 });
 
 describe('dmio without a daemon', () => {
-  it('exits 3', () => {
-    expectLine(
-      dmio(folder, 'ls'),
-      3,
-      'dmio',
-      'no daemon on control.sock: no such socket (is dmiod running? is --control right?)',
-    );
-  });
+  it(
+    'exits 3',
+    () => {
+      expectLine(
+        dmio(folder, 'ls'),
+        3,
+        'dmio',
+        'no daemon on control.sock: no such socket (is dmiod running? is --control right?)',
+      );
+    },
+    SLOW,
+  );
 
   it.each([
     [['nosuch'], "unknown command 'nosuch'"],
@@ -380,7 +443,11 @@ describe('dmio without a daemon', () => {
     [['remove'], "missing required argument 'NAME'"],
     [['wait', 'x'], 'say what to wait for: either --in-sync or --event N'],
     [['leg', 'fail', 'x'], "missing required argument 'LEG'"],
-  ])('%j exits 2', (args, message) => {
-    expectLine(dmio(folder, ...args), 2, 'dmio', message);
-  });
+  ])(
+    '%j exits 2',
+    (args, message) => {
+      expectLine(dmio(folder, ...args), 2, 'dmio', message);
+    },
+    SLOW,
+  );
 });
