@@ -2,23 +2,21 @@
 import { resolve } from 'node:path';
 import { bytesOfSectors, sectorsFloor } from '../../core/base/units.ts';
 import { ControlError } from '../../core/control/error.ts';
-import type { MirrorArgs } from '../../core/dm/target-mirror.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { ExportTable } from '../../core/export/export-table.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
-import { NoRecorder } from '../../core/mirror/record.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { errnoName } from '../../core/base/errno.ts';
 import type { DeviceIdentity, DeviceRecord, DeviceRecorder } from '../device-record.ts';
+import type { EngineName } from '../engine.ts';
 import type { StateStore } from '../state-store.ts';
-import { assemble, isMirror, linesOf, pathsOf, readTable, refuseTwins } from './assemble.ts';
-import type { MirrorPlan } from './assemble.ts';
+import { isMirror, linesOf, pathsOf, readTable, refuseTwins } from './assemble.ts';
 import { Device } from './device.ts';
 import { OpenLegs, refuseDifferentContent, refuseForeignContent } from './legs.ts';
 import { DEFAULT_READ_POLICY } from './read-policy.ts';
-import { checkRequest, linearTable, mirrorTable, readPolicyOf } from './request.ts';
+import { checkRequest, linearTable, mirrorTable } from './request.ts';
 import type { DeviceRequest } from './request.ts';
-import { mirrorOfRecord, newMirror } from './standing.ts';
+import { runHere, runInWorker } from './running.ts';
 
 export interface BuildContext {
   readonly environment: TargetEnvironment;

@@ -136,7 +136,7 @@ export class DeviceManager {
 
   /** Stops every device; what is on record stays. Clients are gone or are sent away. */
   async stopAll(drainMs: number): Promise<void> {
-    const running = [...this.devices.values()].filter((entry) => !(entry instanceof FailedDevice));
+    const running = [...this.devices.values()].filter((entry) => entry instanceof Device);
     await Promise.all(running.map((entry) => this.stop(entry, drainMs)));
   }
 

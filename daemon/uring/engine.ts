@@ -72,6 +72,8 @@ export class UringDevice implements BlockDevice {
   private readonly direct: boolean;
   private inPlaceAgainMs = 0;
   private pending = 0;
+  /** A data sync has failed: what it was about may be lost, and later ones would not say so again. */
+  syncFailed = false;
 
   constructor(engine: UringEngine, options: UringDeviceOptions) {
     this.engine = engine;
@@ -162,6 +164,10 @@ export class DiskOp extends RingOp {
   private issue(): void {
     const bio = this.bio!;
     const device = this.device!;
+    if (device.syncFailed && (bio.op === REQ_OP.FLUSH || (bio.flags & REQ_FLAG.FUA) !== 0)) {
+      this.finish(ERRNO.EIO);
+      return;
+    }
     const ring = this.engine.ring;
     const offset = bio.sector * SECTOR_SIZE + this.done;
     switch (bio.op) {
@@ -233,7 +239,7 @@ export class DiskOp extends RingOp {
       return;
     }
     if (result < 0) {
-      this.finish(-result);
+      this.failed(-result);
       return;
     }
     if (bio.op === REQ_OP.READ || bio.op === REQ_OP.WRITE) {
@@ -255,6 +261,17 @@ export class DiskOp extends RingOp {
       return;
     }
     this.finish(0);
+  }
+
+  /** After a failed sync nothing on this descriptor can be called durable any more. */
+  private failed(errno: number): void {
+    const bio = this.bio!;
+    const synced = bio.op === REQ_OP.FLUSH || (bio.flags & REQ_FLAG.FUA) !== 0;
+    // A FUA write without room has not got as far as its sync.
+    if (synced && errno !== ERRNO.EOPNOTSUPP && errno !== ERRNO.ENOSPC) {
+      this.device!.syncFailed = true;
+    }
+    this.finish(errno);
   }
 
   private finish(errno: number): void {

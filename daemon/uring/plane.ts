@@ -113,6 +113,8 @@ export class DataPlane implements StreamHost {
 
   stop(): void {
     this.stopping = true;
+    // Whoever says so may do it from a completion, just before the plane would sleep.
+    this.hasWork = true;
   }
 
   woken(): void {

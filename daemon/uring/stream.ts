@@ -149,7 +149,8 @@ export class UringStream implements SessionStream {
       if (taken === 0 && session.payloadWanted === 0) break;
     }
     this.taking = false;
-    this.receive();
+    if (this.dying) this.finishDying();
+    else this.receive();
   }
 
   private receive(): void {
@@ -196,7 +197,7 @@ export class UringStream implements SessionStream {
     }
     if (result === 0) {
       session.endInput();
-      if (this.dying) this.finishDying();
+      this.finishDying();
       return;
     }
     if (this.recvIsPayload) session.payloadReceived(result);
@@ -327,7 +328,7 @@ export class UringStream implements SessionStream {
   }
 
   private finishDying(): void {
-    if (this.closed || this.recvOp.inFlight || this.sendOp.inFlight || this.taking) return;
+    if (!this.dying || this.closed || this.recvOp.inFlight || this.sendOp.inFlight || this.taking) return;
     this.closed = true;
     this.session!.abandon();
     close(this.fd);
