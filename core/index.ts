@@ -7,8 +7,8 @@
  *
  *     const loop = new Loop({ wake: () => setImmediate(() => loop.run()), block: () => false });
  *
- * and devices: anything that fills `BlockDevice` (examples/file-device.js does it for files in 80
- * lines, and for a thread that blocks), or `MemoryDevice`.
+ * and devices: `MemoryDevice`, or anything that fills `BlockDevice`: examples/file-device.js does it for
+ * files, those of a thread that blocks included.
  */
 
 // The services of the specification, by the kernel's names.

@@ -5,7 +5,7 @@ export { MAX_REGIONS };
 
 /**
  * What a caller of the services says about a region (struct dm_io_region): a plain object will do.
- * It is read during the call and not kept (R2).
+ * It is read during the call and not kept (rule 2).
  */
 export interface IoRegionSpec {
   readonly device: BlockDevice;

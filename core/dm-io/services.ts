@@ -12,6 +12,7 @@ import type { IoRegionSpec } from './region.ts';
 import { DmIoRequest, type DmIoOwner } from './request.ts';
 import {
   checkBytes,
+  checkLoop,
   checkPageList,
   checkPages,
   checkRegions,
@@ -77,7 +78,10 @@ export class DmIoServices {
    */
   get(pages: number, loop?: Loop): void {
     checkPages(pages, MAX_PAGES - this.requests / REQUESTS_PER_PAGE, ', the most there is left');
-    if (loop !== undefined) this.bind(loop);
+    if (loop !== undefined) {
+      checkLoop(loop);
+      this.bind(loop);
+    }
     this.requests += pages * REQUESTS_PER_PAGE;
     while (this.spare.length + this.started < this.requests)
       this.spare.push(new ServiceRecord(this));

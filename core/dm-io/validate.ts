@@ -1,7 +1,7 @@
 import { MAX_SECTORS, SECTOR_SIZE } from '../base/units.ts';
 import type { BioVec } from '../block/bio.ts';
 import type { BlockDevice } from '../block/device.ts';
-import type { Loop } from '../block/loop.ts';
+import { Loop } from '../block/loop.ts';
 import { hasData, REQ_FLAG, REQ_OP, type ReqOp } from '../block/op.ts';
 import { DmIoArgumentError } from './errors.ts';
 import { MEMORY_KIND, type DmIoMemory, type PageList } from './memory.ts';
@@ -50,7 +50,8 @@ function checkDevice(
   if (typeof device !== 'object' || device === null || typeof device.submit !== 'function') {
     throw new DmIoArgumentError(`regions[${index}].device`, 'not a block device');
   }
-  if (typeof device.limits !== 'object' || typeof device.loop !== 'object') {
+  const limits = device.limits as BlockDevice['limits'] | null | undefined;
+  if (typeof limits !== 'object' || limits === null || !(device.loop instanceof Loop)) {
     throw new DmIoArgumentError(`regions[${index}].device`, 'a device without limits or loop');
   }
   if (loop !== null && device.loop !== loop) {
@@ -243,6 +244,10 @@ export function checkMemory(memory: DmIoMemory, neededSectors: number, op: ReqOp
         short('data', memory.bytes.length - memory.bytesOffset, neededSectors);
       }
   }
+}
+
+export function checkLoop(loop: unknown): void {
+  if (!(loop instanceof Loop)) throw new DmIoArgumentError('loop', 'not a loop');
 }
 
 /** Pages of a reserve, for get and put (rule 21). */

@@ -92,7 +92,6 @@ export class FlushQueue implements DmIoOwner, RecordWaiter {
       if (!request.errorBits.test(i)) memberWorked = true;
       else errno = request.regions[i]?.error ?? ERRNO.EIO;
     }
-    const truth = this.set.firstMember();
     for (let i = 0; i < request.regionCount; i += 1) {
       const leg = this.legOfRegion[i];
       if (leg === undefined || !request.errorBits.test(i)) continue;
@@ -102,11 +101,9 @@ export class FlushQueue implements DmIoOwner, RecordWaiter {
         continue;
       }
       leg.noteError('flush', legErrno);
-      if (leg === truth) continue;
-      leg.outOfSync.addAll(this.set.unflushed);
-      leg.outOfSync.addAll(this.set.covered);
     }
     if (memberWorked) return 0;
+    this.set.putUnflushedInDoubt();
     this.set.noteBroken();
     this.set.recovery.kick();
     return errno;

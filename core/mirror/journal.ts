@@ -22,6 +22,8 @@ export class Journal {
   private readonly waiters = new Ring<RecordWaiter>(64);
   private version = 0;
   private durableVersion = 0;
+  /** The last change that not even a read may outrun. */
+  private guardVersion = 0;
   private recording = false;
 
   constructor(
@@ -37,6 +39,18 @@ export class Journal {
   /** True while a change is not durable yet: acknowledgements must wait. */
   get isBehind(): boolean {
     return this.durableVersion < this.version;
+  }
+
+  /** True while a change that decides what reads return is not durable yet. */
+  get isGuardBehind(): boolean {
+    return this.durableVersion < this.guardVersion;
+  }
+
+  /** As `changed`, for a member that has left: after a crash it must not be believed again. */
+  memberLeft(): void {
+    this.version += 1;
+    this.guardVersion = this.version;
+    this.start();
   }
 
   /** The state that `snapshot` gives has changed; recording starts if it is not under way. */

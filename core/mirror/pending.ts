@@ -14,6 +14,10 @@ export class PendingWrites {
     return this.dirtyRegions;
   }
 
+  isDirty(region: number): boolean {
+    return this.counts[region]! > 0;
+  }
+
   enter(first: number, last: number): void {
     for (let region = first; region <= last; region += 1) {
       const count = this.counts[region]!;

@@ -6,17 +6,25 @@ import { type Bio } from '../block/bio.ts';
 import { REQ_OP } from '../block/op.ts';
 import { RangeClaim, type RangeOwner } from '../block/range-lock.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
+import type { RecordWaiter } from './journal.ts';
 import type { Leg } from './leg.ts';
 import type { MirrorSet } from './set.ts';
 import { sliceVecs } from './slice-vecs.ts';
 
 /**
- * One read on its way. It goes to one leg that is known good for the whole range. If that leg fails
- * it goes to the next, each leg at most once a piece; where no leg is good for all of the range, it
- * is read in pieces. The shared claim keeps writes to the range out meanwhile, so that a read never
- * sees one leg with a write and a later read another leg without it (I2).
+ * One read on its way.
+ *
+ *   claim the range, shared -> regions in doubt are settled first -> one leg that is good for the
+ *   range -> error: the next leg; none left: a shorter piece, down to a block -> the record of who
+ *   is in sync is durable -> end
+ *
+ * The claim keeps writes to the range out meanwhile, so that a read never sees one leg with a write
+ * and a later read another leg without it (I2).
  */
-export class MirrorRead implements RangeOwner, DmIoOwner {
+export class MirrorRead implements RangeOwner, DmIoOwner, RecordWaiter {
+  needVersion = 0;
+  firstRegion = 0;
+  lastRegion = 0;
   readonly claim = new RangeClaim();
   private readonly request = new DmIoRequest();
   private readonly set: MirrorSet;
@@ -26,7 +34,10 @@ export class MirrorRead implements RangeOwner, DmIoOwner {
   private readonly tried: Uint8Array;
   private readonly pieces: BioVec[] = [];
   private done = 0;
+  /** Sectors of the piece under way. */
   private length = 0;
+  /** Longest piece to try: it shrinks where no leg can read a longer one. */
+  private longest = 0;
   private error = 0;
 
   constructor(set: MirrorSet) {
@@ -42,15 +53,31 @@ export class MirrorRead implements RangeOwner, DmIoOwner {
     assert(this.bio === null, 'a mirror read in use was started');
     this.bio = bio;
     this.done = 0;
+    this.longest = bio.sectors;
     this.error = 0;
     this.tried.fill(0);
+    this.firstRegion = this.set.regionOf(bio.sector);
+    this.lastRegion = this.set.regionOf(bio.sector + bio.sectors - 1);
     this.claim.start = bio.sector;
     this.claim.end = bio.sector + bio.sectors;
     if (this.set.lock.acquire(this.claim)) this.rangeGranted();
   }
 
   rangeGranted(): void {
-    if (!this.issue()) this.set.loop.defer(this.release());
+    if (this.set.doubt.anyIn(this.firstRegion, this.lastRegion)) {
+      // A settling copy needs the range for itself; `settled` comes back here.
+      this.set.lock.release(this.claim);
+      this.set.recovery.settle(this);
+    } else if (!this.issue()) {
+      this.end();
+    }
+  }
+
+  /** From Recovery: no region of the range is in doubt any more, or (errno) one cannot be settled. */
+  settled(errno: number): void {
+    this.error = errno;
+    if (errno !== 0) this.end();
+    else if (this.set.lock.acquire(this.claim)) this.rangeGranted();
   }
 
   /** Sends the next piece. False: no leg can answer, `error` says why. */
@@ -58,19 +85,7 @@ export class MirrorRead implements RangeOwner, DmIoOwner {
     const bio = this.bio;
     assert(bio !== null, 'a mirror read without a bio');
     const sector = bio.sector + this.done;
-    this.length = bio.sectors - this.done;
-    const set = this.set;
-    let leg = set.chooseLeg(
-      set.regionOf(sector),
-      set.regionOf(sector + this.length - 1),
-      this.tried,
-    );
-    if (leg === null) {
-      // Nobody is good for all of it: go on region by region.
-      this.length = Math.min(this.length, set.sectorsToRegionEnd(sector));
-      const region = set.regionOf(sector);
-      leg = set.chooseLeg(region, region, this.tried) ?? set.lastResort(this.tried);
-    }
+    const leg = this.aim(sector, bio.sectors - this.done);
     if (leg === null || leg.device === null) {
       if (this.error === 0) this.error = ERRNO.EIO;
       return false;
@@ -82,8 +97,27 @@ export class MirrorRead implements RangeOwner, DmIoOwner {
     this.request.addRegion(leg.device, leg.startSector + sector, this.length);
     if (this.done === 0) this.request.memory.setVecs(bio.vecs, bio.vecCount);
     else this.aimAtRest(bio);
-    set.client.submit(this.request);
+    this.set.client.submit(this.request);
     return true;
+  }
+
+  /** Chooses the leg and the length of the next piece; null: not even a block can be read. */
+  private aim(sector: number, rest: number): Leg | null {
+    const set = this.set;
+    for (;;) {
+      this.length = rest < this.longest ? rest : this.longest;
+      const first = set.regionOf(sector);
+      const last = set.regionOf(sector + this.length - 1);
+      // A member whose bit is set holds the truth too, but failed to read some of the region.
+      const leg =
+        set.chooseLeg(first, last, this.tried) ??
+        (first === last ? set.lastResort(this.tried) : null);
+      if (leg !== null) return leg;
+      if (this.length <= set.blockSectors) return null;
+      this.tried.fill(0);
+      if (first !== last) this.longest = set.sectorsToRegionEnd(sector);
+      else this.longest = set.halfOf(this.length);
+    }
   }
 
   private aimAtRest(bio: Bio): void {
@@ -93,24 +127,37 @@ export class MirrorRead implements RangeOwner, DmIoOwner {
 
   dmIoDone(request: DmIoRequest): void {
     const leg = this.leg;
-    assert(leg !== null && this.bio !== null, 'a mirror read ended twice');
+    const bio = this.bio;
+    assert(leg !== null && bio !== null, 'a mirror read ended twice');
     leg.pendingReads -= 1;
     this.leg = null;
     if (request.errorBits.isEmpty) {
       this.done += this.length;
-      if (this.done === this.bio.sectors) {
-        this.error = 0;
-        this.release().complete();
-        return;
-      }
+      this.error = 0;
+      this.longest = bio.sectors;
       this.tried.fill(0);
     } else {
       this.error = request.regions[0]!.error;
       this.tried[leg.index] = 1;
-      const sector = this.bio.sector + this.done;
-      this.set.noteReadError(leg, sector, this.length, this.error);
+      this.set.noteReadError(leg, bio.sector + this.done, this.length, this.error);
     }
-    if (!this.issue()) this.release().complete();
+    if (this.done < bio.sectors && this.issue()) return;
+    if (this.set.journal.isGuardBehind) this.set.journal.wait(this);
+    else this.release().complete();
+  }
+
+  /**
+   * From any context; dmIoDone, which the loop calls, completes the bio itself. What was read depends
+   * on who is in sync, so that must be durable: a crash must find the same answer (I6).
+   */
+  private end(): void {
+    if (this.set.journal.isGuardBehind) this.set.journal.wait(this);
+    else this.set.loop.defer(this.release());
+  }
+
+  recorded(errno: number): void {
+    if (errno !== 0) this.error = errno;
+    this.set.loop.defer(this.release());
   }
 
   private release(): Bio {
@@ -118,7 +165,7 @@ export class MirrorRead implements RangeOwner, DmIoOwner {
     assert(bio !== null, 'a mirror read ended twice');
     this.bio = null;
     bio.error = this.error;
-    this.set.lock.release(this.claim);
+    if (this.claim.held) this.set.lock.release(this.claim);
     this.set.reads.put(this);
     return bio;
   }

@@ -1,9 +1,11 @@
 import { assert } from '../base/assert.ts';
 import type { Timer } from '../base/ports.ts';
+import { ERRNO } from '../base/errno.ts';
 import { bytesOfSectors } from '../base/units.ts';
 import { STANDING } from './leg.ts';
 import { RegionBits } from './region-bits.ts';
-import { RegionCopy } from './region-copy.ts';
+import { RegionCopy, type CopyOutcome } from './region-copy.ts';
+import type { MirrorRead } from './read.ts';
 import type { MirrorSet } from './set.ts';
 
 /** Region copies under way at once. */
@@ -28,6 +30,8 @@ export class Recovery {
   private readonly copies: RegionCopy[] = [];
   /** Regions given up in this run: no good leg could read them, or a last member not write them. */
   private readonly givenUp: RegionBits;
+  /** Reads that wait for regions in doubt: these come first. */
+  private readers: MirrorRead[] = [];
   private cursor = 0;
   private active = 0;
   private running = false;
@@ -45,10 +49,33 @@ export class Recovery {
 
   /** Something may need healing. */
   kick(): void {
+    this.answerReaders();
     if (this.stopped !== null || this.admitting) return;
     if (!this.running && this.nextToCopy() >= 0) this.begin();
     this.fill();
     this.finishIfDone();
+  }
+
+  /**
+   * A read of regions in doubt, which holds no claim. `reader.settled` is called from the loop, when
+   * they are equal on all members, or when one of them cannot be made so.
+   */
+  settle(reader: MirrorRead): void {
+    this.readers.push(reader);
+    if (!this.running) this.begin();
+    this.fill();
+  }
+
+  /** These regions have become doubtful just now: a copy of them under way settles nothing. */
+  spoil(first: number, last: number): void {
+    for (const copy of this.copies) {
+      if (copy.isBusy && first <= copy.region && copy.region <= last) copy.isSpoiled = true;
+    }
+  }
+
+  /** A flush has failed on every member: what copies have written may be lost. */
+  spoilAll(): void {
+    for (const copy of this.copies) copy.isSpoiled = true;
   }
 
   /** No more copies; `done` when those under way have ended. For good. */
@@ -74,10 +101,15 @@ export class Recovery {
   }
 
   /** A copy has ended. */
-  copied(copy: RegionCopy, healed: boolean): void {
+  copied(copy: RegionCopy, outcome: CopyOutcome): void {
     this.active -= 1;
-    if (healed) this.doneBytes += bytesOfSectors(this.set.sectorsOfRegion(copy.region));
-    else this.givenUp.setRange(copy.region, copy.region);
+    if (outcome === 'healed') {
+      this.doneBytes += bytesOfSectors(this.set.sectorsOfRegion(copy.region));
+    } else if (outcome === 'failed') {
+      this.givenUp.setRange(copy.region, copy.region);
+      this.refuseReaders(copy.region);
+    }
+    this.answerReaders();
     if (this.stopped !== null) {
       this.endIfStopped();
       return;
@@ -98,12 +130,53 @@ export class Recovery {
     if (!this.running) return;
     for (const copy of this.copies) {
       if (copy.isBusy) continue;
-      const region = this.nextToCopy();
+      let region = this.nextDemanded();
+      if (region < 0) {
+        region = this.nextToCopy();
+        this.cursor = region + 1;
+      }
       if (region < 0) return;
-      this.cursor = region + 1;
       this.active += 1;
       copy.start(region);
     }
+  }
+
+  /** Reads whose regions are settled go on. */
+  private answerReaders(): void {
+    if (this.readers.length === 0) return;
+    const waiting = this.readers;
+    this.readers = [];
+    for (const reader of waiting) {
+      if (this.set.doubt.anyIn(reader.firstRegion, reader.lastRegion)) this.readers.push(reader);
+      else reader.settled(ERRNO.OK);
+    }
+  }
+
+  /** The region cannot be settled: no member can read all of it, so nobody is told what it holds. */
+  private refuseReaders(region: number): void {
+    const waiting = this.readers;
+    this.readers = [];
+    for (const reader of waiting) {
+      const isOfRegion = reader.firstRegion <= region && region <= reader.lastRegion;
+      if (isOfRegion && this.set.doubt.test(region)) reader.settled(ERRNO.EIO);
+      else this.readers.push(reader);
+    }
+  }
+
+  /** A region in doubt for which a read waits, even one that was given up; -1: none. */
+  private nextDemanded(): number {
+    for (const { firstRegion, lastRegion } of this.readers) {
+      let region = this.set.doubt.next(firstRegion);
+      while (region >= 0 && region <= lastRegion && this.isBusy(region)) {
+        region = this.set.doubt.next(region + 1);
+      }
+      if (region >= 0 && region <= lastRegion) return region;
+    }
+    return -1;
+  }
+
+  private isBusy(region: number): boolean {
+    return this.copies.some((copy) => copy.isBusy && copy.region === region);
   }
 
   /** From the cursor on, then from the start; not what is being copied or was given up. */
@@ -111,18 +184,16 @@ export class Recovery {
     for (const from of [this.cursor, 0]) {
       let region = this.nextRegion(from);
       while (region >= 0) {
-        const at = region;
-        const busy = this.copies.some((copy) => copy.isBusy && copy.region === at);
-        if (!busy && !this.givenUp.test(region)) return region;
+        if (!this.isBusy(region) && !this.givenUp.test(region)) return region;
         region = this.nextRegion(region + 1);
       }
     }
     return -1;
   }
 
-  /** The first region at `from` or above that some active leg lacks; -1: none. */
+  /** The first region at `from` or above that is in doubt or lacking somewhere; -1: none. */
   private nextRegion(from: number): number {
-    let best = -1;
+    let best = this.set.doubt.next(from);
     for (const leg of this.set.legs) {
       if (!leg.isActive) continue;
       const region = leg.outOfSync.next(from);

@@ -13,26 +13,41 @@ import type { MirrorSet } from './set.ts';
 const CHUNK_BYTES = 1024 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
+/** `again`: while the copy went on the region became doubtful anew. */
+export type CopyOutcome = 'healed' | 'failed' | 'again';
+
 /**
- * Copies one region to every active leg that lacks it. The claim is exclusive and covers the whole
- * region to the end, so a bit is cleared only for a copy that no write could race with (D4, I8).
+ * Makes one region equal on all active legs that lack it; on all legs if it is in doubt. The claim is
+ * exclusive and covers the whole region to the end, so a bit is cleared only for a copy that no write
+ * could race with (D4, I8).
+ *
+ * It goes piece by piece. Where the source cannot read a piece, another leg is the source of that
+ * piece and the first one gets it written; where none can, a shorter piece is tried, down to a block.
  */
 export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
   region = 0;
   isBusy = false;
+  /** What it has written so far may not be what is wanted any more. */
+  isSpoiled = false;
   private readonly set: MirrorSet;
   private readonly recovery: Recovery;
   private readonly claim = new RangeClaim();
   private readonly request = new DmIoRequest();
   private readonly tried: Uint8Array;
+  /** Legs whose region will be good: each piece is written to them, but for its source. */
   private targets: Leg[] = [];
+  /** The targets of the piece under way. */
+  private written: Leg[] = [];
   private buffer: Uint8Array = NO_BYTES;
   private source: Leg | null = null;
   private sector = 0;
   private sectors = 0;
+  /** Longest piece to try. */
+  private longest = 0;
+  private isDoubtful = false;
   private writing = false;
   private asZeroes = false;
-  private healed = false;
+  private outcome: CopyOutcome = 'healed';
 
   constructor(set: MirrorSet, recovery: Recovery) {
     this.set = set;
@@ -56,27 +71,31 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
     const bytes = Math.min(CHUNK_BYTES, bytesOfSectors(this.set.regionSectors));
     if (this.buffer.length !== bytes) this.buffer = new Uint8Array(bytes);
     this.sector = this.claim.start;
+    this.longest = sectorsFloor(bytes);
     this.tried.fill(0);
-    // Fixed for the whole copy: a leg that is marked meanwhile lacks the chunks before.
-    this.targets = this.set.legs.filter((leg) => leg.isActive && leg.outOfSync.test(this.region));
-    this.readChunk();
+    this.isSpoiled = false;
+    this.isDoubtful = this.set.doubt.test(this.region);
+    // Fixed for the whole copy: a leg that is marked meanwhile lacks the pieces before.
+    this.targets = this.set.legs.filter(
+      (leg) => leg.isActive && (this.isDoubtful || leg.outOfSync.test(this.region)),
+    );
+    this.readPiece();
   }
 
-  private readChunk(): void {
+  private readPiece(): void {
     this.targets = this.targets.filter((leg) => leg.isActive);
     if (this.targets.length === 0) {
-      this.end(true);
+      this.end('healed');
       return;
     }
-    this.source = this.set.chooseLeg(this.region, this.region, this.tried);
+    this.source = this.aim();
     const device = this.source?.device ?? null;
     if (this.source === null || device === null) {
       for (const leg of this.targets) leg.noteError('resync', ERRNO.EIO);
-      this.end(false);
+      this.end('failed');
       return;
     }
     this.writing = false;
-    this.sectors = Math.min(sectorsFloor(this.buffer.length), this.claim.end - this.sector);
     this.request.op = REQ_OP.READ;
     this.request.flags = REQ_FLAG.NONE;
     this.request.memory.setBytes(this.buffer, 0);
@@ -85,48 +104,85 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
     this.set.client.submit(this.request);
   }
 
-  dmIoDone(request: DmIoRequest): void {
-    if (this.writing) this.chunkWritten(request);
-    else this.chunkRead(request);
+  /** Chooses the source and the length of the next piece; null: nobody can read even a block. */
+  private aim(): Leg | null {
+    for (;;) {
+      this.sectors = Math.min(this.longest, this.claim.end - this.sector);
+      const leg = this.chooseSource();
+      if (leg !== null || this.sectors <= this.set.blockSectors) return leg;
+      this.longest = this.set.halfOf(this.sectors);
+      this.tried.fill(0);
+    }
   }
 
-  private chunkRead(request: DmIoRequest): void {
+  /** In doubt any member will do; else a good leg, or a member that failed to read some of it. */
+  private chooseSource(): Leg | null {
+    if (this.isDoubtful) return this.set.lastResort(this.tried);
+    const good = this.set.chooseLeg(this.region, this.region, this.tried);
+    return good ?? this.set.lastResort(this.tried);
+  }
+
+  dmIoDone(request: DmIoRequest): void {
+    if (this.writing) this.pieceWritten(request);
+    else this.pieceRead(request);
+  }
+
+  private pieceRead(request: DmIoRequest): void {
     const source = this.source;
     assert(source !== null, 'a region copy without a source');
-    if (request.errorBits.isEmpty) {
-      this.asZeroes = isZero(this.buffer, bytesOfSectors(this.sectors)) && this.allTakeZeroes();
-      this.writeChunk();
+    if (!request.errorBits.isEmpty) {
+      this.tried[source.index] = 1;
+      this.set.noteReadError(source, this.sector, this.sectors, request.regions[0]?.error ?? 0);
+      if (!this.targets.includes(source)) this.targets.push(source);
+      this.readPiece();
       return;
     }
-    this.tried[source.index] = 1;
-    this.set.noteReadError(source, this.sector, this.sectors, request.regions[0]?.error ?? 0);
-    this.readChunk();
+    if (!source.isActive) {
+      this.readPiece();
+      return;
+    }
+    this.written = this.targets.filter((leg) => leg !== source && leg.isActive);
+    this.asZeroes = isZero(this.buffer, bytesOfSectors(this.sectors)) && this.allTakeZeroes();
+    if (this.written.length > 0) this.writePiece();
+    else this.pieceDone();
   }
 
-  private writeChunk(): void {
+  private writePiece(): void {
     this.writing = true;
     // A hole stays a hole: zeros are not written where they can be asked for.
     this.request.op = this.asZeroes ? REQ_OP.WRITE_ZEROES : REQ_OP.WRITE;
+    // What is read once must be what a power cut leaves on every member (I6).
+    this.request.flags = this.isDoubtful ? REQ_FLAG.FUA : REQ_FLAG.NONE;
     if (this.asZeroes) this.request.memory.setNone();
     else this.request.memory.setBytes(this.buffer, 0);
     this.request.clearRegions();
-    for (const leg of this.targets) {
+    for (const leg of this.written) {
       assert(leg.device !== null, 'a leg in the set without a device');
       this.request.addRegion(leg.device, leg.startSector + this.sector, this.sectors);
     }
     this.set.client.submit(this.request);
   }
 
-  private chunkWritten(request: DmIoRequest): void {
-    if (!request.errorBits.isEmpty && !this.settleErrors(request)) return;
+  private pieceWritten(request: DmIoRequest): void {
+    if (request.errorBits.isEmpty || this.settleErrors(request)) this.pieceDone();
+  }
+
+  private pieceDone(): void {
     this.sector += this.sectors;
     if (this.sector < this.claim.end) {
-      this.readChunk();
+      this.longest = sectorsFloor(this.buffer.length);
+      this.tried.fill(0);
+      this.readPiece();
       return;
     }
     this.set.unflushed.setRange(this.region, this.region);
+    if (this.isSpoiled) {
+      this.end('again');
+      return;
+    }
     for (const leg of this.targets) if (leg.isActive) leg.outOfSync.clear(this.region);
-    this.end(true);
+    if (this.isDoubtful) this.set.doubt.clear(this.region);
+    this.end('healed');
   }
 
   /** True: go on with the legs that are left. */
@@ -137,14 +193,14 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
     );
     if (this.asZeroes && unsupported) {
       this.asZeroes = false;
-      this.writeChunk();
+      this.writePiece();
       return false;
     }
-    for (const [i, leg] of this.targets.entries()) {
+    for (const [i, leg] of this.written.entries()) {
       if (!request.errorBits.test(i) || !leg.isActive) continue;
       if (!this.set.failLeg(leg, 'resync', request.regions[i]?.error ?? ERRNO.EIO)) {
         // The last member cannot be healed here; its region stays marked.
-        this.end(false);
+        this.end('failed');
         return false;
       }
     }
@@ -152,11 +208,11 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
   }
 
   private allTakeZeroes(): boolean {
-    return this.targets.every((leg) => (leg.device?.limits.maxWriteZeroesSectors ?? 0) > 0);
+    return this.written.every((leg) => (leg.device?.limits.maxWriteZeroesSectors ?? 0) > 0);
   }
 
-  private end(healed: boolean): void {
-    this.healed = healed;
+  private end(outcome: CopyOutcome): void {
+    this.outcome = outcome;
     this.source = null;
     this.set.lock.release(this.claim);
     this.set.loop.defer(this);
@@ -165,7 +221,7 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
   /** From the loop, so that regions nobody can read do not pile up on the stack. */
   complete(): void {
     this.isBusy = false;
-    this.recovery.copied(this, this.healed);
+    this.recovery.copied(this, this.outcome);
   }
 }
 

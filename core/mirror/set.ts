@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts';
 import { errnoName } from '../base/errno.ts';
 import { Pool } from '../base/pool.ts';
 import type { Clock, Log } from '../base/ports.ts';
-import { isPowerOfTwo } from '../base/units.ts';
+import { isPowerOfTwo, SECTOR_SIZE } from '../base/units.ts';
 import type { Bio } from '../block/bio.ts';
 import { stackLimits, type QueueLimits } from '../block/limits.ts';
 import type { Loop } from '../block/loop.ts';
@@ -48,6 +48,14 @@ export class MirrorSet {
   readonly recovery: Recovery;
   readonly reads: Pool<MirrorRead>;
   readonly writes: Pool<MirrorWrite>;
+  /** Logical block of the set, in sectors: the shortest piece of a read. */
+  readonly blockSectors: number;
+  /**
+   * Regions where members may differ, each holding a valid state that nobody was told of: a write
+   * was under way when an earlier run ended, or its client saw an error. Such a region is made equal
+   * before it is read. Where it is not in doubt, any member's bytes are the truth.
+   */
+  readonly doubt: RegionBits;
   /** Regions written since the flush under way, or the last one, was sent. */
   unflushed: RegionBits;
   /** Regions the flush under way covers. */
@@ -80,6 +88,8 @@ export class MirrorSet {
     this.clean = options.membersEqual;
     this.legs = options.legs.map((leg, index) => makeLeg(leg, index, this.regions));
     this.limits = mirrorLimits(this.legs);
+    this.blockSectors = this.limits.logicalBlockSize / SECTOR_SIZE;
+    this.doubt = new RegionBits(this.regions);
     this.client = new DmIoClient(options.loop, 64, 4096);
     this.pending = new PendingWrites(this.regions);
     this.unflushed = new RegionBits(this.regions);
@@ -102,7 +112,9 @@ export class MirrorSet {
   /** Records who is in sync as of now, and begins to heal who is not. */
   start(): void {
     this.generation += 1;
-    this.journal.changed();
+    // A leg that is missing may be back after a crash: then it must not be believed.
+    if (this.legs.some((leg) => leg.standing === STANDING.MISSING)) this.journal.memberLeft();
+    else this.journal.changed();
     this.recovery.kick();
   }
 
@@ -144,7 +156,12 @@ export class MirrorSet {
     return Math.min(this.regionSectors, this.sectors - region * this.regionSectors);
   }
 
-  /** The leg that stands for the truth where legs may differ; the choice is the same after a crash. */
+  /** Half of a piece that no leg could read, in whole blocks. */
+  halfOf(sectors: number): number {
+    const blocks = Math.floor(sectors / this.blockSectors / 2);
+    return Math.max(1, blocks) * this.blockSectors;
+  }
+
   firstMember(): Leg | null {
     for (const leg of this.legs) {
       if (leg.standing === STANDING.MEMBER && leg.device !== null) return leg;
@@ -156,7 +173,7 @@ export class MirrorSet {
     return chooseLeg(this.legs, this.options.readPolicy, this.cursor, first, last, tried);
   }
 
-  /** Where no leg is known good: a member still holds every acknowledged write. */
+  /** Outside of regions in doubt every member holds the truth, where it can be read at all. */
   lastResort(tried: Uint8Array): Leg | null {
     for (const leg of this.legs) {
       if (leg.standing === STANDING.MEMBER && tried[leg.index] === 0) return leg;
@@ -226,7 +243,8 @@ export class MirrorSet {
       leg.recentReadErrors = 0;
     }
     leg.recentReadErrors += 1;
-    if (leg.recentReadErrors > READ_ERRORS_PER_HOUR && this.expel(leg, 'too many read errors')) {
+    if (leg.recentReadErrors > READ_ERRORS_PER_HOUR && this.hasOtherWholeMember(leg)) {
+      this.expel(leg, 'too many read errors');
       return;
     }
     leg.outOfSync.setRange(first, last);
@@ -270,10 +288,7 @@ export class MirrorSet {
   }
 
   private recordStop(flushErrno: number, done: (errno: number) => void): void {
-    const equal = this.legs.every(
-      (leg) => leg.standing !== STANDING.MEMBER || leg.outOfSync.count === 0,
-    );
-    if (flushErrno === 0 && equal) this.clean = true;
+    if (flushErrno === 0 && this.doubt.count === 0) this.clean = true;
     this.journal.changed();
     this.journal.wait({
       needVersion: 0,
@@ -289,39 +304,58 @@ export class MirrorSet {
       (each) => each !== leg && each.standing === STANDING.MEMBER && each.device !== null,
     );
     if (leg.standing === STANDING.MEMBER && !others) return false;
+    const wasMember = leg.standing === STANDING.MEMBER;
     leg.standing = STANDING.FAILED;
     leg.reason = reason;
-    // Nobody will flush what it was given lately (D8).
+    // Nobody will flush what it was given lately (D8), nor settle it.
     leg.outOfSync.addAll(this.unflushed);
     leg.outOfSync.addAll(this.covered);
+    leg.outOfSync.addAll(this.doubt);
     this.generation += 1;
-    this.settleTruth();
-    this.journal.changed();
+    if (!this.hasTwoMembers()) this.doubt.clearAll();
+    if (wasMember) this.journal.memberLeft();
+    else this.journal.changed();
     this.log.warn({ device: this.name, leg: leg.name, reason }, 'leg failed');
     this.emit('leg-failed', leg, `leg ${leg.name} failed: ${reason}`);
     this.recovery.kick();
     return true;
   }
 
-  /** With a leg gone, regions that no active leg is good for get a new truth: the first member. */
-  private settleTruth(): void {
-    const truth = this.firstMember();
-    if (truth === null) return;
-    let region = truth.outOfSync.next(0);
-    while (region >= 0) {
-      const at = region;
-      if (!this.legs.some((leg) => leg.canRead(at, at))) truth.outOfSync.clear(region);
-      region = truth.outOfSync.next(region + 1);
+  /** Members may differ here, and nobody has been told what they hold. */
+  putInDoubt(first: number, last: number): void {
+    for (const leg of this.legs) {
+      if (leg.standing === STANDING.JOINING) leg.outOfSync.setRange(first, last);
     }
+    if (this.hasTwoMembers()) this.doubt.setRange(first, last);
+    this.recovery.spoil(first, last);
+  }
+
+  /** D8 where every member failed to flush: what was written lately may be lost on any of them. */
+  putUnflushedInDoubt(): void {
+    for (let region = 0; region < this.regions; region += 1) {
+      const isLate = this.unflushed.test(region) || this.covered.test(region);
+      if (isLate || this.pending.isDirty(region)) this.putInDoubt(region, region);
+    }
+    this.recovery.spoilAll();
+  }
+
+  private hasTwoMembers(): boolean {
+    let members = 0;
+    for (const leg of this.legs) if (leg.standing === STANDING.MEMBER) members += 1;
+    return members > 1;
+  }
+
+  /** Another member without a region that it could not read: `leg` holds no last copy. */
+  private hasOtherWholeMember(leg: Leg): boolean {
+    return this.legs.some(
+      (other) => other !== leg && other.standing === STANDING.MEMBER && other.outOfSync.count === 0,
+    );
   }
 
   private markInitialRegions(): void {
-    const truth = this.firstMember();
-    assert(truth !== null, 'a mirror without a member');
-    for (const leg of this.legs) {
-      const equal = leg.standing === STANDING.MEMBER && this.options.membersEqual;
-      if (leg !== truth && !equal) leg.outOfSync.setAll();
-    }
+    assert(this.firstMember() !== null, 'a mirror without a member');
+    for (const leg of this.legs) if (leg.standing !== STANDING.MEMBER) leg.outOfSync.setAll();
+    if (!this.options.membersEqual && this.hasTwoMembers()) this.doubt.setAll();
   }
 
   private record(): MirrorRecord {

@@ -5,7 +5,7 @@ import type { ResyncProgress } from './recovery.ts';
 import type { MirrorSet } from './set.ts';
 
 /** `failed`: no member is left, or the last one failed the latest write. */
-export type MirrorState = 'in-sync' | 'degraded' | 'resyncing' | 'failed';
+type MirrorState = 'in-sync' | 'degraded' | 'resyncing' | 'failed';
 
 /** The mirror's part of `dmio status --json` (CONTRACT section 4). */
 export interface MirrorStatus {
@@ -16,14 +16,14 @@ export interface MirrorStatus {
     readonly total: number;
     /** Regions with a write under way. */
     readonly dirty: number;
-    /** Regions that at least one leg lacks. */
+    /** Regions that at least one leg lacks, or that are in doubt. */
     readonly outOfSync: number;
   };
   readonly resync: ResyncProgress | null;
   readonly legs: readonly LegStatus[];
 }
 
-export interface LegStatus {
+interface LegStatus {
   readonly index: number;
   readonly leg: string;
   readonly state: LegState;
@@ -56,6 +56,7 @@ export function mirrorStatus(set: MirrorSet): MirrorStatus {
 
 function mirrorState(set: MirrorSet): MirrorState {
   if (set.isBroken) return 'failed';
+  if (set.doubt.count > 0) return 'resyncing';
   if (set.legs.some((leg) => leg.state === 'resyncing')) return 'resyncing';
   return set.legs.every((leg) => leg.state === 'in-sync') ? 'in-sync' : 'degraded';
 }
@@ -92,7 +93,7 @@ function countOutOfSync(set: MirrorSet): number {
 }
 
 function nextOutOfSync(set: MirrorSet, from: number): number {
-  let best = -1;
+  let best = set.doubt.next(from);
   for (const leg of set.legs) {
     const region = leg.outOfSync.next(from);
     if (region >= 0 && (best < 0 || region < best)) best = region;

@@ -10,10 +10,10 @@ import type { MirrorWrite } from './write.ts';
  * | on a member it   | a leg answered       | then                                                    |
  * |------------------|----------------------|---------------------------------------------------------|
  * | worked           | an error             | the leg is failed; the client sees success              |
- * | worked           | EOPNOTSUPP           | the range is marked on that leg and copied to it        |
+ * | any              | EOPNOTSUPP           | the range is in doubt: some legs did it, some did not   |
  * | did not work     | EOPNOTSUPP only      | EOPNOTSUPP; no leg changed, none is marked              |
- * | did not work     | errors               | no leg is failed (the last copy never is); one member   |
- * |                  |                      | becomes the truth of the range, the others are healed   |
+ * | did not work     | errors               | no leg is failed (the last copy never is); the range is |
+ * |                  |                      | in doubt, and the client sees the error                 |
  *
  * EOPNOTSUPP of a WRITE_ZEROES goes up even when some leg did it: the caller writes zeros instead,
  * to all legs alike. A DISCARD is a hint, there the client sees success.
@@ -28,52 +28,44 @@ export function settleWriteErrors(set: MirrorSet, write: MirrorWrite): number {
     if (failed && request.regions[i]?.error === ERRNO.EOPNOTSUPP) unsupported += 1;
   }
   if (unsupported === request.regionCount) return ERRNO.EOPNOTSUPP;
+  const errno = errnoOfMember(write);
   if (memberWorked) failWriters(set, write);
-  else markAllButTruth(set, write);
-  if (unsupported > 0) return request.op === REQ_OP.DISCARD ? 0 : ERRNO.EOPNOTSUPP;
-  return memberWorked ? 0 : errnoOfTruth(write);
+  else failNobody(set, write);
+  if (unsupported > 0) {
+    set.putInDoubt(write.firstRegion, write.lastRegion);
+    set.recovery.kick();
+    return request.op === REQ_OP.DISCARD ? 0 : ERRNO.EOPNOTSUPP;
+  }
+  return memberWorked ? 0 : errno;
 }
 
 function failWriters(set: MirrorSet, write: MirrorWrite): void {
   const { request } = write;
   for (let i = 0; i < request.regionCount; i += 1) {
-    if (!request.errorBits.test(i)) continue;
     const leg = write.legOfRegion[i];
     const errno = request.regions[i]?.error ?? ERRNO.EIO;
-    if (leg === undefined) continue;
+    if (leg === undefined || !request.errorBits.test(i) || errno === ERRNO.EOPNOTSUPP) continue;
     leg.outOfSync.setRange(write.firstRegion, write.lastRegion);
-    if (errno === ERRNO.EOPNOTSUPP) {
-      set.recovery.kick();
-      continue;
-    }
     if (leg.isActive) set.failLeg(leg, 'write', errno);
     else leg.noteError('write', errno);
   }
 }
 
-/**
- * Every member failed: the range may hold anything on any of them, and the client will be told so.
- * One member, always the first, stands for the range from now on; all others are copied from it.
- */
-function markAllButTruth(set: MirrorSet, write: MirrorWrite): void {
+/** Every member failed: the range may hold anything on any of them, and the client will be told so. */
+function failNobody(set: MirrorSet, write: MirrorWrite): void {
   const { request } = write;
-  const truth = set.firstMember();
   set.noteBroken();
   for (let i = 0; i < request.regionCount; i += 1) {
-    const leg = write.legOfRegion[i];
-    if (leg === undefined) continue;
-    if (request.errorBits.test(i)) leg.noteError('write', request.regions[i]?.error ?? ERRNO.EIO);
-    if (leg === truth) continue;
-    leg.outOfSync.setRange(write.firstRegion, write.lastRegion);
-    if ((request.flags & REQ_FLAG.FUA) === 0) continue;
-    // The error may be that of a flush, and then it is not only about this range (D8).
-    leg.outOfSync.addAll(set.unflushed);
-    leg.outOfSync.addAll(set.covered);
+    if (!request.errorBits.test(i)) continue;
+    write.legOfRegion[i]?.noteError('write', request.regions[i]?.error ?? ERRNO.EIO);
   }
+  set.putInDoubt(write.firstRegion, write.lastRegion);
+  // The error may be that of a flush, and then it is not only about this range (D8).
+  if ((request.flags & REQ_FLAG.FUA) !== 0) set.putUnflushedInDoubt();
   set.recovery.kick();
 }
 
-function errnoOfTruth(write: MirrorWrite): number {
+function errnoOfMember(write: MirrorWrite): number {
   for (let i = 0; i < write.request.regionCount; i += 1) {
     if (!write.request.errorBits.test(i)) continue;
     if (write.legOfRegion[i]?.standing === STANDING.MEMBER) {

@@ -1,6 +1,7 @@
 /** How the legs of a mirror stand when it is put together: from nothing, or from its record. */
 import type { BlockDevice } from '../../core/block/device.ts';
 import { ControlError } from '../../core/control/error.ts';
+import { assembleFromRecord } from '../../core/mirror/assemble.ts';
 import { STANDING } from '../../core/mirror/leg.ts';
 import type { Standing } from '../../core/mirror/leg.ts';
 import type { MirrorLegOptions } from '../../core/mirror/options.ts';
@@ -36,14 +37,7 @@ export function newMirror(places: readonly LegPlace[], areEqual: boolean): Mirro
 }
 
 /**
- * A set that has been before:
- *
- *   recorded             there             not there
- *   in-sync              member            missing
- *   resyncing            joining: its copy begins anew    missing
- *   failed, stale        stale             missing
- *   missing              stale: it has missed writes      missing
- *
+ * A set that has been before; core/mirror/assemble.ts has the table of who is what.
  * @throws ControlError no-leg: no leg that is recorded in sync is there
  */
 export function mirrorOfRecord(places: readonly LegPlace[], record: MirrorRecord): MirrorStart {
@@ -55,20 +49,30 @@ export function mirrorOfRecord(places: readonly LegPlace[], record: MirrorRecord
       `its record has the legs ${recorded.join(', ')}, its table ${wanted.join(', ')}`,
     );
   }
-  const legs = places.map((place, i): MirrorLegOptions => legOfRecord(place, record.legs[i]));
-  if (!legs.some(({ standing }) => standing === STANDING.MEMBER)) {
+  const assembly = assembleFromRecord(
+    record,
+    places.map(({ device }) => device !== null),
+  );
+  if (assembly.kind === 'refused') {
     const reasons = places.map(({ path, absence }, i) => {
       const state = record.legs[i]?.state ?? 'unknown';
       return `${path} was ${state}${absence === null ? '' : ' and is not there'}`;
     });
-    throw new ControlError('no-leg', `no leg in sync is there: ${reasons.join(', ')}`);
+    throw new ControlError('no-leg', `${assembly.reason}: ${reasons.join(', ')}`);
   }
-  return { legs, generation: record.generation, membersEqual: record.clean };
+  const { standings, generation, membersEqual } = assembly;
+  const legs = places.map((place, i): MirrorLegOptions => {
+    const standing = standings[i] ?? STANDING.MISSING;
+    return legOfRecord(place, standing, record.legs[i]);
+  });
+  return { legs, generation, membersEqual };
 }
 
-function legOfRecord(place: LegPlace, record: LegRecord | undefined): MirrorLegOptions {
-  const { path, startSector, device, absence } = place;
-  const standing = standingOf(record?.state ?? 'missing', device !== null);
+function legOfRecord(
+  { path, startSector, device, absence }: LegPlace,
+  standing: Standing,
+  record: LegRecord | undefined,
+): MirrorLegOptions {
   const reason = absence ?? record?.reason ?? null;
   return {
     name: path,
@@ -78,18 +82,4 @@ function legOfRecord(place: LegPlace, record: LegRecord | undefined): MirrorLegO
     ...(standing !== STANDING.MEMBER && reason !== null && { reason }),
     ...(record !== undefined && { errors: record.errors }),
   };
-}
-
-function standingOf(state: LegRecord['state'], isThere: boolean): Standing {
-  if (!isThere) return STANDING.MISSING;
-  switch (state) {
-    case 'in-sync':
-      return STANDING.MEMBER;
-    case 'resyncing':
-      return STANDING.JOINING;
-    case 'failed':
-    case 'stale':
-    case 'missing':
-      return STANDING.STALE;
-  }
 }

@@ -11,10 +11,10 @@ import type { DmIoRequest } from '../../core/dm-io/request.ts';
 import type { DiskWorld } from './dm-io-disk.ts';
 import { Disk, type LogEntry } from './dm-io-disk.ts';
 
-export type Api = 'services' | 'dmIo' | 'submit';
+type Api = 'services' | 'dmIo' | 'submit';
 
 /** Memory of one request: all of it lies in `backing`, so that a stray byte anywhere is seen. */
-export interface Memory {
+interface Memory {
   readonly shape: 'none' | 'pages' | 'vecs' | 'vm';
   readonly backing: Uint8Array;
   /** What `backing` held at the start. */

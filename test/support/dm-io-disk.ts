@@ -197,6 +197,7 @@ export class Disk implements BlockDevice {
     };
     if ((bio.flags & REQ_FLAG.PREFLUSH) !== 0) problem('with PREFLUSH');
     if (bio.error !== 0) problem('with an error');
+    if (!hasData(bio.op) && bio.vecCount !== 0) problem('with memory it has no use for');
     if (bio.op === REQ_OP.FLUSH) return;
     if (bio.sectors <= 0) problem('without sectors');
     if ((bio.sectors * SECTOR_SIZE) % logicalBlockSize !== 0) problem('of part of a logical block');

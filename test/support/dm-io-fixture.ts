@@ -1,4 +1,5 @@
 // What the rule tests of dm-io share: a world with one reserve, disks, patterns, and what was sent.
+import type { BlockDevice } from '../../core/block/device.ts';
 import { DmIoClient } from '../../core/dm-io/client.ts';
 import type { PageList } from '../../core/dm-io/memory.ts';
 import type { IoRegionSpec } from '../../core/dm-io/region.ts';
@@ -43,7 +44,7 @@ export class Fixture {
   }
 }
 
-export function whole(device: Disk): IoRegionSpec {
+export function whole(device: BlockDevice): IoRegionSpec {
   return { device, sector: 0, count: device.sectors };
 }
 

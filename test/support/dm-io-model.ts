@@ -114,6 +114,8 @@ function checkRegionEntries(c: Case, index: number, region: TestRegion, name: st
   const data = mine.filter(({ op }) => op !== REQ_OP.FLUSH);
   const what = `${name}: region ${index}`;
   insist(flush.length === (flushes(c) ? 1 : 0), () => `${what} got ${flush.length} flushes`);
+  const ranged = flush.some(({ sector, sectors }) => sector + sectors !== 0);
+  insist(!ranged, () => `${what} got a flush with a range`);
   const disk = region.device;
   const flushFailed = flush.some(({ error }) => error !== 0);
   const limit = lengthLimit(c, disk);

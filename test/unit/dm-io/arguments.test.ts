@@ -42,6 +42,8 @@ const tailed = (): PageList => ({ page: pattern(8), next: { page: pattern(8), ne
 const as = (value: unknown): never => value as never;
 const bad = (change: object): IoRegionSpec[] => [region, as({ ...region, ...change })];
 
+const like = { submit: fn, loop: f.world.loop, limits: disk.limits };
+
 type Row = readonly [what: string, argument: string, regions: IoRegionSpec[], rw?: Rw];
 
 const REGIONS: readonly Row[] = [
@@ -57,6 +59,13 @@ const REGIONS: readonly Row[] = [
     'regions[1].device',
     bad({ device: { submit: fn, loop: f.world.loop } }),
   ],
+  ['a device with null limits', 'regions[1].device', bad({ device: { ...like, limits: null } })],
+  [
+    'a device with a loop that is none',
+    'regions[1].device',
+    bad({ device: { ...like, loop: {} } }),
+  ],
+  ['a device with a null loop', 'regions[1].device', bad({ device: { ...like, loop: null } })],
   ['a device on another loop', 'regions[1].device', bad({ device: elsewhere })],
   ['a negative sector', 'regions[1].sector', bad({ sector: -1 })],
   ['a fractional sector', 'regions[1].sector', bad({ sector: 0.5 })],
@@ -229,6 +238,9 @@ describe('R23, before any I/O', () => {
     refused('request.flags', () => dmIo(make({ flags: -1 }), [region]));
     refused('request.flags', () => dmIo(make({ flags: 2 ** 33 }), [region]));
     refused('request.memory', () => dmIo(f.request(REQ_OP.READ, 0), [region]));
+    const taken = f.request(REQ_OP.WRITE, 0, data);
+    taken.memory.setNone();
+    refused('request.memory', () => dmIo(taken, [region]));
     refused('data', () => dmIo(f.request(REQ_OP.WRITE, 0, data.subarray(512)), [region]));
     const offset = f.request(REQ_OP.WRITE, 0, data);
     offset.memory.setBytes(data, 5000);
@@ -288,6 +300,12 @@ describe('R23, without a reserve', () => {
 
   it.each([0, -1, 0.5, NaN, Infinity, 16385, '1', undefined])('dmIoGet(%p) is refused', (pages) => {
     refused('pages', () => dmIoGet(as(pages)));
+    refused('reserve', () => dmIoSyncVm([region], WRITE, data));
+  });
+
+  it('dmIoGet of a loop that is none is refused', () => {
+    refused('loop', () => dmIoGet(1, as(null)));
+    refused('loop', () => dmIoGet(1, as({ defer: fn })));
     refused('reserve', () => dmIoSyncVm([region], WRITE, data));
   });
 

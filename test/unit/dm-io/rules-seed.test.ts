@@ -239,6 +239,13 @@ describe('R12: synchronous is a hint beside waiting', () => {
     expect(f.world.log.map(({ flags }) => flags)).toEqual([REQ_FLAG.SYNC, 0, REQ_FLAG.SYNC]);
   });
 
+  it('all regions are sent before any is waited for', () => {
+    f.services.syncVm(f.disks(5).map(whole), WRITE, pattern(16));
+    const lastSubmit = Math.max(...f.world.log.map(({ submitted }) => submitted));
+    const firstEnd = Math.min(...f.world.log.map(({ ended }) => ended));
+    expect(lastSubmit).toBeLessThan(firstEnd);
+  });
+
   it('dmIo leaves the request without it', () => {
     const made = f.request(REQ_OP.WRITE, REQ_FLAG.FUA, pattern(16));
     dmIo(made, f.disks(1).map(whole));

@@ -1,0 +1,35 @@
+import type { Checker } from './checker.ts';
+import { readFreshness } from './i01-read-freshness.ts';
+import { readMonotonic } from './i02-read-monotonic.ts';
+import { powerCut } from './i03-power-cut.ts';
+import { flushAll } from './i04-flush-all.ts';
+import { anyLegAlone } from './i05-any-leg-alone.ts';
+import { noFlip } from './i06-no-flip.ts';
+import { staleNeverServed } from './i07-stale-never-served.ts';
+import { bitsSuperset } from './i08-bits-superset.ts';
+import { convergence } from './i09-convergence.ts';
+import { lastCopy } from './i10-last-copy.ts';
+import { overlap } from './i13-overlap.ts';
+import { noInvention } from './i15-no-invention.ts';
+import { zeroes } from './i17-zeroes.ts';
+import { resources } from './i18-resources.ts';
+import { memory } from './memory.ts';
+
+/** What a client sees comes first, so that a failure is named after the gravest law it breaks. */
+export const CHECKERS: readonly Checker[] = [
+  readFreshness,
+  readMonotonic,
+  powerCut,
+  noFlip,
+  noInvention,
+  lastCopy,
+  flushAll,
+  anyLegAlone,
+  staleNeverServed,
+  bitsSuperset,
+  overlap,
+  zeroes,
+  convergence,
+  resources,
+  memory,
+];

@@ -1,0 +1,62 @@
+import { STANDING } from '../../../core/mirror/leg.ts';
+import type { MirrorRecord } from '../../../core/mirror/record.ts';
+import { at } from '../at.ts';
+import type { Value } from '../content.ts';
+import { SimFailure } from '../failure.ts';
+import type { ClientOp } from '../op.ts';
+import type { World } from '../world.ts';
+
+/** One invariant as code: what it says, and when it looks. */
+export interface Checker {
+  /** As in the project's mirror facts, section 4.3. */
+  readonly name: string;
+  readonly sentence: string;
+  /** A request of a client has ended; the model knows of it already. */
+  opEnded?(world: World, op: ClientOp): void;
+  /** Nothing is under way but timers. */
+  idle?(world: World): void;
+  /** Faults have stopped, and all has been healed that can be. */
+  converged?(world: World): void;
+}
+
+export function fail(checker: Checker, message: string): never {
+  throw new SimFailure(checker.name, message);
+}
+
+/** Legs that a restart would believe, by what is durable now or may be in a moment. */
+export function believedLegs(world: World): readonly number[] {
+  const { durable, attempt } = world.recorder;
+  const records: MirrorRecord[] = attempt === null ? [durable] : [durable, attempt];
+  const believed = (i: number): boolean =>
+    records.some((record) => at(record.legs, i).state === 'in-sync');
+  return world.disks.map((_, i) => i).filter(believed);
+}
+
+/** What leg i shows for a sector of the device. */
+export function shownBy(world: World, leg: number, sector: number): Value {
+  return at(at(world.disks, leg).medium.visible, world.options.origin + sector);
+}
+
+/** Sectors first..end-1 on which no write of a client is under way. */
+export function quietSectors(world: World, first: number, end: number): number[] {
+  const writes = [...world.ops].filter((op) => op.isWrite && op.sector < end);
+  const quiet: number[] = [];
+  for (let sector = first; sector < end; sector += 1) {
+    if (!writes.some((op) => op.covers(sector))) quiet.push(sector);
+  }
+  return quiet;
+}
+
+/** Legs that hold the truth of the sector's region, by their bits; none where it is in doubt. */
+export function goodLegs(world: World, sector: number): readonly number[] {
+  const { set } = world.daemon;
+  const region = set.regionOf(sector);
+  if (set.doubt.test(region)) return [];
+  return set.legs.filter((leg) => leg.canRead(region, region)).map((leg) => leg.index);
+}
+
+export function members(world: World): readonly number[] {
+  return world.daemon.set.legs
+    .filter((leg) => leg.standing === STANDING.MEMBER)
+    .map((leg) => leg.index);
+}

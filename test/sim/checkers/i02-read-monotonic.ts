@@ -1,0 +1,11 @@
+import type { Checker } from './checker.ts';
+import { checkVerdicts } from './verdicts.ts';
+
+export const readMonotonic: Checker = {
+  name: 'I2',
+  sentence:
+    'once a read has returned a value, no later read returns an older one, also across a crash of the daemon',
+  opEnded(world, op) {
+    checkVerdicts(this, world, op, 'unseen');
+  },
+};

@@ -1,0 +1,11 @@
+import type { Checker } from './checker.ts';
+import { checkVerdicts } from './verdicts.ts';
+
+export const powerCut: Checker = {
+  name: 'I3',
+  sentence:
+    'after a power cut a flushed sector holds that value or a later one, an unflushed one the old or any newer issued',
+  opEnded(world, op) {
+    checkVerdicts(this, world, op, 'lost');
+  },
+};

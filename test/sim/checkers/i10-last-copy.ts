@@ -1,0 +1,26 @@
+import { ERRNO } from '../../../core/base/errno.ts';
+import { REQ_OP } from '../../../core/block/op.ts';
+import type { ClientOp } from '../op.ts';
+import { at } from '../at.ts';
+import type { World } from '../world.ts';
+import { fail, members, type Checker } from './checker.ts';
+
+export const lastCopy: Checker = {
+  name: 'I10',
+  sentence: 'a client sees an error only where no copy is left, and the last copy is never put out',
+  opEnded(world, op) {
+    if (members(world).length === 0) fail(lastCopy, 'no member is left');
+    if (op.error === ERRNO.OK || isExcused(world, op)) return;
+    fail(lastCopy, `${String(op)} ended with errno ${op.error}`);
+  },
+};
+
+function isExcused(world: World, op: ClientOp): boolean {
+  if (op.error === ERRNO.EOPNOTSUPP) {
+    return op.op === REQ_OP.WRITE_ZEROES || op.op === REQ_OP.DISCARD;
+  }
+  if (world.recorder.failures > op.recorderFailures) return true;
+  if (world.options.atlas !== 'broken') return false;
+  // Every member has given an error since the call, or before it and has been given up there.
+  return members(world).every((leg) => at(world.disks, leg).struckAt >= 0);
+}

@@ -1,0 +1,27 @@
+import { fail, type Checker } from './checker.ts';
+
+export const resources: Checker = {
+  name: 'I18',
+  sentence:
+    'at idle nothing is held: no bio, no record, no claim, and no timer but that of a retry',
+  idle(world) {
+    const { set } = world.daemon;
+    const held: Readonly<Record<string, number>> = {
+      bios: set.client.biosInFlight,
+      'requests waiting': set.client.requestsWaiting,
+      reads: set.reads.inUse,
+      writes: set.writes.inUse,
+      claims: set.lock.length,
+      'dirty regions': set.pending.dirty,
+      'pending reads': set.legs.reduce((sum, leg) => sum + leg.pendingReads, 0),
+      transfers: world.disks.reduce((sum, disk) => sum + disk.inFlight, 0),
+      'timers but one': Math.max(0, world.clock.timers - 1),
+    };
+    for (const [what, count] of Object.entries(held)) {
+      if (count !== 0) fail(resources, `${count} ${what} at idle`);
+    }
+  },
+  converged(world) {
+    if (world.clock.timers !== 0) fail(resources, 'a timer with nothing to do');
+  },
+};

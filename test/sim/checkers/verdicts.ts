@@ -1,0 +1,16 @@
+import type { ClientOp } from '../op.ts';
+import type { Verdict } from '../model.ts';
+import type { World } from '../world.ts';
+import { fail, type Checker } from './checker.ts';
+
+/** The model has judged each sector of a read; each verdict is the business of one checker. */
+export function checkVerdicts(checker: Checker, world: World, op: ClientOp, bad: Verdict): void {
+  const index = op.verdicts.indexOf(bad);
+  if (index < 0) return;
+  const sector = op.sector + index;
+  let got = 0;
+  op.eachRead((at, value) => {
+    if (at === sector) got = value;
+  });
+  fail(checker, `${String(op)}: sector ${sector} read ${got}, of ${world.model.describe(sector)}`);
+}

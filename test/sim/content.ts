@@ -1,0 +1,68 @@
+import { SECTOR_SIZE } from '../../core/base/units.ts';
+import type { Bio } from '../../core/block/bio.ts';
+import { at } from './at.ts';
+
+/**
+ * What a sector holds, as one number: 0 is zeros, anything else is the tag of the one write that
+ * wrote it. On the wire a sector is filled with (tag, sector number) pairs, so that every byte says
+ * who wrote it and for where.
+ */
+export type Value = number;
+export const ZEROS: Value = 0;
+/** Bytes that no write has ever asked for: a mix, a wrong place, a buffer after its end. */
+export const GARBAGE: Value = 0xffffffff;
+/** What a sector held before anybody wrote it, on leg n: FIRST_TAG + n. */
+export const FIRST_TAG: Value = 1;
+
+const WORDS = SECTOR_SIZE / 4;
+
+export function encodeSector(words: Uint32Array, from: number, value: Value, sector: number): void {
+  if (value === ZEROS || value === GARBAGE) {
+    words.fill(value, from, from + WORDS);
+    return;
+  }
+  for (let i = from; i < from + WORDS; i += 2) {
+    words[i] = value;
+    words[i + 1] = sector;
+  }
+}
+
+export function decodeSector(words: Uint32Array, from: number, sector: number): Value {
+  const value = at(words, from);
+  const second = value === ZEROS ? 0 : sector;
+  for (let i = from; i < from + WORDS; i += 2) {
+    if (words[i] !== value || words[i + 1] !== second) return GARBAGE;
+  }
+  return value;
+}
+
+const VIEWS = new WeakMap<ArrayBufferLike, Uint32Array>();
+
+/** The whole buffer as words: made once a buffer, since a view costs more than a sector. */
+function viewOfBuffer(buffer: ArrayBufferLike): Uint32Array {
+  let words = VIEWS.get(buffer);
+  if (words === undefined) {
+    words = new Uint32Array(buffer);
+    VIEWS.set(buffer, words);
+  }
+  return words;
+}
+
+/** Visits the sectors of a bio's memory: the words, where in them, and the count from its start. */
+export function eachSector(
+  bio: Bio,
+  visit: (words: Uint32Array, from: number, index: number) => void,
+): void {
+  let index = 0;
+  for (let i = 0; i < bio.vecCount && index < bio.sectors; i += 1) {
+    const vec = at(bio.vecs, i);
+    const words = viewOfBuffer(vec.page.buffer);
+    const first = (vec.page.byteOffset + vec.offset) / 4;
+    const end = first + vec.length / 4;
+    for (let from = first; from < end && index < bio.sectors; from += WORDS) {
+      visit(words, from, index);
+      index += 1;
+    }
+  }
+  if (index !== bio.sectors) throw new Error('simulator: a bio with less memory than sectors');
+}

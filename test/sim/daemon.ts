@@ -1,0 +1,70 @@
+import { SILENT_LOG } from '../../core/base/ports.ts';
+import type { Bio } from '../../core/block/bio.ts';
+import { bioError, type BlockDevice } from '../../core/block/device.ts';
+import type { QueueLimits } from '../../core/block/limits.ts';
+import { Loop } from '../../core/block/loop.ts';
+import { MirrorSet } from '../../core/mirror/set.ts';
+import type { Prng } from '../../core/base/prng.ts';
+import type { Assembly } from '../../core/mirror/assemble.ts';
+import { at } from './at.ts';
+import type { SimClock } from './clock.ts';
+import type { SimDisk } from './disk.ts';
+import type { SimOptions } from './options.ts';
+import type { SimRecorder } from './recorder.ts';
+
+/** One life of the daemon: a mirror set on a loop of its own, and the mapped device above it. */
+export class Daemon implements BlockDevice {
+  readonly name = 'sim';
+  readonly sectors: number;
+  readonly loop: Loop;
+  readonly set: MirrorSet;
+
+  constructor(
+    options: SimOptions,
+    assembly: Extract<Assembly, { kind: 'assembled' }>,
+    disks: readonly SimDisk[],
+    recorder: SimRecorder,
+    clock: SimClock,
+    prng: Prng,
+  ) {
+    const loop = new Loop({
+      wake: () => {
+        clock.in(prng.below(3), () => loop.run());
+      },
+      block: () => false,
+    });
+    this.loop = loop;
+    this.sectors = options.sectors;
+    for (const [i, disk] of disks.entries()) {
+      disk.open(loop, at(recorder.durable.legs, i).state === 'in-sync');
+    }
+    this.set = new MirrorSet({
+      name: 'sim',
+      loop,
+      clock,
+      log: SILENT_LOG,
+      recorder,
+      sectors: options.sectors,
+      regionSectors: options.regionSectors,
+      legs: assembly.standings.map((standing, i) => ({
+        name: at(disks, i).name,
+        startSector: options.origin,
+        device: standing === 'missing' ? null : at(disks, i),
+        standing,
+      })),
+      generation: assembly.generation,
+      membersEqual: assembly.membersEqual,
+      readPolicy: options.readPolicy,
+    });
+  }
+
+  get limits(): QueueLimits {
+    return this.set.limits;
+  }
+
+  submit(bio: Bio): void {
+    bio.error = bioError(this, bio);
+    if (bio.error === 0) this.set.map(bio);
+    else this.loop.defer(bio);
+  }
+}

@@ -1,0 +1,209 @@
+import { ERRNO } from '../../core/base/errno.ts';
+import type { Prng } from '../../core/base/prng.ts';
+import { SECTOR_SIZE } from '../../core/base/units.ts';
+import type { Bio } from '../../core/block/bio.ts';
+import { bioError, type BlockDevice } from '../../core/block/device.ts';
+import type { QueueLimits } from '../../core/block/limits.ts';
+import type { Loop } from '../../core/block/loop.ts';
+import { isWriteOp, REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import type { SimClock } from './clock.ts';
+import { at } from './at.ts';
+import { decodeSector, eachSector, encodeSector, GARBAGE, ZEROS, type Value } from './content.ts';
+import { DiskFaults } from './faults.ts';
+import { Medium } from './medium.ts';
+
+/** A bio at the disk. */
+interface Transfer {
+  readonly bio: Bio;
+  /** When it was sent, in the medium's count: what a flush covers. */
+  readonly sentAt: number;
+  /** Blocks of a write that have reached the cache already: the first so many. */
+  landed: number;
+}
+
+export interface DiskOptions {
+  readonly name: string;
+  readonly sectors: number;
+  readonly limits: QueueLimits;
+  /** First sector of the leg's part: sectors are labelled from there. */
+  readonly origin: number;
+  /** What it holds before anybody has written. */
+  readonly fill: Value;
+  readonly latencyUs: number;
+}
+
+/**
+ * A disk: a medium, faults, latency. It outlives the daemon; `loop` is that of the daemon which has
+ * it open now. Bios end out of order, writes land in two steps, memory is read when a write lands,
+ * not when it is sent.
+ */
+export class SimDisk implements BlockDevice {
+  readonly name: string;
+  readonly sectors: number;
+  readonly limits: QueueLimits;
+  readonly medium: Medium;
+  readonly faults: DiskFaults;
+  /** A flush that fails loses data of the cache, as a file system's does. */
+  dropsOnFlushError = true;
+  /** Told of each bio that is sent, for checkers that watch the legs. */
+  onSubmit: ((bio: Bio) => void) | null = null;
+  /** The world's step at which a fault last struck; -1: never. */
+  struckAt = -1;
+  /** The world's count of steps. */
+  step = (): number => 0;
+  private openLoop: Loop | null = null;
+  private readonly clock: SimClock;
+  private readonly prng: Prng;
+  private readonly latencyUs: number;
+  private readonly origin: number;
+  private readonly transfers = new Set<Transfer>();
+
+  constructor(options: DiskOptions, clock: SimClock, prng: Prng) {
+    this.name = options.name;
+    this.sectors = options.sectors;
+    this.limits = options.limits;
+    this.origin = options.origin;
+    this.latencyUs = options.latencyUs;
+    const blockSectors = options.limits.logicalBlockSize / SECTOR_SIZE;
+    this.medium = new Medium(options.sectors, blockSectors, options.fill);
+    this.faults = new DiskFaults(this.medium.blockSectors);
+    this.clock = clock;
+    this.prng = prng;
+  }
+
+  get loop(): Loop {
+    if (this.openLoop === null) throw new Error('simulator: a disk nobody has open');
+    return this.openLoop;
+  }
+
+  get inFlight(): number {
+    return this.transfers.size;
+  }
+
+  /** `believed`: by the record the leg is in sync. */
+  open(loop: Loop, believed: boolean): void {
+    if (believed) this.medium.forgive();
+    else this.medium.evict();
+    this.openLoop = loop;
+  }
+
+  submit(bio: Bio): void {
+    this.onSubmit?.(bio);
+    const transfer: Transfer = { bio, sentAt: this.medium.now, landed: 0 };
+    this.transfers.add(transfer);
+    const latency = this.drawLatency();
+    const isLong = bio.op === REQ_OP.WRITE && bio.sectors > this.medium.blockSectors;
+    if (isLong && this.prng.ratio(1, 3)) {
+      this.clock.in(this.prng.below(latency), () => {
+        if (bioError(this, bio) === 0) this.land(transfer, this.prng.below(this.blocksOf(bio)));
+      });
+    }
+    this.clock.in(latency, () => {
+      this.finish(transfer);
+    });
+  }
+
+  /** The daemon is dead: each transfer has landed, or not, or in part. The cache stays. */
+  daemonDied(): void {
+    for (const transfer of this.transfers) {
+      const { bio } = transfer;
+      if (!isWriteOp(bio.op) || bioError(this, bio) !== 0) continue;
+      if (this.prng.ratio(1, 2)) this.landSome(transfer);
+      const first = bio.sector / this.medium.blockSectors;
+      this.medium.ended(first, first + this.blocksOf(bio) - 1);
+    }
+    this.transfers.clear();
+    this.openLoop = null;
+  }
+
+  powerCut(): void {
+    this.daemonDied();
+    this.medium.powerCut(this.prng);
+  }
+
+  private drawLatency(): number {
+    const base = 1 + this.prng.below(this.latencyUs);
+    const tail = this.prng.ratio(1, 50) ? 20 : 1;
+    return base * tail * this.faults.slowness;
+  }
+
+  private finish(transfer: Transfer): void {
+    const { bio } = transfer;
+    const wrong = bioError(this, bio);
+    bio.error = wrong === 0 ? this.serve(transfer) : wrong;
+    this.transfers.delete(transfer);
+    this.loop.defer(bio);
+  }
+
+  private serve(transfer: Transfer): number {
+    const { bio } = transfer;
+    const errno = this.faults.strike(bio);
+    if (errno !== 0) this.struckAt = this.step();
+    if (bio.op === REQ_OP.READ) this.read(bio, errno);
+    else if (bio.op === REQ_OP.FLUSH) this.flush(transfer, errno);
+    else this.write(transfer, errno);
+    return errno;
+  }
+
+  private read(bio: Bio, errno: number): void {
+    eachSector(bio, (words, from, index) => {
+      const sector = bio.sector + index;
+      const value = errno === 0 ? at(this.medium.visible, sector) : GARBAGE;
+      encodeSector(words, from, value, sector - this.origin);
+    });
+  }
+
+  private flush(transfer: Transfer, errno: number): void {
+    if (errno === 0) this.medium.flush(transfer.sentAt);
+    else if (this.dropsOnFlushError) this.medium.dropSome(this.prng);
+  }
+
+  private write(transfer: Transfer, errno: number): void {
+    const { bio } = transfer;
+    const { blockSectors } = this.medium;
+    const first = bio.sector / blockSectors;
+    const last = (bio.sector + bio.sectors) / blockSectors - 1;
+    const isFua = (bio.flags & REQ_FLAG.FUA) !== 0;
+    // A flush that failed meanwhile may have lost the part that had landed.
+    if (isFua) transfer.landed = 0;
+    if (errno === 0) this.land(transfer, this.blocksOf(bio));
+    else if (errno === ERRNO.EIO) this.landSome(transfer);
+    this.medium.ended(first, last);
+    if (errno === 0 && isFua) this.medium.force(first, last);
+  }
+
+  private blocksOf(bio: Bio): number {
+    return bio.sectors / this.medium.blockSectors;
+  }
+
+  /** Blocks up to `count` of the transfer reach the cache. */
+  private land(transfer: Transfer, count: number): void {
+    if (count <= transfer.landed) return;
+    const values = this.valuesOf(transfer.bio);
+    for (let i = transfer.landed; i < count; i += 1) this.landBlock(transfer.bio, values, i);
+    transfer.landed = count;
+  }
+
+  private landSome(transfer: Transfer): void {
+    const values = this.valuesOf(transfer.bio);
+    for (let i = transfer.landed; i < this.blocksOf(transfer.bio); i += 1) {
+      if (this.prng.ratio(1, 2)) this.landBlock(transfer.bio, values, i);
+    }
+  }
+
+  private landBlock(bio: Bio, values: readonly Value[], index: number): void {
+    const { blockSectors } = this.medium;
+    const block = bio.sector / blockSectors + index;
+    this.medium.land(block, values.slice(index * blockSectors, (index + 1) * blockSectors));
+    this.faults.written(block);
+  }
+
+  private valuesOf(bio: Bio): Value[] {
+    if (bio.op !== REQ_OP.WRITE) return new Array<Value>(bio.sectors).fill(ZEROS);
+    const values: Value[] = [];
+    eachSector(bio, (words, from, index) => {
+      values.push(decodeSector(words, from, bio.sector + index - this.origin));
+    });
+    return values;
+  }
+}

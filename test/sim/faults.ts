@@ -1,0 +1,89 @@
+import type { Bio } from '../../core/block/bio.ts';
+import { ERRNO } from '../../core/base/errno.ts';
+import { isWriteOp, REQ_OP } from '../../core/block/op.ts';
+
+export type FaultKind = 'read' | 'write' | 'flush' | 'zeroes';
+
+/** Fails requests of one kind that touch a range, `left` times. */
+export interface Fault {
+  readonly kind: FaultKind;
+  readonly first: number;
+  readonly last: number;
+  readonly errno: number;
+  left: number;
+}
+
+/** What is wrong with one disk just now. */
+export class DiskFaults {
+  private faults: Fault[] = [];
+  /** Blocks that cannot be read until they are written again. */
+  private readonly latent = new Set<number>();
+  private readonly blockSectors: number;
+  /** Latencies are multiplied by it. */
+  slowness = 1;
+
+  constructor(blockSectors: number) {
+    this.blockSectors = blockSectors;
+  }
+
+  add(fault: Fault): void {
+    this.faults.push(fault);
+  }
+
+  addLatent(first: number, last: number): void {
+    for (let sector = first; sector <= last; sector += 1) {
+      this.latent.add(Math.floor(sector / this.blockSectors));
+    }
+  }
+
+  /** Transient and sticky faults end; latent sectors stay what they are. */
+  heal(): void {
+    this.faults = [];
+    this.slowness = 1;
+  }
+
+  healLatent(): void {
+    this.latent.clear();
+  }
+
+  /** True when a read of these sectors would fail. */
+  isBad(sector: number, sectors: number): boolean {
+    if (this.readsLatent(sector, sectors)) return true;
+    const end = sector + sectors;
+    return this.faults.some((f) => f.kind === 'read' && f.first < end && sector <= f.last);
+  }
+
+  written(block: number): void {
+    this.latent.delete(block);
+  }
+
+  /** The errno this bio is to end with; 0: none. Uses up a transient fault. */
+  strike(bio: Bio): number {
+    if (bio.op === REQ_OP.READ && this.readsLatent(bio.sector, bio.sectors)) return ERRNO.EIO;
+    for (const fault of this.faults) {
+      if (!isAbout(fault, bio) || fault.left === 0) continue;
+      fault.left -= 1;
+      if (fault.left === 0) this.faults = this.faults.filter((each) => each !== fault);
+      return fault.errno;
+    }
+    return 0;
+  }
+
+  private readsLatent(sector: number, sectors: number): boolean {
+    if (this.latent.size === 0) return false;
+    const last = Math.floor((sector + sectors - 1) / this.blockSectors);
+    for (let block = Math.floor(sector / this.blockSectors); block <= last; block += 1) {
+      if (this.latent.has(block)) return true;
+    }
+    return false;
+  }
+}
+
+function isAbout(fault: Fault, bio: Bio): boolean {
+  if (bio.op === REQ_OP.FLUSH) return fault.kind === 'flush';
+  const overlaps = bio.sector <= fault.last && fault.first < bio.sector + bio.sectors;
+  if (!overlaps) return false;
+  if (bio.op === REQ_OP.READ) return fault.kind === 'read';
+  if (fault.kind === 'zeroes') return bio.op !== REQ_OP.WRITE;
+  return fault.kind === 'write' && isWriteOp(bio.op);
+}

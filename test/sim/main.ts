@@ -1,0 +1,94 @@
+import { parseArgs } from 'node:util';
+import { runSmall, smallStories } from './exhaustive.ts';
+import { MUTANTS, uproot, type Mutant } from './mutants.ts';
+import { drawOptions } from './options.ts';
+import { runSeed } from './run.ts';
+
+/** Seeds a planted bug may hide for. */
+const MUTANT_SEEDS = 1500;
+
+const USAGE = `usage: main.js [--seed N] [--count K] [--trace]   play seeds N .. N+K-1
+       main.js --small N                         every story of up to N requests
+       main.js --mutants                         find every planted bug
+The exit code is 1 if something failed.`;
+
+/** Returns how many seeds failed. */
+function playSeeds(first: number, count: number, trace: boolean): number {
+  const startedMs = performance.now();
+  let failed = 0;
+  for (let seed = first; seed < first + count; seed += 1) {
+    const options = drawOptions(seed);
+    if (count === 1) console.log(JSON.stringify(options));
+    const { failure } = runSeed(options, trace ? (line) => console.log(line) : null);
+    if (failure === null) continue;
+    failed += 1;
+    console.log(`seed ${seed} (${options.atlas}) failed: ${failure.message}`);
+    if (count === 1 && failure.checker === 'exception') console.log(failure.stack);
+  }
+  const seconds = (performance.now() - startedMs) / 1000;
+  const rate = (count / seconds).toFixed(1);
+  console.log(`${count} seeds, ${failed} failed, ${seconds.toFixed(1)} s, ${rate} seeds/s`);
+  return failed;
+}
+
+function playSmall(length: number): number {
+  let cases = 0;
+  let failed = 0;
+  for (const story of smallStories(length)) {
+    for (let crashAt = 0; ; crashAt += 1) {
+      const { failure, isOver } = runSmall({ ...story, crashAt });
+      cases += 1;
+      if (failure !== null) {
+        failed += 1;
+        console.log(`${JSON.stringify({ ...story, crashAt })} failed: ${failure.message}`);
+      }
+      if (isOver || failure !== null) break;
+    }
+  }
+  console.log(`${cases} small cases, ${failed} failed`);
+  return failed;
+}
+
+function playMutants(): number {
+  let survived = 0;
+  console.log('| planted bug | found by | seeds |\n|---|---|---|');
+  for (const mutant of MUTANTS) {
+    const found = hunt(mutant);
+    if (found === null) survived += 1;
+    console.log(`| ${mutant.bug} | ${found ?? 'SURVIVED | -'} |`);
+  }
+  return survived;
+}
+
+function hunt({ plant }: Mutant): string | null {
+  for (let seed = 1; seed <= MUTANT_SEEDS; seed += 1) {
+    plant();
+    try {
+      const { failure } = runSeed(drawOptions(seed));
+      if (failure !== null) return `${failure.checker} | ${seed}`;
+    } finally {
+      uproot();
+    }
+  }
+  return null;
+}
+
+function main(): number {
+  const { values } = parseArgs({
+    options: {
+      seed: { type: 'string', default: '1' },
+      count: { type: 'string', default: '1' },
+      trace: { type: 'boolean', default: false },
+      small: { type: 'string' },
+      mutants: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) console.log(USAGE);
+  else if (values.mutants) return playMutants();
+  else if (values.small !== undefined) return playSmall(Number(values.small));
+  else return playSeeds(Number(values.seed), Number(values.count), values.trace);
+  return 0;
+}
+
+if (main() > 0) process.exitCode = 1;

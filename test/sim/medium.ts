@@ -1,0 +1,133 @@
+import type { Prng } from '../../core/base/prng.ts';
+import { at } from './at.ts';
+import type { Value } from './content.ts';
+
+/** A block as somebody wrote it, not yet known to be on the platter. */
+interface Version {
+  readonly values: readonly Value[];
+  /** When the write had ended, in the medium's own count; Infinity while it goes on. */
+  endedAt: number;
+}
+
+/**
+ * What a disk remembers: a platter and a volatile cache over it. A block (512 or 4096 bytes) is the
+ * unit that a power cut cannot tear. The cache keeps every version since the last flush, and a power
+ * cut may leave any one of them, block by block.
+ */
+export class Medium {
+  readonly sectors: number;
+  readonly blockSectors: number;
+  /** On the platter. */
+  readonly durable: Uint32Array;
+  /** As read now, through the cache. */
+  readonly visible: Uint32Array;
+  private readonly versions = new Map<number, Version[]>();
+  /** Blocks a failed flush has lost: still shown, never on the platter, gone when evicted. */
+  private readonly doomed = new Set<number>();
+  private count = 0;
+
+  constructor(sectors: number, blockSectors: number, fill: Value) {
+    this.sectors = sectors;
+    this.blockSectors = blockSectors;
+    this.durable = new Uint32Array(sectors).fill(fill);
+    this.visible = new Uint32Array(sectors).fill(fill);
+  }
+
+  get now(): number {
+    return this.count;
+  }
+
+  /** `values` of a whole block reach the cache. */
+  land(block: number, values: readonly Value[]): void {
+    const versions = this.versions.get(block);
+    const version: Version = { values, endedAt: Infinity };
+    if (versions === undefined) this.versions.set(block, [version]);
+    else versions.push(version);
+    this.doomed.delete(block);
+    this.visible.set(values, block * this.blockSectors);
+  }
+
+  /** The write of these blocks has ended: a flush sent from now on covers it. */
+  ended(first: number, last: number): void {
+    this.count += 1;
+    for (let block = first; block <= last; block += 1) {
+      for (const version of this.versions.get(block) ?? []) {
+        if (version.endedAt === Infinity) version.endedAt = this.count;
+      }
+    }
+  }
+
+  /** Puts what had ended at `sentAt` on the platter; what came later stays in the cache. */
+  flush(sentAt: number): void {
+    for (const block of [...this.versions.keys()]) this.flushBlock(block, sentAt);
+  }
+
+  /** FUA: whatever these blocks hold goes to the platter. */
+  force(first: number, last: number): void {
+    for (let block = first; block <= last; block += 1) this.flushBlock(block, Infinity);
+  }
+
+  /**
+   * A failed flush loses what it could not write. As with Linux's page cache nobody sees that at
+   * once: the block is shown as before until it is evicted, and no later flush writes it.
+   */
+  dropSome(prng: Prng): void {
+    for (const block of [...this.versions.keys()]) {
+      if (prng.ratio(1, 2)) continue;
+      this.versions.delete(block);
+      this.doomed.add(block);
+    }
+  }
+
+  /** What a failed flush has lost is shown as lost now. */
+  evict(): void {
+    for (const block of this.doomed) {
+      const first = block * this.blockSectors;
+      this.visible.set(this.durable.subarray(first, first + this.blockSectors), first);
+    }
+    this.doomed.clear();
+  }
+
+  /**
+   * The daemon died before it could record that this leg's flush had failed, and will believe the leg
+   * again. No daemon can know better, so the medium is merciful: the blocks are in the cache again.
+   */
+  forgive(): void {
+    for (const block of this.doomed) {
+      const first = block * this.blockSectors;
+      const values = [...this.visible.subarray(first, first + this.blockSectors)];
+      const versions = this.versions.get(block) ?? [];
+      this.versions.set(block, [{ values, endedAt: this.count }, ...versions]);
+    }
+    this.doomed.clear();
+  }
+
+  /** The cache is gone; of each block one version, or none, had made it. */
+  powerCut(prng: Prng): void {
+    for (const [block, versions] of this.versions) {
+      const made = prng.below(versions.length + 1);
+      if (made > 0) this.durable.set(at(versions, made - 1).values, block * this.blockSectors);
+    }
+    this.versions.clear();
+    this.doomed.clear();
+    this.visible.set(this.durable);
+  }
+
+  /** Every value that a power cut might leave in this sector. */
+  possible(sector: number): readonly Value[] {
+    const block = Math.floor(sector / this.blockSectors);
+    const inside = sector % this.blockSectors;
+    const cached = (this.versions.get(block) ?? []).map((version) => at(version.values, inside));
+    return [at(this.durable, sector), ...cached];
+  }
+
+  private flushBlock(block: number, sentAt: number): void {
+    const versions = this.versions.get(block) ?? [];
+    let covered = versions.length;
+    while (covered > 0 && at(versions, covered - 1).endedAt > sentAt) covered -= 1;
+    if (covered === 0) return;
+    this.durable.set(at(versions, covered - 1).values, block * this.blockSectors);
+    if (covered === versions.length) this.versions.delete(block);
+    else this.versions.set(block, versions.slice(covered));
+  }
+}

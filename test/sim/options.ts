@@ -1,0 +1,115 @@
+import { Prng } from '../../core/base/prng.ts';
+import type { ReadPolicy } from '../../core/mirror/options.ts';
+
+/**
+ * What the fault atlas allows.
+ * calm: no faults. anchor: one member never has any, the others have all kinds. latent: reads may
+ * fail anywhere, but each sector can be read from some member. broken: anything, anywhere.
+ */
+type Atlas = 'calm' | 'anchor' | 'latent' | 'broken';
+
+/** The mix of one seed. */
+export interface SimOptions {
+  readonly seed: number;
+  readonly atlas: Atlas;
+  readonly legs: number;
+  readonly anchor: number;
+  /** Legs that are in sync at the beginning; the others have to be filled. */
+  readonly membersAtFirst: readonly number[];
+  readonly regionSectors: number;
+  readonly sectors: number;
+  readonly blockSizes: readonly number[];
+  readonly maxSectors: readonly number[];
+  readonly maxSegments: number;
+  readonly noZeroes: readonly boolean[];
+  readonly noDiscard: boolean;
+  readonly origin: number;
+  readonly latencyUs: readonly number[];
+  readonly recorderLatencyUs: number;
+  readonly recorderFailureRate: number;
+  readonly readPolicy: ReadPolicy;
+  readonly depth: number;
+  readonly actions: number;
+  readonly maxOpSectors: number;
+  /** Percent of requests that aim at one hot place. */
+  readonly hotPercent: number;
+  readonly weights: {
+    readonly read: number;
+    readonly write: number;
+    readonly zeroes: number;
+    readonly discard: number;
+    readonly flush: number;
+  };
+  readonly fuaPercent: number;
+  /** One action in so many; 0: never. */
+  readonly faultEvery: number;
+  readonly crashEvery: number;
+  readonly operatorEvery: number;
+  readonly restEvery: number;
+  readonly powerCutPercent: number;
+  readonly absentPercent: number;
+  readonly readdPercent: number;
+}
+
+const ATLASES: readonly Atlas[] = ['calm', 'anchor', 'anchor', 'anchor', 'latent', 'broken'];
+
+export function drawOptions(seed: number): SimOptions {
+  const prng = new Prng(seed);
+  const atlas = prng.pick(ATLASES);
+  const legs = prng.pick([2, 2, 2, 3, 3, 4]);
+  const each = <T>(draw: () => T): T[] => Array.from({ length: legs }, draw);
+  const bigBlocks = prng.ratio(1, 4);
+  const blockSizes = each(() => (bigBlocks && prng.ratio(1, 2) ? 4096 : 512));
+  const block = Math.max(...blockSizes) / 512;
+  const regionSectors = Math.max(block, prng.pick([2, 4, 8, 16]));
+  const regions = prng.between(2, 12);
+  const shorter = prng.ratio(1, 3) ? block * prng.below(regionSectors / block) : 0;
+  const anchor = prng.below(legs);
+  const fresh = prng.ratio(1, 4);
+  const membersAtFirst = each(() => 0)
+    .map((_, i) => i)
+    .filter((i) => i === anchor || !fresh || prng.ratio(1, 3));
+  return {
+    seed,
+    atlas,
+    legs,
+    anchor,
+    membersAtFirst,
+    regionSectors,
+    sectors: regions * regionSectors - shorter,
+    blockSizes,
+    maxSectors: each(() => prng.pick([block, block * 2, block * 4, 65536])),
+    maxSegments: prng.pick([8, 9, 64]),
+    noZeroes: each(() => prng.ratio(1, 6)),
+    noDiscard: prng.ratio(1, 4),
+    origin: prng.ratio(1, 4) ? block * 8 : 0,
+    latencyUs: each(() => prng.pick([20, 100, 100, 1000])),
+    recorderLatencyUs: prng.pick([1, 50, 500, 5000]),
+    recorderFailureRate: prng.ratio(1, 6) ? prng.pick([2, 5, 10]) : 0,
+    readPolicy: drawPolicy(prng, legs),
+    depth: prng.pick([1, 2, 4, 8, 16]),
+    actions: prng.pick([100, 250, 600]),
+    maxOpSectors: prng.pick([regionSectors, regionSectors * 2, regionSectors * 3]),
+    hotPercent: prng.pick([0, 30, 80]),
+    weights: {
+      read: prng.pick([2, 4, 8]),
+      write: prng.pick([2, 4, 8]),
+      zeroes: prng.pick([0, 1, 2]),
+      discard: prng.pick([0, 1]),
+      flush: prng.pick([0, 1, 2]),
+    },
+    fuaPercent: prng.pick([0, 10, 50]),
+    faultEvery: atlas === 'calm' ? 0 : prng.pick([20, 60, 200]),
+    crashEvery: prng.pick([0, 0, 100, 300, 600]),
+    operatorEvery: prng.pick([0, 100, 400]),
+    restEvery: prng.pick([0, 100, 300]),
+    powerCutPercent: prng.pick([0, 50, 100]),
+    absentPercent: prng.pick([0, 0, 20]),
+    readdPercent: prng.pick([0, 50, 90]),
+  };
+}
+
+function drawPolicy(prng: Prng, legs: number): ReadPolicy {
+  const kind = prng.pick(['least-pending', 'round-robin', 'prefer'] as const);
+  return kind === 'prefer' ? { kind, leg: prng.below(legs) } : { kind };
+}

@@ -1,0 +1,165 @@
+import { Prng } from '../../core/base/prng.ts';
+import { at } from './at.ts';
+import { FaultAtlas } from './atlas.ts';
+import { CHECKERS } from './checkers/all.ts';
+import { SimFailure } from './failure.ts';
+import type { SimOptions } from './options.ts';
+import { Workload } from './workload.ts';
+import { World, type Trace } from './world.ts';
+
+/** All of I9's patience: faults have stopped, so by then everything is healed. */
+const HEAL_MS = 120_000;
+const HOT_WRITES = 80;
+const MAX_HOT_WRITES = 5000;
+
+/** How a seed went. `failure` is null when all is well. */
+export interface SimResult {
+  readonly failure: SimFailure | null;
+  readonly events: number;
+}
+
+/** Plays one seed from the first request to a healed, cleanly stopped set. */
+export function runSeed(options: SimOptions, trace: Trace = null): SimResult {
+  const world = new World(options, trace);
+  try {
+    new Play(world, options).run();
+  } catch (error) {
+    return { failure: asFailure(error), events: world.step };
+  }
+  return { failure: null, events: world.step };
+}
+
+/** A broken assertion of the core is a find too. */
+export function asFailure(error: unknown): SimFailure {
+  if (error instanceof SimFailure) return error;
+  if (!(error instanceof Error)) return new SimFailure('exception', String(error));
+  const failure = new SimFailure('exception', error.message);
+  if (error.stack !== undefined) failure.stack = error.stack;
+  return failure;
+}
+
+class Play {
+  private readonly world: World;
+  private readonly options: SimOptions;
+  private readonly prng: Prng;
+  private readonly workload: Workload;
+  private readonly atlas: FaultAtlas;
+
+  constructor(world: World, options: SimOptions) {
+    this.world = world;
+    this.options = options;
+    this.prng = new Prng(options.seed + 2 ** 42);
+    this.workload = new Workload(options, new Prng(options.seed + 2 ** 43));
+    this.atlas = new FaultAtlas(options, world.disks, new Prng(options.seed + 2 ** 44));
+    world.recorder.failureRate = options.recorderFailureRate;
+  }
+
+  run(): void {
+    this.world.start();
+    for (let i = 0; i < this.options.actions; i += 1) this.act();
+    this.healAndStop();
+  }
+
+  private act(): void {
+    const { options, world, prng } = this;
+    if (this.is(options.faultEvery)) {
+      const planted = this.atlas.plant(world.daemon.set, world.oldestCall());
+      world.say(() => `fault: ${planted}`);
+    }
+    if (this.is(options.crashEvery)) this.crash();
+    if (this.is(options.operatorEvery)) this.operate();
+    if (this.is(options.restEvery)) world.rest();
+    if (world.ops.size < options.depth && prng.ratio(1, 2)) world.submit(this.workload.next());
+    const events = 1 + prng.below(8);
+    for (let i = 0; i < events; i += 1) world.advance(world.clock.nowMs() + 1000);
+  }
+
+  private is(oneIn: number): boolean {
+    return oneIn > 0 && this.prng.ratio(1, oneIn);
+  }
+
+  private crash(): void {
+    const { world, options, prng } = this;
+    world.crash(prng.below(100) < options.powerCutPercent);
+    this.readdSome();
+    world.restart(this.drawPresence());
+  }
+
+  private operate(): void {
+    const { world, options, prng } = this;
+    if (prng.ratio(1, 2)) {
+      const leg = at(world.daemon.set.legs, prng.below(options.legs));
+      if (!leg.isActive || !this.atlas.maySpare(leg.index)) return;
+      world.say(() => `leg ${leg.index} is failed by hand`);
+      world.daemon.set.failLegByHand(leg);
+      return;
+    }
+    world.stopCleanly();
+    this.readdSome();
+    world.restart(this.drawPresence());
+  }
+
+  private readdSome(): void {
+    for (let i = 0; i < this.options.legs; i += 1) {
+      if (this.prng.below(100) < this.options.readdPercent) this.world.readd(i);
+    }
+  }
+
+  private drawPresence(): boolean[] {
+    const { absentPercent, latencyUs } = this.options;
+    return latencyUs.map((_, i) => {
+      const isAbsent = this.prng.below(100) < absentPercent;
+      return !(isAbsent && this.atlas.maySpare(i));
+    });
+  }
+
+  /** I9: nothing breaks any more, one region is written without end, and all must be healed. */
+  private healAndStop(): void {
+    const { world } = this;
+    for (const disk of world.disks) {
+      disk.faults.heal();
+      if (this.options.atlas === 'broken') disk.faults.healLatent();
+    }
+    world.recorder.failureRate = 0;
+    world.say(() => 'faults have stopped');
+    this.writeHot();
+    const until = world.clock.nowMs() + HEAL_MS;
+    while (world.advance(until));
+    world.rest();
+    for (const checker of CHECKERS) checker.converged?.(world);
+    world.stopCleanly();
+    if (!world.recorder.durable.clean)
+      throw new SimFailure('I9', 'a healed set did not stop clean');
+    world.restart(world.present);
+    this.readAll();
+    world.stopCleanly();
+  }
+
+  private writeHot(): void {
+    const { world, options } = this;
+    const depth = Math.min(4, options.depth);
+    for (let writes = 0; writes < HOT_WRITES || this.isHotLeft();) {
+      if (writes > MAX_HOT_WRITES) {
+        throw new SimFailure('I9', 'the hot region is not healed under load');
+      }
+      if (world.ops.size < depth) {
+        world.submit(this.workload.hotWrite());
+        writes += 1;
+      }
+      world.advance();
+    }
+  }
+
+  /** The hot region waits to be healed, and not for the timer of regions that nobody could read. */
+  private isHotLeft(): boolean {
+    const { set } = this.world.daemon;
+    const isLeft = set.doubt.test(0) || set.legs.some((l) => l.isActive && l.outOfSync.test(0));
+    return isLeft && this.world.clock.timers === 0;
+  }
+
+  private readAll(): void {
+    const { world, options } = this;
+    world.submit({ op: 0, flags: 0, sector: 0, sectors: options.sectors });
+    world.rest();
+  }
+}

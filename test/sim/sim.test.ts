@@ -1,0 +1,68 @@
+// The part of the simulator that every run of the tests plays; for more, see README.md. It runs in a
+// process of its own: Jest's sandbox makes every use of a global several times slower.
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { ROOT } from '../support/root.ts';
+import { drawOptions } from './options.ts';
+import { REGRESSIONS } from './regressions.ts';
+import { runSeed } from './run.ts';
+
+const SEEDS = 3000;
+const SMALL_OPS = 2;
+const PATIENCE_MS = 600_000;
+
+function sim(...args: readonly string[]): { status: number | null; stdout: string } {
+  const main = join(ROOT, 'dist/test/sim/main.js');
+  return spawnSync(process.execPath, [main, ...args], { encoding: 'utf8' });
+}
+
+describe('the mirror, simulated', () => {
+  it.each(REGRESSIONS)('seed $seed ($law): $bug', ({ seed }) => {
+    expect(runSeed(drawOptions(seed)).failure).toBeNull();
+  });
+
+  it(
+    `holds in the first ${SEEDS} seeds`,
+    () => {
+      const { status, stdout } = sim('--count', String(SEEDS));
+      expect(stdout).toMatch(/^3000 seeds, 0 failed/);
+      expect(status).toBe(0);
+    },
+    PATIENCE_MS,
+  );
+
+  it(
+    `holds in every story of up to ${SMALL_OPS} requests, one fault, one crash`,
+    () => {
+      const { status, stdout } = sim('--small', String(SMALL_OPS));
+      expect(stdout).toMatch(/^\d{5} small cases, 0 failed$/m);
+      expect(status).toBe(0);
+    },
+    PATIENCE_MS,
+  );
+});
+
+describe('the simulator', () => {
+  it('plays a seed the same way twice', () => {
+    const lines = (): string[] => {
+      const trace: string[] = [];
+      runSeed(drawOptions(7), (line) => trace.push(line));
+      return trace;
+    };
+    const first = lines();
+    expect(first.length).toBeGreaterThan(100);
+    expect(lines()).toEqual(first);
+  });
+
+  it(
+    'finds every planted bug',
+    () => {
+      const { status, stdout } = sim('--mutants');
+      console.log(stdout);
+      expect(stdout).not.toContain('SURVIVED');
+      expect(stdout.split('\n').length).toBeGreaterThan(12);
+      expect(status).toBe(0);
+    },
+    PATIENCE_MS,
+  );
+});

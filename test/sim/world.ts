@@ -1,0 +1,276 @@
+import { ERRNO } from '../../core/base/errno.ts';
+import { Prng } from '../../core/base/prng.ts';
+import { bytesOfSectors } from '../../core/base/units.ts';
+import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
+import { assembleFromRecord } from '../../core/mirror/assemble.ts';
+import type { LegState } from '../../core/mirror/leg.ts';
+import type { MirrorRecord } from '../../core/mirror/record.ts';
+import { at } from './at.ts';
+import { CHECKERS } from './checkers/all.ts';
+import { watchLeg } from './checkers/i07-stale-never-served.ts';
+import { SimClock } from './clock.ts';
+import { FIRST_TAG } from './content.ts';
+import { Daemon } from './daemon.ts';
+import { SimDisk } from './disk.ts';
+import { SimFailure } from './failure.ts';
+import { Model } from './model.ts';
+import { ClientOp, PagePool } from './op.ts';
+import type { SimOptions } from './options.ts';
+import { SimRecorder } from './recorder.ts';
+import type { OpShape } from './workload.ts';
+
+const FIRST_WRITE_TAG = 1000;
+const POISONED_KEPT = 8;
+/** More events than this without an end of anything: something runs in circles. */
+const MAX_EVENTS = 200_000;
+
+/** Where lines of the trace go. */
+export type Trace = ((line: string) => void) | null;
+
+/**
+ * Everything outside the core: time, disks, the record, clients; and one daemon at a time. It knows
+ * what clients were told (the model), and calls the checkers at every end of a request.
+ */
+export class World {
+  readonly options: SimOptions;
+  readonly clock = new SimClock();
+  readonly model: Model;
+  readonly disks: readonly SimDisk[];
+  readonly recorder: SimRecorder;
+  /** Requests of clients under way. */
+  readonly ops = new Set<ClientOp>();
+  /** The last requests that have ended: their memory is the client's. */
+  readonly poisoned: ClientOp[] = [];
+  /** Devices the daemon found when it started. */
+  present: readonly boolean[];
+  /** Legs that were members at some moment of this life. */
+  wasMember: readonly boolean[] = [];
+  daemon: Daemon;
+  /** Counts what happens; the model's time. */
+  step = 0;
+  private readonly prng: Prng;
+  private readonly trace: Trace;
+  private readonly pages: PagePool;
+  private opCount = 0;
+  private submitting = false;
+
+  constructor(options: SimOptions, trace: Trace) {
+    this.options = options;
+    this.trace = trace;
+    this.prng = new Prng(options.seed + 2 ** 40);
+    this.pages = new PagePool(bytesOfSectors(options.sectors));
+    this.model = new Model(options.sectors, FIRST_TAG);
+    this.disks = options.latencyUs.map((_, i) => this.makeDisk(i));
+    this.recorder = new SimRecorder(
+      firstRecord(options),
+      this.clock,
+      this.prng,
+      options.recorderLatencyUs,
+    );
+    this.present = options.latencyUs.map(() => true);
+    this.daemon = this.makeDaemon();
+  }
+
+  /** The first life begins. */
+  start(): void {
+    this.daemon.set.start();
+  }
+
+  say(line: () => string): void {
+    this.trace?.(`${String(this.step).padStart(6)} ${this.clock.nowMs().toFixed(3)} ${line()}`);
+  }
+
+  /** A client calls. */
+  submit(shape: OpShape): void {
+    this.step += 1;
+    this.opCount += 1;
+    const value = FIRST_WRITE_TAG + this.opCount;
+    const failures = this.recorder.failures;
+    const op = new ClientOp(shape, this.opCount, value, this.step, failures, (ended) => {
+      this.opEnded(ended);
+    });
+    if (op.isWrite) {
+      for (let i = 0; i < op.sectors; i += 1) {
+        op.entries.push(this.model.written(op.sector + i, op.effect));
+      }
+    }
+    this.ops.add(op);
+    this.say(() => `call ${String(op)}`);
+    this.submitting = true;
+    this.daemon.submit(op.makeBio(this.prng.pick([1, 2, 8, 64]), this.pages));
+    this.submitting = false;
+  }
+
+  /** Lets the next thing happen. False: nothing will. */
+  advance(untilMs = Infinity): boolean {
+    this.step += 1;
+    return this.clock.step(untilMs);
+  }
+
+  /** Until all requests have ended and the core has nothing to do but wait for a timer. */
+  rest(): void {
+    for (let events = 0; this.clock.busy > 0; events += 1) {
+      if (events > MAX_EVENTS) throw new SimFailure('liveness', 'the core does not come to rest');
+      this.advance();
+    }
+    const [op] = this.ops;
+    if (op !== undefined) throw new SimFailure('liveness', `${String(op)} never ends`);
+    this.say(() => 'idle');
+    for (const checker of CHECKERS) checker.idle?.(this);
+  }
+
+  /** kill -9, or with `power` also the end of every volatile cache. */
+  crash(power: boolean): void {
+    this.step += 1;
+    this.say(() => (power ? 'POWER CUT' : 'KILLED'));
+    this.clock.endLife();
+    for (const op of this.ops) {
+      for (const entry of op.entries) this.model.cutShort(entry, this.step);
+    }
+    this.ops.clear();
+    this.model.daemonDied();
+    this.recorder.daemonDied();
+    for (const disk of this.disks) {
+      if (power) disk.powerCut();
+      else disk.daemonDied();
+    }
+    if (power) this.model.powerCut(this.step);
+  }
+
+  /** Ends the daemon as SIGTERM would. The clients have gone before. */
+  stopCleanly(): void {
+    this.rest();
+    let result = -1;
+    this.daemon.set.stop((errno) => {
+      result = errno;
+    });
+    this.rest();
+    if (result < 0) throw new SimFailure('liveness', 'stop never ends');
+    if (this.clock.timers > 0) throw new SimFailure('I18', 'a timer outlives the set');
+    this.say(() => `stopped, errno ${result}, clean ${String(this.recorder.durable.clean)}`);
+    const excused = this.options.atlas === 'broken' || this.options.recorderFailureRate > 0;
+    if (result !== 0 && !excused) throw new SimFailure('I10', `a clean stop gave errno ${result}`);
+    this.clock.endLife();
+  }
+
+  /** Starts the daemon on what is there. With nothing to believe the missing devices come back. */
+  restart(present: readonly boolean[]): void {
+    this.present = present;
+    this.daemon = this.makeDaemon();
+    this.daemon.set.start();
+  }
+
+  /** An operator adds a leg again that is out: it has to be filled from the start. */
+  readd(leg: number): void {
+    const { durable } = this.recorder;
+    const state = at(durable.legs, leg).state;
+    if (state === 'in-sync') return;
+    this.say(() => `leg ${leg} (${state}) is added again`);
+    this.recorder.durable = withState(durable, leg, 'resyncing');
+  }
+
+  private makeDaemon(): Daemon {
+    this.step += 1;
+    const { durable } = this.recorder;
+    let assembly = assembleFromRecord(durable, this.present);
+    if (assembly.kind === 'refused') {
+      this.present = this.present.map(() => true);
+      assembly = assembleFromRecord(durable, this.present);
+    }
+    if (assembly.kind === 'refused') throw new SimFailure('I10', assembly.reason);
+    const { standings, membersEqual } = assembly;
+    this.say(() => `START ${standings.join(' ')}${membersEqual ? ' clean' : ''}`);
+    this.wasMember = standings.map((standing) => standing === 'member');
+    for (const [i, disk] of this.disks.entries()) {
+      disk.onSubmit = (bio): void => {
+        this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
+        watchLeg(this, i, bio);
+      };
+      disk.step = (): number => this.step;
+    }
+    return new Daemon(this.options, assembly, this.disks, this.recorder, this.clock, this.prng);
+  }
+
+  private opEnded(op: ClientOp): void {
+    if (this.submitting) throw new SimFailure('endings', `${String(op)} ended inside submit`);
+    if (!this.ops.delete(op)) throw new SimFailure('endings', `${String(op)} ended after a crash`);
+    this.step += 1;
+    this.say(() => `end  ${String(op)} errno ${op.error}`);
+    this.tellModel(op);
+    for (const checker of CHECKERS) checker.opEnded?.(this, op);
+    op.poison();
+    this.poisoned.push(op);
+    if (this.poisoned.length > POISONED_KEPT) this.poisoned.shift()?.retire(this.pages);
+  }
+
+  private tellModel(op: ClientOp): void {
+    const { model, step } = this;
+    if (op.op === REQ_OP.READ) {
+      if (op.error !== ERRNO.OK) return;
+      op.eachRead((sector, value) => {
+        op.verdicts.push(model.read(sector, value, op.from, step));
+      });
+    } else if (op.op === REQ_OP.FLUSH) {
+      if (op.error === ERRNO.OK) model.flushed(op.from, this.oldestCall());
+      else model.flushFailed(step);
+    } else {
+      const decided = op.error === ERRNO.OK && op.op !== REQ_OP.DISCARD;
+      const fua = (op.flags & REQ_FLAG.FUA) !== 0;
+      for (const [i, entry] of op.entries.entries()) {
+        if (decided) model.acknowledged(op.sector + i, entry, op.from, step, fua);
+        else model.undecided(entry, step);
+      }
+    }
+  }
+
+  /** When the oldest request under way was called; now, if there is none. */
+  oldestCall(): number {
+    let oldest = this.step;
+    for (const op of this.ops) oldest = Math.min(oldest, op.from);
+    return oldest;
+  }
+
+  private makeDisk(index: number): SimDisk {
+    const { options } = this;
+    const limits = {
+      ...DEFAULT_LIMITS,
+      logicalBlockSize: at(options.blockSizes, index),
+      maxSectors: at(options.maxSectors, index),
+      maxSegments: options.maxSegments,
+      maxDiscardSectors: options.noDiscard ? 0 : DEFAULT_LIMITS.maxDiscardSectors,
+      maxWriteZeroesSectors: at(options.noZeroes, index) ? 0 : DEFAULT_LIMITS.maxSectors,
+    };
+    const isFirst = options.membersAtFirst.includes(index);
+    return new SimDisk(
+      {
+        name: `leg${index}`,
+        sectors: options.origin + options.sectors + Math.max(...options.blockSizes) / 512,
+        limits,
+        origin: options.origin,
+        fill: isFirst ? FIRST_TAG : FIRST_TAG + 1 + index,
+        latencyUs: at(options.latencyUs, index),
+      },
+      this.clock,
+      new Prng(options.seed + 2 ** 41 + index),
+    );
+  }
+}
+
+function firstRecord(options: SimOptions): MirrorRecord {
+  return {
+    generation: 0,
+    clean: true,
+    legs: options.latencyUs.map((_, i) => ({
+      path: `leg${i}`,
+      state: options.membersAtFirst.includes(i) ? 'in-sync' : 'resyncing',
+      reason: null,
+      errors: { read: 0, write: 0, flush: 0, resync: 0 },
+    })),
+  };
+}
+
+function withState(record: MirrorRecord, leg: number, state: LegState): MirrorRecord {
+  const legs = record.legs.map((each, i) => (i === leg ? { ...each, state } : each));
+  return { ...record, legs };
+}
