@@ -8,20 +8,16 @@ import type { Engine } from './config/schema.ts';
 export type EngineName = 'uring' | 'node';
 
 /**
- * `auto` takes io_uring where the kernel gives it, else Node's fs and sockets, which serve the same
- * devices, slower.
- * @throws ControlError unsupported: `uring` was asked for by name and cannot be had
+ * `auto` takes Node's fs and sockets for now; `uring` moves the data in a thread of its own for
+ * each device, faster, and becomes `auto` when it has been through as much as the other has.
+ * @throws ControlError unsupported: `uring` was asked for and cannot be had; why, and what helps
  */
 export async function chooseEngine(wanted: Engine, log: Log): Promise<EngineName> {
-  if (wanted === 'node') return 'node';
+  if (wanted !== 'uring') return 'node';
   const problem = await uringProblem();
-  if (problem === undefined) {
-    log.info({ engine: 'uring' }, 'io_uring moves the data');
-    return 'uring';
-  }
-  if (wanted === 'uring') throw new ControlError('unsupported', `engine uring: ${problem}`);
-  log.warn({ engine: 'node', why: problem }, "Node's fs and sockets move the data, slower");
-  return 'node';
+  if (problem !== undefined) throw new ControlError('unsupported', `engine uring: ${problem}`);
+  log.info({ engine: 'uring' }, 'io_uring moves the data');
+  return 'uring';
 }
 
 /** Why there is no io_uring here, and what helps; undefined: there is. */

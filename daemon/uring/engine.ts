@@ -143,6 +143,10 @@ export class DiskOp extends RingOp {
   private device: UringDevice | null = null;
   private bio: Bio | null = null;
   private done = 0;
+  /** A FUA write, again without its sync. */
+  private retried = false;
+  /** The data sync after a fallocate with FUA. */
+  private syncing = false;
 
   constructor(engine: UringEngine) {
     super();
@@ -158,6 +162,8 @@ export class DiskOp extends RingOp {
     this.device = device;
     this.bio = bio;
     this.done = 0;
+    this.retried = false;
+    this.syncing = false;
     this.issue();
   }
 
@@ -194,7 +200,7 @@ export class DiskOp extends RingOp {
     const ring = this.engine.ring;
     const bytes = bio.sectors * SECTOR_SIZE - this.done;
     const write = bio.op === REQ_OP.WRITE;
-    const flags = write && (bio.flags & REQ_FLAG.FUA) !== 0 ? RWF_DSYNC : 0;
+    const flags = write && (bio.flags & REQ_FLAG.FUA) !== 0 && !this.retried ? RWF_DSYNC : 0;
     if (bio.vecCount === 1) {
       const vec = bio.vecs[0]!;
       const address = this.engine.memory.addressOf(vec.page) + vec.offset + this.done;
@@ -250,28 +256,43 @@ export class DiskOp extends RingOp {
         else this.issue();
         return;
       }
-      this.finish(0);
+      this.dataDone();
       return;
     }
     const durable = (bio.flags & REQ_FLAG.FUA) !== 0 && bio.op !== REQ_OP.FLUSH;
-    if (durable && this.done === 0) {
+    if (durable && !this.syncing) {
       // fallocate has no FUA of its own: a data sync follows, once.
-      this.done = 1;
+      this.syncing = true;
       this.engine.ring.prepare(this, OP.FSYNC, this.device!.fd, 0, 0, 0, FSYNC_DATASYNC);
       return;
     }
     this.finish(0);
   }
 
-  /** After a failed sync nothing on this descriptor can be called durable any more. */
+  /**
+   * After a failed sync nothing on this descriptor can be called durable any more. A FUA write that
+   * failed does not say which half of it did: its plain half is tried alone, and if that works it
+   * was the sync.
+   */
   private failed(errno: number): void {
     const bio = this.bio!;
-    const synced = bio.op === REQ_OP.FLUSH || (bio.flags & REQ_FLAG.FUA) !== 0;
-    // A FUA write without room has not got as far as its sync.
-    if (synced && errno !== ERRNO.EOPNOTSUPP && errno !== ERRNO.ENOSPC) {
-      this.device!.syncFailed = true;
+    if (bio.op === REQ_OP.WRITE && (bio.flags & REQ_FLAG.FUA) !== 0 && !this.retried) {
+      this.retried = true;
+      this.done = 0;
+      this.issueData(bio, this.device!.fd, bio.sector * SECTOR_SIZE);
+      return;
     }
+    if (bio.op === REQ_OP.FLUSH || this.syncing) this.device!.syncFailed = true;
     this.finish(errno);
+  }
+
+  private dataDone(): void {
+    if (!this.retried) {
+      this.finish(0);
+      return;
+    }
+    this.device!.syncFailed = true;
+    this.finish(ERRNO.EIO);
   }
 
   private finish(errno: number): void {

@@ -68,6 +68,10 @@ export class WorkerHost implements Runner {
       worker.once('error', failed);
       worker.once('message', (message: FromWorker) => {
         worker.off('error', failed);
+        if (message.kind === 'unfit') {
+          failed(new ControlError(message.code as ErrorCode, message.why));
+          return;
+        }
         assert(message.kind === 'ready', 'a data plane speaks before it is ready');
         resolve(new WorkerHost(worker, wakeFd, message.offer, options));
       });
@@ -157,6 +161,7 @@ export class WorkerHost implements Runner {
         });
         return;
       case 'ready':
+      case 'unfit':
         assert(false, 'a data plane became ready twice');
     }
   }

@@ -60,6 +60,8 @@ export type LogLevel = 'info' | 'warn' | 'error';
 
 export type FromWorker =
   | { readonly kind: 'ready'; readonly offer: OfferFacts }
+  /** Instead of `ready`: the device cannot be made of this. */
+  | { readonly kind: 'unfit'; readonly code: string; readonly why: string }
   | { readonly kind: 'closed'; readonly id: number; readonly why: string }
   | { readonly kind: 'record'; readonly id: number; readonly state: MirrorRecord }
   | { readonly kind: 'event'; readonly event: MirrorEvent }
