@@ -136,12 +136,13 @@ export class DmIoMemory {
       count += 1;
       this.advance(vec.length);
     }
+    // A cut lies between logical blocks: the odd sectors go to the next bio, whose pieces begin there;
+    // that this bio's table holds them too does no harm (it moves `sectors`, no more).
     // What ends where the region ends is handed on as it is, and so is a block in more pieces than a
     // bio may have: the device answers both with EINVAL, and the region's bit says so.
     const surplus = wanted > 0 ? taken % (blockSectors * SECTOR_SIZE) : 0;
     if (surplus > 0 && taken > surplus) {
       taken -= surplus;
-      count = trimTail(bio, count, surplus);
       this.page = startPage;
       this.vecIndex = startIndex;
       this.pieceDone = startDone;
@@ -195,18 +196,4 @@ export class DmIoMemory {
     assert(this.page !== null, 'the page list is shorter than the region');
     return this.page.page.length;
   }
-}
-
-/** Takes `surplus` bytes off the end of the bio's own table; returns the pieces that remain. */
-function trimTail(bio: Bio, count: number, surplus: number): number {
-  let left = count;
-  let rest = surplus;
-  while (rest > 0) {
-    const vec = bio.ownVec(left - 1);
-    const cut = Math.min(rest, vec.length);
-    vec.length -= cut;
-    rest -= cut;
-    if (vec.length === 0) left -= 1;
-  }
-  return left;
 }

@@ -44,7 +44,7 @@ export function assembleFromRecord(record: MirrorRecord, present: readonly boole
     present[i] === true ? STANDING_OF[state] : STANDING.MISSING,
   );
   if (!standings.includes(STANDING.MEMBER)) {
-    return { kind: 'refused', reason: 'no leg that is in sync is there' };
+    return { kind: 'refused', reason: 'no leg in sync is there' };
   }
   return {
     kind: 'assembled',

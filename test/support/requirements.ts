@@ -60,18 +60,29 @@ export type Plan =
   | { readonly kind: 'install'; readonly says: string; readonly commands: readonly string[][] }
   | { readonly kind: 'stop'; readonly says: string };
 
+/** Who asks, in the two sentences of a plan. */
+interface Purpose {
+  readonly who: string;
+  readonly again: string;
+}
+const TESTS: Purpose = { who: 'The tests need', again: 'run the tests again' };
+
 /** What to do about the missing programs. Nothing is run here, so a test can read the whole answer. */
-export function planFor(missing: readonly Requirement[], isRoot: boolean): Plan {
+export function planFor(
+  missing: readonly Requirement[],
+  isRoot: boolean,
+  { who, again }: Purpose = TESTS,
+): Plan {
   if (missing.length === 0) return { kind: 'ready' };
 
   const packages = [...new Set(missing.map(({ debian }) => debian))].sort();
   const install = ['install', '-y', '--no-install-recommends', ...packages];
   const wanted = missing.map(({ command, debian, why }) => `  ${command} (${debian}): ${why}`);
-  const says = `The tests need programs that are not installed:\n${wanted.join('\n')}`;
+  const says = `${who} programs that are not installed:\n${wanted.join('\n')}`;
 
   if (!isRoot) {
     const line = `sudo apt-get update && sudo apt-get ${install.join(' ')}`;
-    return { kind: 'stop', says: `${says}\nInstall them, then run the tests again:\n${line}` };
+    return { kind: 'stop', says: `${says}\nInstall them, then ${again}:\n${line}` };
   }
   return {
     kind: 'install',
@@ -81,9 +92,9 @@ export function planFor(missing: readonly Requirement[], isRoot: boolean): Plan 
 }
 
 /** Makes every requirement present, or says why not. True when the tests may run. */
-function ensure(requirements: readonly Requirement[]): boolean {
+export function ensure(requirements: readonly Requirement[], purpose: Purpose = TESTS): boolean {
   const folders = searchPath(process.env['PATH']);
-  const plan = planFor(missingOf(requirements, folders), process.getuid?.() === 0);
+  const plan = planFor(missingOf(requirements, folders), process.getuid?.() === 0, purpose);
 
   switch (plan.kind) {
     case 'ready':

@@ -60,7 +60,7 @@ function withoutStrings(line: string): string {
 }
 
 export function testWithoutAssertion({ path, text }: SourceFile): Complaints {
-  if (!path.endsWith('.test.ts') || /\b(?:expect|assert\w*)\b[.\w]*[(]/.test(text)) return [];
+  if (!path.endsWith('.test.ts') || /\b(?:expect|assert\w*|suite)\b[.\w]*[(]/.test(text)) return [];
   return [`${path}: a test file that asserts nothing`];
 }
 

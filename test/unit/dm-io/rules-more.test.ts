@@ -57,7 +57,7 @@ describe('R19: an operation the device does not know', () => {
     expect(some.bytes.every((byte) => byte === 0)).toBe(true);
   });
 
-  it('alone, it ends from the loop as any other', () => {
+  it('alone, it ends from the loop like every other', () => {
     const disk = new Disk(f.world, 8, { maxDiscardSectors: 0 });
     const made = f.request(REQ_OP.DISCARD, 0);
     let told = 0;

@@ -1,0 +1,65 @@
+// The files that are served: random data (holes and zeroes can be answered without reading), on a real
+// disk, in the page cache. Made when first asked for, gone with the folder.
+import { randomFillSync } from 'node:crypto';
+import { closeSync, fdatasyncSync, openSync, statfsSync, writeSync } from 'node:fs';
+import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+const CHUNK_BYTES = 4 * 2 ** 20;
+const TMPFS_MAGIC = 0x01021994;
+
+export class LegFiles {
+  readonly sizeBytes: number;
+  private readonly folder: string;
+  private readonly made = new Set<string>();
+
+  constructor(folder: string, sizeBytes: number) {
+    this.folder = folder;
+    this.sizeBytes = sizeBytes;
+  }
+
+  /** Equal files. Those for O_DIRECT are others: it would push the cached ones out of the page cache. */
+  async of(kind: 'cached' | 'direct', count: number): Promise<readonly string[]> {
+    const paths = Array.from({ length: count }, (_, i) => join(this.folder, `${kind}${i}.img`));
+    const first = join(this.folder, 'cached0.img');
+    if (!this.made.has(first)) writeRandom(first, this.sizeBytes);
+    this.made.add(first);
+    for (const path of paths) {
+      if (this.made.has(path)) continue;
+      await copyFile(first, path);
+      settle([path]);
+      this.made.add(path);
+    }
+    return paths;
+  }
+}
+
+function writeRandom(path: string, sizeBytes: number): void {
+  const chunk = Buffer.alloc(CHUNK_BYTES);
+  const fd = openSync(path, 'w');
+  try {
+    for (let at = 0; at < sizeBytes; at += CHUNK_BYTES) {
+      randomFillSync(chunk);
+      writeSync(fd, chunk, 0, Math.min(CHUNK_BYTES, sizeBytes - at), at);
+    }
+    fdatasyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** What one turn left dirty is written before the next one, not during it. */
+export function settle(paths: readonly string[]): void {
+  for (const path of paths) {
+    const fd = openSync(path, 'r+');
+    try {
+      fdatasyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+export function isInMemory(folder: string): boolean {
+  return statfsSync(folder).type === TMPFS_MAGIC;
+}
