@@ -35,7 +35,7 @@ async function demo(): Promise<number> {
       stateDir: resolve(FOLDER, 'state'),
       listen: [{ kind: 'unix', path: SOCKET }],
       devices: {},
-    engine: 'auto',
+      engine: 'auto',
       first: DEMO,
     },
     log,

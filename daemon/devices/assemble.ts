@@ -32,7 +32,7 @@ export interface MirrorPlan {
 }
 
 /** Where the devices of a table come from. */
-export interface LegSource {
+interface LegSource {
   /** Legs that are not there, and why. */
   readonly missing: ReadonlyMap<string, string>;
   deviceOf(path: string, loop: Loop): BlockDevice;

@@ -24,9 +24,9 @@ export interface BuildContext {
   /** Null: a private daemon, nothing is remembered. */
   readonly store: StateStore | null;
   readonly engine: EngineName;
-  onEvent(device: string, event: MirrorEvent): void;
+  readonly onEvent: (device: string, event: MirrorEvent) => void;
   /** The thread of a device has ended although nobody asked it to. */
-  onDeath(device: string, why: string): void;
+  readonly onDeath: (device: string, why: string) => void;
 }
 
 export interface Built {

@@ -217,10 +217,7 @@ export class DeviceManager {
       }
       const leftMs = endMs - performance.now();
       if (leftMs <= 0 || signal.aborted) {
-        throw new ControlError(
-          'timeout',
-          `device ${name} is ${state}, event ${now}: timed out`,
-        );
+        throw new ControlError('timeout', `device ${name} is ${state}, event ${now}: timed out`);
       }
       // What happened while we asked is looked at, too.
       if (changes === this.changes) await this.nextChange(leftMs, signal);

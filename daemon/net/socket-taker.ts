@@ -22,7 +22,9 @@ export function takesSockets(offer: Offer): offer is SocketTaker {
 
 /** The descriptor of an open socket; undefined when it is closed. Node shows it to nobody else. */
 export function fdOf(socket: Socket): number | undefined {
-  const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd?: number } | null };
+  const { _handle: handle } = socket as unknown as {
+    readonly _handle: { readonly fd?: number } | null;
+  };
   const fd = handle?.fd;
   return fd !== undefined && fd >= 0 ? fd : undefined;
 }

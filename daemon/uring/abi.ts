@@ -95,7 +95,3 @@ export const FSYNC_DATASYNC = 1;
 export const RWF_DSYNC = 2;
 export const MSG_NOSIGNAL = 0x4000;
 export const MSG_WAITALL = 0x100;
-export const CANCEL_ANY = 1 << 2;
-export const CANCEL_FD = 1 << 1;
-export const CANCEL_ALL = 1 << 0;
-export const POLLIN = 1;

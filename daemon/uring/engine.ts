@@ -13,7 +13,7 @@ import { RingOp, type Ring } from './ring.ts';
 import { pwrite } from './syscall.ts';
 
 /** Pieces of memory in one bio; each operation has room for as many iovecs. */
-export const MAX_SEGMENTS = 64;
+const MAX_SEGMENTS = 64;
 const IOVEC_BYTES = 16;
 const FALLOC_KEEP_SIZE = 1;
 const FALLOC_PUNCH_HOLE = 2;
@@ -81,7 +81,8 @@ export class UringDevice implements BlockDevice {
     this.name = options.name;
     this.fd = options.fd;
     this.sectors = options.sectors;
-    this.limits = options.limits;
+    const { maxSegments } = options.limits;
+    this.limits = { ...options.limits, maxSegments: Math.min(maxSegments, MAX_SEGMENTS) };
     this.direct = options.direct;
   }
 

@@ -108,7 +108,17 @@ export class DataPlane implements StreamHost {
   /** Serves until `stop`. Blocks the thread. */
   run(): void {
     this.armWake();
-    while (!this.stopping) this.turn();
+    while (!this.stopping) this.turn(true);
+  }
+
+  /** One turn without sleeping, for a thread that has a loop of its own (tests). */
+  poll(): void {
+    this.turn(false);
+  }
+
+  /** Nothing is in flight but the wake-up and the receives of idle clients. */
+  close(): void {
+    this.ring.close();
   }
 
   stop(): void {
@@ -122,11 +132,11 @@ export class DataPlane implements StreamHost {
     this.onMessage();
   }
 
-  private turn(): void {
+  private turn(maySleep: boolean): void {
     this.hasWork = false;
     this.loop.run();
     this.sendReplies();
-    if (this.hasWork) this.ring.enter(0);
+    if (this.hasWork || !maySleep) this.ring.enter(0);
     else if (this.spin.isWorthIt && this.ring.inFlight <= this.streams.size + 1) this.spinOrBlock();
     else this.sleep();
     this.ring.reap();
@@ -167,7 +177,7 @@ export class DataPlane implements StreamHost {
   private sendReplies(): void {
     let count = this.flushes.length;
     while (count > 0) {
-      this.flushes.shift()!.flushReplies();
+      this.flushes.shift()?.flushReplies();
       count -= 1;
     }
   }

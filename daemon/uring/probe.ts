@@ -1,4 +1,5 @@
-import { Ring, RingSetupError } from './ring.ts';
+import { Ring } from './ring.ts';
+import { RingSetupError } from './setup.ts';
 
 /** 0: the kernel gives us a ring. Else the errno with which it does not. */
 export function probeRing(): number {

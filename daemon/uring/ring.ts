@@ -1,6 +1,7 @@
 import { assert } from '../../core/base/assert.ts';
-import { CQE, ENTER, FEATURE, MMAP_OFFSET, PARAMS, SETUP, SQE, type Opcode } from './abi.ts';
-import { close, ioUringEnter, ioUringSetup, mapRing, type Mapping } from './syscall.ts';
+import { CQE, ENTER, FEATURE, MMAP_OFFSET, PARAMS, SQE, type Opcode } from './abi.ts';
+import { setup } from './setup.ts';
+import { close, ioUringEnter, mapRing, type Mapping } from './syscall.ts';
 
 /**
  * Keyspace contract: `user_data` is the index of the operation's record in the ring's table (low
@@ -23,23 +24,6 @@ const EAGAIN = 11;
 const EBUSY = 16;
 const ETIME = 62;
 const TWO32 = 4294967296;
-
-/** The ways to set a ring up, best first; a kernel that does not know a flag says EINVAL. */
-const SETUP_CHOICES: readonly number[] = [
-  SETUP.SINGLE_ISSUER | SETUP.DEFER_TASKRUN | SETUP.SUBMIT_ALL,
-  SETUP.COOP_TASKRUN | SETUP.SUBMIT_ALL,
-  0,
-];
-
-export class RingSetupError extends Error {
-  override readonly name = 'RingSetupError';
-  readonly errno: number;
-
-  constructor(errno: number) {
-    super(`io_uring_setup failed with errno ${String(errno)}`);
-    this.errno = errno;
-  }
-}
 
 /** One io_uring, used by one thread. Entries are written into the mapped queue; `enter` sends all. */
 export class Ring {
@@ -115,7 +99,10 @@ export class Ring {
 
   /** Takes the record out again; it must not be in flight. */
   unregister(op: RingOp): void {
-    assert(!op.inFlight && this.ops[op.index] === op, 'a ring operation in flight was unregistered');
+    assert(
+      !op.inFlight && this.ops[op.index] === op,
+      'a ring operation in flight was unregistered',
+    );
     this.freeIndexes.push(op.index);
     op.index = -1;
   }
@@ -131,7 +118,7 @@ export class Ring {
     opFlags: number,
   ): void {
     assert(!op.inFlight && op.index >= 0, 'a ring operation is in flight or has no place');
-    if (((this.tail - this.words[this.sqHeadAt]!) >>> 0) >= this.sqEntries) this.enter(0);
+    if ((this.tail - this.words[this.sqHeadAt]!) >>> 0 >= this.sqEntries) this.enter(0);
     op.inFlight = true;
     op.generation = (op.generation + 1) >>> 0;
     this.opsInFlight += 1;
@@ -209,18 +196,4 @@ export class Ring {
   close(): void {
     close(this.fd);
   }
-}
-
-function setup(entries: number, params: Uint8Array): { fd: number; flags: number } {
-  const view = new DataView(params.buffer);
-  let result = 0;
-  for (const flags of SETUP_CHOICES) {
-    params.fill(0);
-    view.setUint32(PARAMS.flags, flags | SETUP.CQSIZE | SETUP.CLAMP, true);
-    view.setUint32(PARAMS.cqEntries, entries * 8, true);
-    result = ioUringSetup(entries, params);
-    if (result >= 0) return { fd: result, flags };
-    if (result !== -22) break;
-  }
-  throw new RingSetupError(-result);
 }

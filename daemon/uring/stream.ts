@@ -328,7 +328,8 @@ export class UringStream implements SessionStream {
   }
 
   private finishDying(): void {
-    if (!this.dying || this.closed || this.recvOp.inFlight || this.sendOp.inFlight || this.taking) return;
+    if (!this.dying || this.closed || this.recvOp.inFlight || this.sendOp.inFlight || this.taking)
+      return;
     this.closed = true;
     this.session!.abandon();
     close(this.fd);

@@ -15,7 +15,6 @@ const rawEnter = libc.func(
 const rawMmap = libc.func(
   'void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset)',
 );
-const rawMunmap = libc.func('int munmap(int64_t address, size_t length)');
 const rawPwrite = libc.func(
   'int64_t pwrite(int fd, int64_t address, size_t length, int64_t offset)',
 );
@@ -80,10 +79,6 @@ function map(bytes: number, flags: number, fd: number, offset: number): Mapping 
   const address = Number(koffi.address(pointer));
   assert(address > 0 && address < Number.MAX_SAFE_INTEGER, 'mmap failed');
   return { address, buffer: koffi.view(pointer, bytes) };
-}
-
-export function unmap(mapping: Mapping, bytes: number): void {
-  rawMunmap(mapping.address, bytes);
 }
 
 /** Address of a typed array's memory: stable for arrays that live outside the V8 heap. */

@@ -85,7 +85,8 @@ export class WorkerDevice {
 
   private readMessages(): void {
     for (;;) {
-      const received = receiveMessageOnPort(this.port) as { readonly message: ToWorker } | undefined;
+      const received = receiveMessageOnPort(this.port) as
+        { readonly message: ToWorker } | undefined;
       if (received === undefined) return;
       this.handle(received.message);
     }

@@ -41,7 +41,12 @@ export class WorkerHost implements Runner {
   private settled = false;
   private dead = false;
 
-  private constructor(worker: Worker, wakeFd: number, offer: OfferFacts, options: WorkerHostOptions) {
+  private constructor(
+    worker: Worker,
+    wakeFd: number,
+    offer: OfferFacts,
+    options: WorkerHostOptions,
+  ) {
     this.worker = worker;
     this.wakeFd = wakeFd;
     this.offer = offer;

@@ -6,7 +6,7 @@ import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { DeviceSnapshot } from '../devices/runner.ts';
 
 /** An open leg: the descriptor stays the control thread's to close, and to hold the lock with. */
-export interface WorkerLeg {
+interface WorkerLeg {
   readonly path: string;
   readonly fd: number;
   readonly sectors: number;
@@ -42,7 +42,12 @@ export interface OfferFacts {
 }
 
 export type ToWorker =
-  | { readonly kind: 'connect'; readonly id: number; readonly fd: number; readonly early: Uint8Array }
+  | {
+      readonly kind: 'connect';
+      readonly id: number;
+      readonly fd: number;
+      readonly early: Uint8Array;
+    }
   | { readonly kind: 'hang-up'; readonly id: number }
   | { readonly kind: 'recorded'; readonly id: number; readonly errno: number }
   | { readonly kind: 'go' }
@@ -74,4 +79,5 @@ export type FromWorker =
   | { readonly kind: 'answer'; readonly id: number; readonly value: WorkerAnswer }
   | { readonly kind: 'refused'; readonly id: number; readonly code: string; readonly why: string };
 
-export type WorkerAnswer = DeviceSnapshot | number | { readonly leg: string; readonly index: number };
+export type WorkerAnswer =
+  DeviceSnapshot | number | { readonly leg: string; readonly index: number };
