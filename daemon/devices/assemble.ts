@@ -1,6 +1,7 @@
 /** From table lines to a device: open what they name, put the targets together, all or nothing. */
 import { resolve } from 'node:path';
 import type { BlockDevice } from '../../core/block/device.ts';
+import type { Loop } from '../../core/block/loop.ts';
 import { escapeWord, splitWords } from '../../core/dm/args.ts';
 import { buildTable } from '../../core/dm/build.ts';
 import { MappedDevice } from '../../core/dm/mapped-device.ts';
@@ -19,7 +20,6 @@ import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { checkDistinct } from '../fsio/engine.ts';
 import { controlErrorOf } from './legs.ts';
-import type { OpenLegs } from './legs.ts';
 import { MirrorTarget } from './mirror-target.ts';
 import type { LegPlace, MirrorStart } from './standing.ts';
 
@@ -31,10 +31,17 @@ export interface MirrorPlan {
   start(places: readonly LegPlace[], args: MirrorArgs): MirrorStart;
 }
 
+/** Where the devices of a table come from. */
+interface LegSource {
+  /** Legs that are not there, and why. */
+  readonly missing: ReadonlyMap<string, string>;
+  deviceOf(path: string, loop: Loop): BlockDevice;
+}
+
 export interface AssemblyRequest {
   readonly name: string;
   readonly table: string;
-  readonly legs: OpenLegs;
+  readonly legs: LegSource;
   readonly readOnly: boolean;
   readonly mirror: MirrorPlan;
 }
@@ -167,7 +174,7 @@ function forReadOnly(spec: TableSpec): TableSpec {
 function placesOf(
   args: MirrorArgs,
   devices: readonly BlockDevice[],
-  legs: OpenLegs,
+  legs: LegSource,
 ): readonly LegPlace[] {
   return args.legs.map(({ path, startSector }, i) => {
     const absence = legs.missing.get(path) ?? null;

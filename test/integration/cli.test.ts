@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import type { StatusReport } from '../../core/control/status.ts';
 import { VERSION } from '../../core/control/version.ts';
-import { dmio, run, startDaemon, startServe } from '../support/programs.ts';
+import { dmio, run, startDaemon, startServe, TEST_ENGINE } from '../support/programs.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 /** Processes are started one after the other, on machines that may have other work. */
@@ -202,7 +202,7 @@ describe('dmio', () => {
     async () => {
       const daemon = await startDaemon(folder);
       expect(ok('version')).toBe(
-        `dmio     ${VERSION}\ndmiod    ${VERSION} (protocol 1, engine node, Node ${process.version}, pid ${daemon.pid})\n`,
+        `dmio     ${VERSION}\ndmiod    ${VERSION} (protocol 1, engine ${TEST_ENGINE}, Node ${process.version}, pid ${daemon.pid})\n`,
       );
       expect(ok('targets')).toMatch(
         /^error +v[\d.]+\nlinear +v[\d.]+\nmirror +v[\d.]+\nzero +v[\d.]+\n$/,

@@ -17,6 +17,10 @@ const STOP_LIMIT_MS = 20_000;
 /** Jest's own flags are not for the children. */
 const ENVIRONMENT = { ...process.env, NODE_OPTIONS: '', DMIO_CONTROL: undefined };
 
+/** `TEST_ENGINE=uring npm run jest -- integration` runs the same tests on the other engine. */
+export const TEST_ENGINE = process.env['TEST_ENGINE'] ?? 'node';
+const ENGINE = ['--engine', TEST_ENGINE];
+
 export interface Ran {
   readonly code: number | null;
   readonly stdout: string;
@@ -106,13 +110,13 @@ afterEach(async () => {
 /** A daemon whose everything is in `folder`: control.sock, nbd.sock, state/. */
 export async function startDaemon(folder: string, ...more: readonly string[]): Promise<Running> {
   const places = ['--control', 'control.sock', '--state-dir', 'state', '--listen', 'unix:nbd.sock'];
-  const daemon = new Running(folder, [DMIOD, ...places, ...more]);
+  const daemon = new Running(folder, [DMIOD, ...places, ...ENGINE, ...more]);
   return daemon.until(() => daemon.stderr.includes('"msg":"ready"'));
 }
 
 /** `dmio serve ARGS...`, ready. */
 export async function startServe(folder: string, ...args: readonly string[]): Promise<Running> {
-  const serve = new Running(folder, [DMIO, 'serve', ...args]);
+  const serve = new Running(folder, [DMIO, 'serve', ...args, ...ENGINE]);
   return serve.until(() => /^serving .* at .*\n/.test(serve.stdout));
 }
 
