@@ -47,7 +47,7 @@ function contestant(bench: Bench, label: string, copy: Copy): Contestant {
   };
 }
 
-/** From the greeting, when the resync has just started, until the daemon says it is over (as `dmio wait --in-sync` asks). */
+/** From the greeting, when the resync has just started, until the daemon says it is over. */
 function resyncBy(ours: Server): Copy {
   const server = dmiod(engineOf(ours), { resync: true });
   return async ({ children, folder, legs: { sizeBytes } }, from, to) => {
