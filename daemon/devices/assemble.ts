@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
+import { bytesOfSectors } from '../../core/base/units.ts';
 import { escapeWord, splitWords } from '../../core/dm/args.ts';
 import { buildTable } from '../../core/dm/build.ts';
 import { MappedDevice } from '../../core/dm/mapped-device.ts';
@@ -143,6 +144,7 @@ export async function refuseTwins(paths: readonly string[]): Promise<void> {
 export function assemble(request: AssemblyRequest, environment: TargetEnvironment): Assembled {
   let mirror: MirrorSet | null = null;
   const build: BuildMirror = (parts, devices) => {
+    refuseSmallRegions(parts.args.regionSectors, devices);
     const start = request.mirror.start(placesOf(parts.args, devices, request.legs), parts.args);
     mirror = makeSet(request, start, parts.sectors, parts.args.regionSectors, environment);
     return new MirrorTarget(parts, mirror);
@@ -169,6 +171,16 @@ function forReadOnly(spec: TableSpec): TableSpec {
     return { ...line, spec: { ...line.spec, devices } };
   });
   return { ...spec, lines };
+}
+
+/** Regions are copied whole, so they are made of whole blocks of every leg. */
+function refuseSmallRegions(regionSectors: number, devices: readonly BlockDevice[]): void {
+  for (const { name, limits } of devices) {
+    if (bytesOfSectors(regionSectors) >= limits.logicalBlockSize) continue;
+    throw new TableError(
+      `regions of ${bytesOfSectors(regionSectors)} bytes on leg ${name}, whose blocks have ${limits.logicalBlockSize}: at least one block is wanted`,
+    );
+  }
 }
 
 function placesOf(
