@@ -32,6 +32,7 @@ export const HOT_FILES = [
   'core/export/validate.ts',
   'daemon/uring/ring.ts',
   'daemon/uring/engine.ts',
+  'daemon/uring/stream.ts',
 ];
 
 // A function body that runs per request: any function but a constructor. What a constructor does

@@ -3,7 +3,8 @@ import { createNodeLoop } from './node-loop.ts';
 import { ControlError } from '../core/control/error.ts';
 import { ExportTable } from '../core/export/export-table.ts';
 import { NODE_CLOCK } from './clock.ts';
-import type { Config } from './config/schema.ts';
+import type { Config, Engine } from './config/schema.ts';
+import { chooseEngine, type EngineName } from './engine.ts';
 import { contradiction, requestOfConfig, withConfig } from './config/devices.ts';
 import { makeHandler } from './control/commands.ts';
 import { clearStaleSocket, ControlServer } from './control/server.ts';
@@ -28,6 +29,7 @@ export interface Settings {
   readonly stateDir: string | null;
   readonly listen: readonly ListenAddress[];
   readonly devices: Config['device'];
+  readonly engine: Engine;
   /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
   readonly first: DeviceRequest | null;
 }
@@ -36,15 +38,22 @@ export class Daemon {
   readonly manager: DeviceManager;
   readonly server: NbdServer;
   private readonly log: DaemonLog;
+  private readonly engine: EngineName;
   private readonly store: StateStore | null;
   private devices: Config['device'];
   private addresses: ListenAddress[] = [];
   private control: ControlServer | null = null;
   private stopping: Promise<void> | undefined;
 
-  private constructor(settings: Settings, store: StateStore | null, log: DaemonLog) {
+  private constructor(
+    settings: Settings,
+    store: StateStore | null,
+    engine: EngineName,
+    log: DaemonLog,
+  ) {
     const exports = new ExportTable();
     this.log = log;
+    this.engine = engine;
     this.store = store;
     this.devices = settings.devices;
     this.server = new NbdServer({ exports, log });
@@ -52,6 +61,7 @@ export class Daemon {
       environment: { loop: createNodeLoop(), clock: NODE_CLOCK, log },
       exports,
       store,
+      engine,
       server: this.server,
       log,
       uriOf: (name) => this.uriOf(name),
@@ -65,9 +75,10 @@ export class Daemon {
    */
   static async start(settings: Settings, log: DaemonLog): Promise<Daemon> {
     const { control, stateDir } = settings;
+    const engine = await chooseEngine(settings.engine, log);
     if (control !== null) await clearStaleSocket(control, 'control socket');
     const store = stateDir === null ? null : StateStore.open(stateDir);
-    const daemon = new Daemon(settings, store, log);
+    const daemon = new Daemon(settings, store, engine, log);
     try {
       await daemon.startDevices();
       await daemon.startServing(settings);
@@ -198,6 +209,7 @@ export class Daemon {
       manager: this.manager,
       isConfigured: (name) => name in this.devices,
       uriOf: (name) => this.uriOf(name),
+      engine: this.engine,
     });
     this.control = await ControlServer.listen(path, this.log, handler);
     this.log.info({ control: path }, 'ready');

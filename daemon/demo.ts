@@ -35,6 +35,7 @@ async function demo(): Promise<number> {
       stateDir: resolve(FOLDER, 'state'),
       listen: [{ kind: 'unix', path: SOCKET }],
       devices: {},
+      engine: 'auto',
       first: DEMO,
     },
     log,

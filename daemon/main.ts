@@ -5,7 +5,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { ControlError, EXIT, oneLine } from '../core/control/error.ts';
 import { VERSION } from '../core/control/version.ts';
 import { DEFAULT_CONFIG_FILE, loadConfig } from './config/load.ts';
-import { ENGINES, LOG_LEVELS, URING_REFUSED } from './config/schema.ts';
+import { ENGINES, LOG_LEVELS } from './config/schema.ts';
 import type { Config, Engine, LogLevel } from './config/schema.ts';
 import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
@@ -65,8 +65,7 @@ function addListen(text: string, before: ListenAddress[] | undefined): ListenAdd
 function engineOption(text: string): Engine {
   const engine = ENGINES.find((name) => name === text);
   if (engine !== undefined) return engine;
-  const why = text === 'uring' ? URING_REFUSED : `Expected one of ${ENGINES.join(', ')}`;
-  throw new InvalidArgumentError(`${why}.`);
+  throw new InvalidArgumentError(`Expected one of ${ENGINES.join(', ')}.`);
 }
 
 function settingsOf(options: Options, config: Config): Settings {
@@ -78,6 +77,7 @@ function settingsOf(options: Options, config: Config): Settings {
     stateDir: resolve(options.stateDir ?? config['state-dir'] ?? DEFAULTS.stateDir),
     listen: (fromSystemd.length > 0 ? fromSystemd : listen).map(absolute),
     devices: config.device,
+    engine: options.engine ?? config.engine ?? 'auto',
     first: null,
   };
 }

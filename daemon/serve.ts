@@ -3,7 +3,7 @@ import { fstatSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ControlError } from '../core/control/error.ts';
 import { absoluteLeg } from './config/load.ts';
-import { ENGINES, URING_REFUSED } from './config/schema.ts';
+import { ENGINES, type Engine } from './config/schema.ts';
 import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
 import { withAbsolutePaths } from './devices/assemble.ts';
@@ -39,7 +39,6 @@ export interface ServeOptions {
  * @throws ControlError nothing is left behind then
  */
 export async function serve(options: ServeOptions): Promise<number> {
-  checkEngine(options.engine);
   const request = requestOf(options);
   const log = openLog('warn');
   const daemon = await Daemon.start({ ...settingsOf(options), first: request }, log);
@@ -77,7 +76,14 @@ const REFUSE_DIFFERENT = {
   remedy: 'the first leg would be copied over it; --create does that',
 } as const;
 
-function settingsOf({ socket, port, bind, stdio, control }: ServeOptions): Omit<Settings, 'first'> {
+function settingsOf({
+  socket,
+  port,
+  bind,
+  stdio,
+  control,
+  engine,
+}: ServeOptions): Omit<Settings, 'first'> {
   const places = [socket, port, stdio === true ? true : undefined];
   if (places.filter((place) => place !== undefined).length !== 1) {
     throw new ControlError('bad-argument', 'say where: one of --socket PATH, --port P, --stdio');
@@ -91,6 +97,8 @@ function settingsOf({ socket, port, bind, stdio, control }: ServeOptions): Omit<
     stateDir: null,
     listen: listenOf(socket, port, bind),
     devices: {},
+    // A thread of its own takes one socket; stdin and stdout may be two pipes.
+    engine: stdio === true ? 'node' : engineOf(engine ?? 'auto'),
   };
 }
 
@@ -119,8 +127,8 @@ function listenOf(
   return [{ kind: 'tcp', host: bind ?? '127.0.0.1', port }];
 }
 
-function checkEngine(engine: string | undefined): void {
-  if (engine === undefined || ENGINES.some((name) => name === engine)) return;
-  const why = engine === 'uring' ? URING_REFUSED : `expected one of ${ENGINES.join(', ')}`;
-  throw new ControlError('bad-argument', `engine ${engine}: ${why}`);
+function engineOf(text: string): Engine {
+  const engine = ENGINES.find((name) => name === text);
+  if (engine !== undefined) return engine;
+  throw new ControlError('bad-argument', `engine ${text}: expected one of ${ENGINES.join(', ')}`);
 }

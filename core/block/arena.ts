@@ -51,6 +51,8 @@ const NONE = -1;
  */
 export class Arena {
   readonly bytes: Uint8Array;
+  /** The longest slot there can be; asking for more is refused for ever. */
+  readonly maxSlotBytes: number;
   /** Bytes in slots handed out. */
   usedBytes = 0;
   /** Waits in line. */
@@ -67,25 +69,24 @@ export class Arena {
   private firstWait: SlotWait | null = null;
   private lastWait: SlotWait | null = null;
 
-  /** `bytes`: a power of two, from a page to 1 GiB. Page-aligned memory makes page-aligned slots. */
-  constructor(bytes: Uint8Array, loop: Loop) {
-    assert(isPowerOfTwo(bytes.length), 'arena: its length is not a power of two');
-    assert(bytes.length >= PAGE_SIZE, 'arena: smaller than a page');
-    assert(bytes.length <= 2 ** 30, 'arena: lengths must be small integers');
-    const pages = bytes.length / PAGE_SIZE;
+  /**
+   * Cuts the first `length` of `bytes`: a power of two, from a page to 1 GiB. Page-aligned memory
+   * makes page-aligned slots.
+   */
+  constructor(bytes: Uint8Array, loop: Loop, length = bytes.length) {
+    assert(isPowerOfTwo(length), 'arena: its length is not a power of two');
+    assert(length >= PAGE_SIZE && length <= bytes.length, 'arena: smaller than a page');
+    assert(length <= 2 ** 30, 'arena: lengths must be small integers');
+    const pages = length / PAGE_SIZE;
     this.bytes = bytes;
+    this.maxSlotBytes = length;
     this.loop = loop;
-    this.maxOrder = Math.log2(bytes.length);
+    this.maxOrder = Math.log2(length);
     this.orders = new Uint8Array(pages);
     this.firstFree = new Int32Array(this.maxOrder + 1).fill(NONE);
     this.nextFree = new Int32Array(pages).fill(NONE);
     this.previousFree = new Int32Array(pages).fill(NONE);
     this.putFree(0, this.maxOrder);
-  }
-
-  /** The longest slot there can be; asking for more is refused for ever. */
-  get maxSlotBytes(): number {
-    return this.bytes.length;
   }
 
   /** The real length of a slot: what was asked for, rounded up to a power of two. */
@@ -97,14 +98,14 @@ export class Arena {
 
   /** A slot of at least `lengthBytes`, or NO_SLOT: none is free, or others wait already. */
   allocate(lengthBytes: number): number {
-    assert(lengthBytes > 0 && lengthBytes <= this.bytes.length, 'arena: an impossible length');
+    assert(lengthBytes > 0 && lengthBytes <= this.maxSlotBytes, 'arena: an impossible length');
     return this.firstWait === null ? this.take(lengthBytes) : NO_SLOT;
   }
 
   /** Gets in line behind those who wait. `owner.slotGranted` will be called, from the loop. */
   wait(wait: SlotWait, lengthBytes: number): void {
     assert(!wait.queued && wait.slot === NO_SLOT, 'arena: this wait is in use');
-    assert(lengthBytes > 0 && lengthBytes <= this.bytes.length, 'arena: an impossible length');
+    assert(lengthBytes > 0 && lengthBytes <= this.maxSlotBytes, 'arena: an impossible length');
     wait.lengthBytes = lengthBytes;
     wait.queued = true;
     wait.next = null;

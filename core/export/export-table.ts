@@ -1,9 +1,10 @@
 import type { ExportDirectory } from '../nbd/directory.ts';
-import { ExportError, type Export } from './export.ts';
+import { ExportError } from './export.ts';
+import type { Offer } from './offer.ts';
 
 /** The exports of a server, by name. They come and go at run time. */
-export class ExportTable implements ExportDirectory<Export> {
-  private readonly byName = new Map<string, Export>();
+export class ExportTable implements ExportDirectory<Offer> {
+  private readonly byName = new Map<string, Offer>();
   private shutdown: Promise<void> | undefined;
 
   get isShuttingDown(): boolean {
@@ -11,7 +12,7 @@ export class ExportTable implements ExportDirectory<Export> {
   }
 
   /** @throws ExportError when the name is taken */
-  add(added: Export): void {
+  add(added: Offer): void {
     if (this.byName.has(added.name)) {
       throw new ExportError(`there is already an export named "${added.name}"`);
     }
@@ -24,12 +25,12 @@ export class ExportTable implements ExportDirectory<Export> {
   }
 
   /** The empty name is the only export there is, if there is exactly one. */
-  find(name: string): Export | undefined {
+  find(name: string): Offer | undefined {
     if (name !== '') return this.byName.get(name);
     return this.byName.size === 1 ? this.list()[0] : undefined;
   }
 
-  list(): readonly Export[] {
+  list(): readonly Offer[] {
     return [...this.byName.values()];
   }
 

@@ -2,9 +2,9 @@ import { assert } from '../base/assert.ts';
 import { bytesOfSectors, MAX_BYTES, PAGE_SIZE } from '../base/units.ts';
 import type { BlockDevice } from '../block/device.ts';
 import { RangeLock } from '../block/range-lock.ts';
-import type { NegotiableExport } from '../nbd/directory.ts';
 import { LIMIT, TRANSMISSION_FLAG } from '../nbd/proto.ts';
 import { encodeUtf8 } from '../nbd/utf8.ts';
+import type { Offer } from './offer.ts';
 
 /** An export that cannot be: one sentence for the user. */
 export class ExportError extends Error {
@@ -32,7 +32,7 @@ const CAPABILITIES =
  * A device under a name, shared by all its connections. What must be one for all of them lives
  * here: the lock that keeps read-modify-write apart from other writes, the counts, the shutdown.
  */
-export class Export implements NegotiableExport {
+export class Export implements Offer {
   readonly name: string;
   readonly description: string;
   readonly device: BlockDevice;
@@ -45,6 +45,7 @@ export class Export implements NegotiableExport {
 
   private readonly forcedReadOnly: boolean;
   private shutdown: Promise<void> | undefined;
+  private shuttingDown = false;
   private whenIdle: (() => void) | undefined;
 
   constructor(options: ExportOptions) {
@@ -76,19 +77,22 @@ export class Export implements NegotiableExport {
   }
 
   get isShuttingDown(): boolean {
-    return this.shutdown !== undefined;
+    return this.shuttingDown;
   }
 
-  /**
-   * From now on new requests are answered ESHUTDOWN and new clients ERR_SHUTDOWN. Fulfilled when
-   * no request is with the device any more; replies may still be on their way to clients.
-   */
   beginShutdown(): Promise<void> {
     this.shutdown ??= new Promise((resolve) => {
-      if (this.requestsInFlight === 0) resolve();
-      else this.whenIdle = resolve;
+      this.shutDown(resolve);
     });
     return this.shutdown;
+  }
+
+  /** The same for who cannot wait for promises; once. `idle` may be called from inside. */
+  shutDown(idle: () => void): void {
+    assert(!this.shuttingDown, 'an export was shut down twice');
+    this.shuttingDown = true;
+    if (this.requestsInFlight === 0) idle();
+    else this.whenIdle = idle;
   }
 
   requestStarted(): void {

@@ -11,10 +11,8 @@ import { LISTEN_FORMAT, parseListen, socketPathError } from '../listen.ts';
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-export const ENGINES = ['auto', 'node'] as const;
+export const ENGINES = ['auto', 'uring', 'node'] as const;
 export type Engine = (typeof ENGINES)[number];
-
-export const URING_REFUSED = "the uring engine does not exist yet; auto and node use Node's fs";
 
 const path = z
   .string({ error: 'expected a path, as a string' })
@@ -65,13 +63,7 @@ const tableLines = z
     }
   });
 
-const engine = z
-  .enum([...ENGINES, 'uring'], { error: `expected one of ${ENGINES.join(', ')}` })
-  .transform((name, context): Engine => {
-    if (name !== 'uring') return name;
-    context.addIssue(URING_REFUSED);
-    return z.NEVER;
-  });
+const engine = z.enum(ENGINES, { error: `expected one of ${ENGINES.join(', ')}` });
 
 const readPolicy = z
   .string({ error: `expected ${READ_POLICY_FORMAT}` })

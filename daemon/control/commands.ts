@@ -6,6 +6,7 @@ import { parseArgs } from '../../core/control/messages.ts';
 import type { CommandArgs, CommandName, CommandResults } from '../../core/control/messages.ts';
 import { PROTOCOL_VERSION, VERSION } from '../../core/control/version.ts';
 import { ALL_TARGET_TYPES, withAbsolutePaths } from '../devices/assemble.ts';
+import type { EngineName } from '../engine.ts';
 import type { DeviceManager } from '../devices/manager.ts';
 import type { DeviceRequest } from '../devices/request.ts';
 import type { Handler } from './server.ts';
@@ -15,6 +16,7 @@ export interface CommandContext {
   /** True for a device that the config file brings back. */
   readonly isConfigured: (name: string) => boolean;
   readonly uriOf: (name: string) => string | null;
+  readonly engine: EngineName;
 }
 
 type Commands = {
@@ -31,27 +33,29 @@ const COMMANDS: Commands = {
     await manager.remove(name, force === true);
     return { name, inConfig: isConfigured(name) };
   },
-  ls: (_, { manager }) => ({
-    devices: manager
-      .status()
-      .map(({ name, sizeBytes, target, state, uri }) => ({ name, sizeBytes, target, state, uri })),
-  }),
-  status: ({ name }, { manager }) => ({ devices: manager.status(name) }),
-  'status-dm': ({ name }, { manager }) => ({ devices: manager.statusLines(name) }),
-  table: ({ name }, { manager }) => ({ devices: manager.tables(name) }),
-  info: ({ name }, { manager }) => ({ devices: manager.info(name) }),
+  ls: async (_, { manager }) => {
+    const found = await manager.status();
+    const devices = found.map(({ name, sizeBytes, target, state, uri }) => {
+      return { name, sizeBytes, target, state, uri };
+    });
+    return { devices };
+  },
+  status: async ({ name }, { manager }) => ({ devices: await manager.status(name) }),
+  'status-dm': async ({ name }, { manager }) => ({ devices: await manager.statusLines(name) }),
+  table: async ({ name }, { manager }) => ({ devices: await manager.tables(name) }),
+  info: async ({ name }, { manager }) => ({ devices: await manager.info(name) }),
   targets: () => ({
     targets: [...ALL_TARGET_TYPES]
       .sort((a, b) => (a.name < b.name ? -1 : 1))
       .map(({ name, version }) => ({ name, version })),
   }),
   deps: ({ name }, { manager }) => ({ name, deps: manager.deps(name) }),
-  version: () => ({
+  version: (_, { engine }) => ({
     version: VERSION,
     protocol: PROTOCOL_VERSION,
     pid: process.pid,
     node: process.version,
-    engine: 'node',
+    engine,
   }),
   wait: ({ name, eventNr, timeoutMs }, { manager }, signal) =>
     manager.wait(name, eventNr, timeoutMs, signal),
@@ -72,7 +76,7 @@ async function create(
 ): Promise<CommandResults['create']> {
   const { name } = args;
   const { device, createdLegs } = await manager.create(requestOf(args));
-  const sizeBytes = device.status(null).sizeBytes ?? 0;
+  const { sizeBytes } = device.exported;
   return { name, sizeBytes, uri: uriOf(name), createdLegs };
 }
 

@@ -1,6 +1,8 @@
 /** From table lines to a device: open what they name, put the targets together, all or nothing. */
 import { resolve } from 'node:path';
 import type { BlockDevice } from '../../core/block/device.ts';
+import type { Loop } from '../../core/block/loop.ts';
+import { bytesOfSectors } from '../../core/base/units.ts';
 import { escapeWord, splitWords } from '../../core/dm/args.ts';
 import { buildTable } from '../../core/dm/build.ts';
 import { MappedDevice } from '../../core/dm/mapped-device.ts';
@@ -19,7 +21,6 @@ import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { checkDistinct } from '../fsio/engine.ts';
 import { controlErrorOf } from './legs.ts';
-import type { OpenLegs } from './legs.ts';
 import { MirrorTarget } from './mirror-target.ts';
 import type { LegPlace, MirrorStart } from './standing.ts';
 
@@ -31,10 +32,17 @@ export interface MirrorPlan {
   start(places: readonly LegPlace[], args: MirrorArgs): MirrorStart;
 }
 
+/** Where the devices of a table come from. */
+interface LegSource {
+  /** Legs that are not there, and why. */
+  readonly missing: ReadonlyMap<string, string>;
+  deviceOf(path: string, loop: Loop): BlockDevice;
+}
+
 export interface AssemblyRequest {
   readonly name: string;
   readonly table: string;
-  readonly legs: OpenLegs;
+  readonly legs: LegSource;
   readonly readOnly: boolean;
   readonly mirror: MirrorPlan;
 }
@@ -136,6 +144,7 @@ export async function refuseTwins(paths: readonly string[]): Promise<void> {
 export function assemble(request: AssemblyRequest, environment: TargetEnvironment): Assembled {
   let mirror: MirrorSet | null = null;
   const build: BuildMirror = (parts, devices) => {
+    refuseSmallRegions(parts.args.regionSectors, devices);
     const start = request.mirror.start(placesOf(parts.args, devices, request.legs), parts.args);
     mirror = makeSet(request, start, parts.sectors, parts.args.regionSectors, environment);
     return new MirrorTarget(parts, mirror);
@@ -164,10 +173,20 @@ function forReadOnly(spec: TableSpec): TableSpec {
   return { ...spec, lines };
 }
 
+/** Regions are copied whole, so they are made of whole blocks of every leg. */
+function refuseSmallRegions(regionSectors: number, devices: readonly BlockDevice[]): void {
+  for (const { name, limits } of devices) {
+    if (bytesOfSectors(regionSectors) >= limits.logicalBlockSize) continue;
+    throw new TableError(
+      `regions of ${bytesOfSectors(regionSectors)} bytes on leg ${name}, whose blocks have ${limits.logicalBlockSize}: at least one block is wanted`,
+    );
+  }
+}
+
 function placesOf(
   args: MirrorArgs,
   devices: readonly BlockDevice[],
-  legs: OpenLegs,
+  legs: LegSource,
 ): readonly LegPlace[] {
   return args.legs.map(({ path, startSector }, i) => {
     const absence = legs.missing.get(path) ?? null;

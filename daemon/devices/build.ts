@@ -2,30 +2,31 @@
 import { resolve } from 'node:path';
 import { bytesOfSectors, sectorsFloor } from '../../core/base/units.ts';
 import { ControlError } from '../../core/control/error.ts';
-import type { MirrorArgs } from '../../core/dm/target-mirror.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { ExportTable } from '../../core/export/export-table.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
-import { NoRecorder } from '../../core/mirror/record.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { errnoName } from '../../core/base/errno.ts';
 import type { DeviceIdentity, DeviceRecord, DeviceRecorder } from '../device-record.ts';
+import type { EngineName } from '../engine.ts';
 import type { StateStore } from '../state-store.ts';
-import { assemble, isMirror, linesOf, pathsOf, readTable, refuseTwins } from './assemble.ts';
-import type { MirrorPlan } from './assemble.ts';
+import { isMirror, linesOf, pathsOf, readTable, refuseTwins } from './assemble.ts';
 import { Device } from './device.ts';
 import { OpenLegs, refuseDifferentContent, refuseForeignContent } from './legs.ts';
 import { DEFAULT_READ_POLICY } from './read-policy.ts';
-import { checkRequest, linearTable, mirrorTable, readPolicyOf } from './request.ts';
+import { checkRequest, linearTable, mirrorTable } from './request.ts';
 import type { DeviceRequest } from './request.ts';
-import { mirrorOfRecord, newMirror } from './standing.ts';
+import { runHere, runInWorker } from './running.ts';
 
 export interface BuildContext {
   readonly environment: TargetEnvironment;
   readonly exports: ExportTable;
   /** Null: a private daemon, nothing is remembered. */
   readonly store: StateStore | null;
-  onEvent(device: string, event: MirrorEvent): void;
+  readonly engine: EngineName;
+  readonly onEvent: (device: string, event: MirrorEvent) => void;
+  /** The thread of a device has ended although nobody asked it to. */
+  readonly onDeath: (device: string, why: string) => void;
 }
 
 export interface Built {
@@ -144,25 +145,25 @@ async function start(
   recorded: MirrorRecord | null,
   areEqual: boolean,
 ): Promise<Device> {
-  const { environment, exports, store } = context;
-  const { name, source, readOnly } = identity;
-  const table = identity.table.join('\n');
+  const { exports, store } = context;
+  const { name, source } = identity;
   const recorder = store?.recorder(identity, recorded) ?? null;
-  const plan: MirrorPlan = {
-    readPolicy: readPolicyOf(identity.readPolicy),
-    recorder: recorder ?? new NoRecorder(environment.loop),
-    onEvent: (event) => context.onEvent(name, event),
-    start: (places, args: MirrorArgs) =>
-      recorded === null
-        ? newMirror(places, areEqual || args.sync === 'nosync')
-        : mirrorOfRecord(places, recorded),
-  };
-  const parts = assemble({ name, table, legs, readOnly, mirror: plan }, environment);
-  if (recorder !== null) await saved(recorder, name, recorded === null);
-  exports.add(parts.exported);
-  parts.mirror?.start();
-  const deps = [...new Set(pathsOf(readTable(table)))];
-  return new Device({ ...parts, source, legs, deps, recorder });
+  const made = { identity, legs, recorded, areEqual, recorder };
+  const running =
+    context.engine === 'uring' ? await runInWorker(made, context) : runHere(made, context);
+  if (recorder !== null) {
+    try {
+      await saved(recorder, name, recorded === null);
+    } catch (error) {
+      await running.runner.settle();
+      throw error;
+    }
+  }
+  exports.add(running.exported);
+  running.go();
+  const deps = [...new Set(pathsOf(readTable(identity.table.join('\n'))))];
+  const { exported, runner } = running;
+  return new Device({ name, source, exported, runner, legs, deps, recorder });
 }
 
 /** The record is durable before anybody hears of the device; of a new one nothing is left if not. */

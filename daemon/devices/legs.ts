@@ -2,11 +2,7 @@
 import { lstatSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { BlockDevice } from '../../core/block/device.ts';
-import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
-import type { Bio } from '../../core/block/bio.ts';
 import type { Loop } from '../../core/block/loop.ts';
-import { ERRNO } from '../../core/base/errno.ts';
-import { MAX_SECTORS } from '../../core/base/units.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { ErrorCode } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
@@ -14,6 +10,7 @@ import { openFileDevice } from '../fsio/engine.ts';
 import type { FileDevice } from '../fsio/file-device.ts';
 import { OpenError } from '../fsio/open-error.ts';
 import type { OpenErrorCode } from '../fsio/open-error.ts';
+import { AbsentDevice } from './absent-device.ts';
 import { signatureOf, SIGNATURE_BYTES } from './signature.ts';
 
 export interface OpenLegsOptions {
@@ -82,24 +79,6 @@ export class OpenLegs {
       if (options.mayBeMissing && isAbsence(error)) this.missing.set(path, error.message);
       else throw withHint(error, options);
     }
-  }
-}
-
-/** Stands for a leg that is not there; nothing may be sent to it. */
-class AbsentDevice implements BlockDevice {
-  readonly name: string;
-  readonly sectors = MAX_SECTORS;
-  readonly limits = DEFAULT_LIMITS;
-  readonly loop: Loop;
-
-  constructor(name: string, loop: Loop) {
-    this.name = name;
-    this.loop = loop;
-  }
-
-  submit(bio: Bio): void {
-    bio.error = ERRNO.ENXIO;
-    this.loop.defer(bio);
   }
 }
 

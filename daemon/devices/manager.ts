@@ -9,14 +9,12 @@ import type {
   WaitReport,
 } from '../../core/control/status.ts';
 import type { Log } from '../../core/base/ports.ts';
-import type { Leg } from '../../core/mirror/leg.ts';
-import type { MirrorSet } from '../../core/mirror/set.ts';
 import type { DeviceRecord } from '../device-record.ts';
 import type { NbdServer } from '../net/server.ts';
 import { reasonOf } from '../system-error.ts';
 import { buildNew, buildRecorded } from './build.ts';
 import type { BuildContext, Built } from './build.ts';
-import type { Device } from './device.ts';
+import { Device } from './device.ts';
 import { FailedDevice } from './failed-device.ts';
 import type { DeviceRequest } from './request.ts';
 
@@ -25,7 +23,7 @@ const REMOVE_DRAIN_MS = 5000;
 
 type Entry = Device | FailedDevice;
 
-export interface ManagerOptions extends Omit<BuildContext, 'onEvent'> {
+export interface ManagerOptions extends Omit<BuildContext, 'onEvent' | 'onDeath'> {
   readonly server: NbdServer;
   readonly log: Log;
   /** Where clients find an export; null: nowhere that can be named. */
@@ -39,14 +37,14 @@ export class DeviceManager {
   /** Names that a create or a remove is at work on. */
   private readonly reserved = new Set<string>();
   private readonly waiters = new Set<() => void>();
+  private changes = 0;
 
   constructor(options: ManagerOptions) {
     this.options = options;
     this.context = {
-      environment: options.environment,
-      exports: options.exports,
-      store: options.store,
+      ...options,
       onEvent: () => this.changed(),
+      onDeath: (name, why) => this.deviceDied(name, why),
     };
   }
 
@@ -138,8 +136,20 @@ export class DeviceManager {
 
   /** Stops every device; what is on record stays. Clients are gone or are sent away. */
   async stopAll(drainMs: number): Promise<void> {
-    const running = [...this.devices.values()].filter((entry) => !(entry instanceof FailedDevice));
+    const running = [...this.devices.values()].filter((entry) => entry instanceof Device);
     await Promise.all(running.map((entry) => this.stop(entry, drainMs)));
+  }
+
+  /** A broken promise of ours in the device's own thread: it is down, the others serve. */
+  private deviceDied(name: string, why: string): void {
+    const entry = this.devices.get(name);
+    this.options.log.error({ device: name, why }, 'the device has died; a restart brings it back');
+    if (!(entry instanceof Device)) return;
+    this.options.exports.remove(name);
+    const reason = 'its data plane has died; the log says why';
+    const isOnRecord = entry.recorder !== null;
+    this.devices.set(name, new FailedDevice(name, entry.source, reason, null, isOnRecord));
+    this.changed();
   }
 
   has(name: string): boolean {
@@ -150,20 +160,26 @@ export class DeviceManager {
     return this.get(name).source;
   }
 
-  status(name?: string): readonly DeviceStatus[] {
-    return this.select(name).map((entry) => entry.status(this.options.uriOf(entry.name)));
+  status(name?: string): Promise<readonly DeviceStatus[]> {
+    return this.ask(name, (entry) => entry.status(this.options.uriOf(entry.name)));
   }
 
-  info(name?: string): readonly DeviceInfo[] {
-    return this.select(name).map((entry) => entry.info(this.options.uriOf(entry.name)));
+  info(name?: string): Promise<readonly DeviceInfo[]> {
+    return this.ask(name, (entry) => entry.info(this.options.uriOf(entry.name)));
   }
 
-  tables(name?: string): LinesReport['devices'] {
-    return this.select(name).map((entry) => ({ name: entry.name, lines: entry.tableLines() }));
+  tables(name?: string): Promise<LinesReport['devices']> {
+    return this.ask(name, async (entry) => ({
+      name: entry.name,
+      lines: await entry.tableLines(),
+    }));
   }
 
-  statusLines(name?: string): LinesReport['devices'] {
-    return this.select(name).map((entry) => ({ name: entry.name, lines: entry.statusLines() }));
+  statusLines(name?: string): Promise<LinesReport['devices']> {
+    return this.ask(name, async (entry) => ({
+      name: entry.name,
+      lines: await entry.statusLines(),
+    }));
   }
 
   deps(name: string): readonly string[] {
@@ -171,15 +187,12 @@ export class DeviceManager {
   }
 
   /** @throws ControlError no-device, no-leg; would-lose-data: it is the last good one */
-  failLeg(name: string, wanted: string): LegFailReport {
-    const { set, leg } = this.findLeg(name, wanted);
-    if (leg.isActive && !set.failLegByHand(leg)) {
-      throw new ControlError(
-        'would-lose-data',
-        `leg ${leg.name} is the last good one of ${name}: without it the data is lost`,
-      );
+  async failLeg(name: string, wanted: string): Promise<LegFailReport> {
+    const entry = this.get(name);
+    if (entry instanceof FailedDevice) {
+      throw new ControlError('no-leg', `device ${name} is no running mirror`);
     }
-    return { name, leg: leg.name, index: leg.index };
+    return { name, ...(await entry.runner.failLeg(wanted)) };
   }
 
   /**
@@ -195,20 +208,19 @@ export class DeviceManager {
     const endMs = performance.now() + (timeoutMs ?? Infinity);
     for (;;) {
       const entry = this.get(name);
-      const { state } = entry.status(null);
-      const isThere = eventNr === undefined ? state === 'in-sync' : entry.eventNr > eventNr;
-      if (isThere) return { name, state, eventNr: entry.eventNr };
+      const changes = this.changes;
+      const { state, eventNr: now } = await entry.status(null);
+      const isThere = eventNr === undefined ? state === 'in-sync' : now > eventNr;
+      if (isThere) return { name, state, eventNr: now };
       if (entry instanceof FailedDevice) {
         throw new ControlError('io', `device ${name} is failed: ${entry.reason}`);
       }
       const leftMs = endMs - performance.now();
       if (leftMs <= 0 || signal.aborted) {
-        throw new ControlError(
-          'timeout',
-          `device ${name} is ${state}, event ${entry.eventNr}: timed out`,
-        );
+        throw new ControlError('timeout', `device ${name} is ${state}, event ${now}: timed out`);
       }
-      await this.nextChange(leftMs, signal);
+      // What happened while we asked is looked at, too.
+      if (changes === this.changes) await this.nextChange(leftMs, signal);
     }
   }
 
@@ -223,13 +235,20 @@ export class DeviceManager {
     return [...this.devices.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  private findLeg(name: string, wanted: string): { set: MirrorSet; leg: Leg } {
-    const entry = this.get(name);
-    const set = entry instanceof FailedDevice ? null : entry.mirror;
-    if (set === null) throw new ControlError('no-leg', `device ${name} is no running mirror`);
-    const leg = set.legs.find((each) => each.name === wanted || String(each.index) === wanted);
-    if (leg === undefined) throw new ControlError('no-leg', `device ${name} has no leg ${wanted}`);
-    return { set, leg };
+  /** A device that goes away while it is asked is left out, unless it was asked for by name. */
+  private async ask<T>(
+    name: string | undefined,
+    question: (entry: Entry) => T | Promise<T>,
+  ): Promise<readonly T[]> {
+    const answers = this.select(name).map(async (entry) => {
+      try {
+        return [await question(entry)];
+      } catch (error) {
+        if (name === undefined && this.devices.get(entry.name) !== entry) return [];
+        throw error;
+      }
+    });
+    return (await Promise.all(answers)).flat();
   }
 
   private async reserving<T>(name: string, work: () => Promise<T>): Promise<T> {
@@ -258,6 +277,7 @@ export class DeviceManager {
 
   /** Something happened to some device: who waits looks again, when the caller is done. */
   private changed(): void {
+    this.changes += 1;
     const waiters = [...this.waiters];
     this.waiters.clear();
     for (const wake of waiters) setImmediate(wake);

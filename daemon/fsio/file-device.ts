@@ -104,6 +104,11 @@ export class FileDevice implements BlockDevice {
   }
 
   /** Bios that have not ended. */
+  /** The open descriptor, for an engine that moves the data itself; it stays ours to close. */
+  get fd(): number {
+    return this.file.fd;
+  }
+
   get inFlight(): number {
     return this.bios;
   }

@@ -4,12 +4,14 @@ import type { Readable, Writable } from 'node:stream';
 import { assert } from '../../core/base/assert.ts';
 import type { Log } from '../../core/base/ports.ts';
 import type { Arena } from '../../core/block/arena.ts';
-import type { Export } from '../../core/export/export.ts';
+import { Export } from '../../core/export/export.ts';
 import type { ExportTable } from '../../core/export/export-table.ts';
+import type { Offer } from '../../core/export/offer.ts';
 import { replyPayloadBytes } from '../../core/export/reply-queue.ts';
 import { Session, type SessionStream } from '../../core/export/session.ts';
 import { Handshake, type ByteSink } from '../../core/nbd/handshake.ts';
 import { SIZE } from '../../core/nbd/proto.ts';
+import { fdOf, takesSockets, type SocketTaker, type TakenClient } from './socket-taker.ts';
 
 /** What a connection needs of its server. */
 export interface ConnectionContext {
@@ -49,8 +51,11 @@ export class NodeConnection implements SessionStream, ByteSink {
   private readonly output: Writable;
   private readonly context: ConnectionContext;
   private readonly handshakeTimer: NodeJS.Timeout;
-  private handshake: Handshake<Export> | undefined;
+  private handshake: Handshake<Offer> | undefined;
   private session: Session | undefined;
+  /** The client has been, or is being, given to the thread of this export. */
+  private taker: SocketTaker | undefined;
+  private taken: TakenClient | undefined;
   /** Bytes not taken yet, from `restAt` on; the input is paused while there are some. */
   private rest: Buffer | undefined;
   private restAt = 0;
@@ -77,7 +82,9 @@ export class NodeConnection implements SessionStream, ByteSink {
       this.drop(`no export chosen within ${String(context.handshakeTimeoutMs)} ms`);
     }, context.handshakeTimeoutMs);
     output.on('error', (error) => this.drop(error.message));
-    output.on('close', () => this.drop('closed by the client'));
+    output.on('close', () => {
+      if (this.taken === undefined) this.drop('closed by the client');
+    });
     output.on('drain', () => {
       if (this.rest === undefined) this.input.resume();
     });
@@ -93,8 +100,8 @@ export class NodeConnection implements SessionStream, ByteSink {
   }
 
   /** The export served; undefined while the client has chosen none. */
-  get target(): Export | undefined {
-    return this.session?.target;
+  get target(): Offer | undefined {
+    return this.taker ?? this.session?.target;
   }
 
   /** Nothing was asked that is not answered. */
@@ -113,6 +120,10 @@ export class NodeConnection implements SessionStream, ByteSink {
   close(): void {
     if (this.closing) return;
     this.closing = true;
+    if (this.taken !== undefined) {
+      this.taken.hangUp();
+      return;
+    }
     this.input.resume();
     this.output.end(() => this.drop(''));
   }
@@ -120,6 +131,10 @@ export class NodeConnection implements SessionStream, ByteSink {
   /** Hangs up now. `why` is for the log; empty: nothing worth one. */
   drop(why: string): void {
     if (this.gone) return;
+    if (this.taken !== undefined) {
+      this.close();
+      return;
+    }
     this.gone = true;
     this.closing = true;
     clearTimeout(this.handshakeTimer);
@@ -171,14 +186,45 @@ export class NodeConnection implements SessionStream, ByteSink {
       assert(handshake.chosen !== undefined, 'transmission without an export');
       clearTimeout(this.handshakeTimer);
       this.handshake = undefined;
-      this.session = new Session(handshake.chosen, this.context.arena, this);
-      const exportName = handshake.chosen.name;
-      this.context.log.info({ peer: this.peer, export: exportName }, 'client connected');
+      const { chosen } = handshake;
+      this.context.log.info({ peer: this.peer, export: chosen.name }, 'client connected');
+      if (takesSockets(chosen)) {
+        this.handOver(chosen, chunk.subarray(at + taken));
+        return chunk.length - at;
+      }
+      assert(chosen instanceof Export, 'an export that neither serves nor takes');
+      this.session = new Session(chosen, this.context.arena, this);
     } else if (handshake.state === 'CLOSED') {
       if (handshake.failure === '') this.close();
       else this.refuse(handshake.failure);
     }
     return taken;
+  }
+
+  /** When the handshake's last reply is with the kernel, the socket goes to the export's thread. */
+  private handOver(taker: SocketTaker, early: Buffer): void {
+    this.taker = taker;
+    this.input.pause();
+    this.output.write('', () => {
+      const socket = this.output;
+      const fd = socket instanceof Socket ? fdOf(socket) : undefined;
+      if (this.gone || fd === undefined) {
+        this.drop('closed in the handshake');
+        return;
+      }
+      const rest = this.input.read() as Buffer | null;
+      const bytes = rest === null ? early : Buffer.concat([early, rest]);
+      this.taken = taker.take(fd, new Uint8Array(bytes), (why) => this.takenEnded(why));
+      this.input.destroy();
+      if (this.closing) this.taken.hangUp();
+    });
+  }
+
+  private takenEnded(why: string): void {
+    this.gone = true;
+    if (why !== '') this.context.log.info({ peer: this.peer, why }, 'client dropped');
+    this.context.connectionEnded(this);
+    this.resolveEnded();
   }
 
   private refuse(why: string): void {

@@ -5,7 +5,7 @@ import { assert } from '../../core/base/assert.ts';
 import { SILENT_LOG, type Log } from '../../core/base/ports.ts';
 import { Arena } from '../../core/block/arena.ts';
 import type { Loop } from '../../core/block/loop.ts';
-import type { Export } from '../../core/export/export.ts';
+import type { Offer } from '../../core/export/offer.ts';
 import type { ExportTable } from '../../core/export/export-table.ts';
 import { LIMIT } from '../../core/nbd/proto.ts';
 import { createNodeLoop } from '../node-loop.ts';
@@ -119,7 +119,7 @@ export class NbdServer {
   }
 
   /** Clients in transmission on this export. */
-  connectionsOf(one: Export): readonly ConnectionInfo[] {
+  connectionsOf(one: Offer): readonly ConnectionInfo[] {
     return this.connectionsTo(one).map(({ peer, connectedSinceMs }) => ({
       peer,
       exportName: one.name,
@@ -182,7 +182,7 @@ export class NbdServer {
     return connection;
   }
 
-  private connectionsTo(one: Export): readonly NodeConnection[] {
+  private connectionsTo(one: Offer): readonly NodeConnection[] {
     return [...this.connections].filter(({ target }) => target === one);
   }
 

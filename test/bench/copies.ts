@@ -1,9 +1,10 @@
 // Copying one leg over another: dmiod's first resync, nbdcopy and dd, on the same two files, each until
 // the copy is durable.
+import { call } from '../../cli/client.ts';
 import type { Requirement } from '../support/requirements.ts';
 import { settle } from './legs.ts';
 import { RunningServer } from './running-server.ts';
-import { controlOf, DMIO, dmiod, engineOf } from './servers.ts';
+import { controlOf, dmiod, engineOf } from './servers.ts';
 import type { Server } from './servers.ts';
 import { NOTHING } from './turn.ts';
 import type { Bench } from './turn.ts';
@@ -46,7 +47,7 @@ function contestant(bench: Bench, label: string, copy: Copy): Contestant {
   };
 }
 
-/** From the greeting, when the resync has just started, until `dmio wait` says it is over. */
+/** From the greeting, when the resync has just started, until the daemon says it is over. */
 function resyncBy(ours: Server): Copy {
   const server = dmiod(engineOf(ours), { resync: true });
   return async ({ children, folder, legs: { sizeBytes } }, from, to) => {
@@ -54,9 +55,8 @@ function resyncBy(ours: Server): Copy {
     const place = { children, server, legs, sizeBytes, folder };
     const running = await RunningServer.start({ ...place, transport: 'unix', cpu: null });
     try {
-      const control = ['--control', controlOf(running.address)];
-      const wait = [process.execPath, DMIO, ...control, 'wait', 'data', '--in-sync'];
-      return await timed(() => children.run(wait, folder, COPY_LIMIT_MS));
+      const wait = { name: server.exportName, timeoutMs: COPY_LIMIT_MS };
+      return await timed(() => call(controlOf(running.address), 'wait', wait));
     } finally {
       await running.stop();
     }

@@ -43,7 +43,7 @@ export interface Server {
   readonly start: (target: Target) => Start;
 }
 
-export const DMIO = join(ROOT, 'dist/cli/main.js');
+const DMIO = join(ROOT, 'dist/cli/main.js');
 const isLinear = ({ legs }: Row): boolean => legs === 1;
 const isMirror = ({ legs }: Row): boolean => legs > 1;
 

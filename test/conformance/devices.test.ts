@@ -7,6 +7,7 @@ import { openFileDevice } from '../../daemon/fsio/engine.ts';
 import { createNodeLoop } from '../../daemon/node-loop.ts';
 import { createManualLoop } from '../support/manual-loop.ts';
 import { mapDevice } from '../support/mapped.ts';
+import { mirrorOf } from '../support/mirror.ts';
 import { MemoryDevice } from '../support/memory-device.ts';
 import { tempDirectory } from '../support/temp.ts';
 import { suite } from './block-device.ts';
@@ -78,6 +79,19 @@ const overTwoFiles: DeviceFactory = async () => {
   };
 };
 
+/** Three legs of memory, each slow and out of order in its own way. */
+const mirror: DeviceFactory = ({ seed }) => {
+  const loop = createManualLoop();
+  const legs = [0, 1, 2].map((n) => {
+    const prng = new Prng(seed + n);
+    return new MemoryDevice({ loop, sectors: SECTORS, prng, maxDelayTurns: 3 });
+  });
+  return {
+    device: mirrorOf(legs),
+    close: () => expect(legs.map(({ inFlight }) => inFlight)).toEqual([0, 0, 0]),
+  };
+};
+
 const MAPPED: Supports = { ...DISK, readOnly: false };
 
 suite('memory', memory(), DISK);
@@ -100,6 +114,7 @@ suite(
   }),
   MAPPED,
 );
+suite('a mirror of three disks of memory', mirror, MAPPED);
 suite('zero', overMemory('0 1024 zero\n', 1), { ...MAPPED, storesData: false, sync: true });
 suite('error', overMemory('0 1024 error\n', 1), {
   ...MAPPED,

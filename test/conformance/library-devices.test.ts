@@ -18,10 +18,9 @@ const SUPPORTS = { storesData: true, startsZeroed: true, readOnly: true, sync: t
 function memory(logicalBlockSize: number): DeviceFactory {
   return ({ readOnly }) => {
     const limits = { ...DEFAULT_LIMITS, logicalBlockSize, readOnly };
-    return {
-      device: new MemoryDevice(createManualLoop(), SECTORS, limits),
-      close: () => undefined,
-    };
+    const loop = createManualLoop();
+    const device = new MemoryDevice(loop, SECTORS, limits);
+    return { device, close: () => expect(loop.run()).toBe(0) };
   };
 }
 

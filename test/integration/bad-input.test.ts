@@ -280,9 +280,9 @@ describe('dmio serve', () => {
       "option '--linear <LEG>' argument '--read-only' is invalid. A leg that begins with - is written ./--read-only.",
     ],
     [
-      ['--linear', 'a.img', '--engine', 'uring'],
+      ['--linear', 'a.img', '--engine', 'warp'],
       2,
-      "engine uring: the uring engine does not exist yet; auto and node use Node's fs",
+      'engine warp: expected one of auto, uring, node',
     ],
     [['--linear', 'a.img', '--name', 'a/b'], 2, 'device name "a/b": a name must not contain "/"'],
   ])(
@@ -457,8 +457,8 @@ describe('dmiod', () => {
       "option '--listen <ADDRESS>' argument 'x' is invalid. Expected unix:PATH or tcp:HOST:PORT.",
     ],
     [
-      ['--engine', 'uring'],
-      "option '--engine <E>' argument 'uring' is invalid. the uring engine does not exist yet; auto and node use Node's fs.",
+      ['--engine', 'warp'],
+      "option '--engine <E>' argument 'warp' is invalid. Expected one of auto, uring, node.",
     ],
   ])(
     '%j',

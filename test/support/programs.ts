@@ -8,6 +8,10 @@ import { run } from './run.ts';
 import type { Ran } from './run.ts';
 import { DMIO, DMIOD, Running } from './running.ts';
 
+/** `TEST_ENGINE=uring npm run jest -- integration` runs the same tests on the other engine. */
+export const TEST_ENGINE = process.env['TEST_ENGINE'] ?? 'node';
+const ENGINE = ['--engine', TEST_ENGINE];
+
 /** `dmio ARGS...` in a folder; the daemon of `startDaemon` is found by its control socket there. */
 export function dmio(folder: string, ...args: readonly string[]): Ran {
   return run(folder, process.execPath, DMIO, '--control', 'control.sock', ...args);
@@ -35,13 +39,13 @@ export function start(folder: string, ...args: readonly string[]): Running {
 /** A daemon whose everything is in `folder`: control.sock, nbd.sock, state/. */
 export async function startDaemon(folder: string, ...more: readonly string[]): Promise<Running> {
   const places = ['--control', 'control.sock', '--state-dir', 'state', '--listen', 'unix:nbd.sock'];
-  const daemon = start(folder, DMIOD, ...places, ...more);
+  const daemon = start(folder, DMIOD, ...places, ...ENGINE, ...more);
   return daemon.until(() => daemon.stderr.includes('"msg":"ready"'));
 }
 
 /** `dmio serve ARGS...`, ready. */
 export async function startServe(folder: string, ...args: readonly string[]): Promise<Running> {
-  const serve = start(folder, DMIO, 'serve', ...args);
+  const serve = start(folder, DMIO, 'serve', ...args, ...ENGINE);
   return serve.until(() => /^serving .* at .*\n/.test(serve.stdout));
 }
 

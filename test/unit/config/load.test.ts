@@ -88,11 +88,7 @@ const BAD: readonly (readonly [string, number, string])[] = [
   ['listen = []', 1, 'key "listen": expected at least one address'],
   ['listen = [\n "unix:/x",\n "udp:1"]', 3, `key "listen.1": "udp:1": expected ${LISTEN}`],
   ['listen = ["tcp:h:70000"]', 1, `key "listen.0": "tcp:h:70000": expected ${LISTEN}`],
-  [
-    'engine = "uring"',
-    1,
-    'key "engine": the uring engine does not exist yet; auto and node use Node\'s fs',
-  ],
+  ['engine = "warp"', 1, 'key "engine": expected one of auto, uring, node'],
   ['engine = "x"', 1, 'key "engine": expected one of auto, node'],
   [
     'log-level = "loud"',

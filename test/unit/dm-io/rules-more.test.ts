@@ -216,24 +216,29 @@ describe('R25: the errno of each region, beside the bits', () => {
 
 describe('R26: a synchronous call that would wait for ever', () => {
   it('in a completion, is refused before any I/O', () => {
-    const disk = f.disk();
-    let error: unknown;
-    f.services.asyncVm(
-      [],
-      WRITE,
-      pattern(1),
-      () => {
+    const regions = [whole(f.disk())];
+    const made = f.request(REQ_OP.WRITE, 0, pattern(16));
+    const calls = [
+      () => f.services.sync(regions, WRITE, pages([pattern(16)]), 0),
+      () => f.services.syncBvec(regions, WRITE, [new BioVec(pattern(16), 0, 8192)]),
+      () => f.services.syncVm(regions, WRITE, pattern(16)),
+      () => dmIo(made, regions),
+    ];
+    const errors: unknown[] = [];
+    const tryAll = (): void => {
+      for (const call of calls) {
         try {
-          f.services.syncVm([whole(disk)], WRITE, pattern(16));
+          call();
         } catch (caught) {
-          error = caught;
+          errors.push(caught);
         }
-      },
-      null,
-    );
+      }
+    };
+    f.services.asyncVm([], WRITE, pattern(1), tryAll, null);
     f.world.settle();
-    expect(error).toMatchObject({ name: 'DmIoWaitError', errno: ERRNO.EDEADLK, inFlight: false });
-    expect(f.world.log).toEqual([]);
+    const refused = { name: 'DmIoWaitError', errno: ERRNO.EDEADLK, inFlight: false };
+    expect(errors).toMatchObject([refused, refused, refused, refused]);
+    expect([f.world.log.length, made.inFlight, f.services.underWay]).toEqual([0, false, 0]);
   });
 
   it('on a loop that cannot end anything while blocked, says that the request is still under way', () => {

@@ -1,0 +1,120 @@
+/** What moves a device's data: here in the control thread, or in a thread of its own. */
+import { errnoName, ERRNO } from '../../core/base/errno.ts';
+import { bytesOfSectors } from '../../core/base/units.ts';
+import { Bio } from '../../core/block/bio.ts';
+import type { BlockDevice } from '../../core/block/device.ts';
+import { REQ_OP } from '../../core/block/op.ts';
+import { ControlError } from '../../core/control/error.ts';
+import type { DeviceState, LegStatus, ResyncStatus } from '../../core/control/status.ts';
+import type { MappedDevice } from '../../core/dm/mapped-device.ts';
+import { formatTable } from '../../core/dm/parse.ts';
+import type { MirrorSet } from '../../core/mirror/set.ts';
+import { mirrorStatus, type MirrorStatus } from '../../core/mirror/status.ts';
+
+/** Everything people and programs may ask of a device, as of one moment. Plain data. */
+export interface DeviceSnapshot {
+  readonly sizeBytes: number;
+  /** Names of the targets, in the order of the table, each as often as it is there. */
+  readonly targets: readonly string[];
+  readonly state: DeviceState;
+  readonly eventNr: number;
+  readonly regions: MirrorStatus['regions'] | null;
+  readonly resync: ResyncStatus | null;
+  readonly legs: readonly LegStatus[];
+  readonly tableLines: readonly string[];
+  /** The kernel's: `START LEN TARGET STATUS...`. */
+  readonly statusLines: readonly string[];
+}
+
+export interface Runner {
+  snapshot(): Promise<DeviceSnapshot>;
+  /** @throws ControlError no-leg; would-lose-data: it is the last good one */
+  failLeg(wanted: string): Promise<FailedLeg>;
+  /** Flushes, marks a mirror clean; no request of a client may be under way. 0, or an errno. */
+  settle(): Promise<number>;
+}
+
+export interface FailedLeg {
+  readonly leg: string;
+  readonly index: number;
+}
+
+/** A device in this thread. */
+export class LocalRunner implements Runner {
+  private readonly mapped: MappedDevice;
+  private readonly mirror: MirrorSet | null;
+
+  constructor(mapped: MappedDevice, mirror: MirrorSet | null) {
+    this.mapped = mapped;
+    this.mirror = mirror;
+  }
+
+  snapshot(): Promise<DeviceSnapshot> {
+    return Promise.resolve(snapshotOf(this.mapped, this.mirror));
+  }
+
+  failLeg(wanted: string): Promise<FailedLeg> {
+    return Promise.resolve().then(() => failLeg(this.mapped.name, this.mirror, wanted));
+  }
+
+  settle(): Promise<number> {
+    return new Promise((settled) => {
+      settle(this.mapped, this.mirror, settled);
+    });
+  }
+}
+
+export function snapshotOf(mapped: MappedDevice, mirror: MirrorSet | null): DeviceSnapshot {
+  const { entries } = mapped.table;
+  const common = {
+    sizeBytes: bytesOfSectors(mapped.sectors),
+    targets: entries.map(({ target }) => target.type.name),
+    tableLines: formatTable(mapped.table).trimEnd().split('\n'),
+    statusLines: entries.map(({ startSector, endSector, target }) =>
+      `${startSector} ${endSector - startSector} ${target.type.name} ${target.status()}`.trimEnd(),
+    ),
+  };
+  if (mirror === null) {
+    return { ...common, state: 'in-sync', eventNr: 0, regions: null, resync: null, legs: [] };
+  }
+  const { state, eventNr, regions, resync, legs } = mirrorStatus(mirror);
+  return { ...common, state, eventNr, regions, resync, legs };
+}
+
+/** @throws ControlError no-leg, would-lose-data */
+export function failLeg(name: string, mirror: MirrorSet | null, wanted: string): FailedLeg {
+  if (mirror === null) throw new ControlError('no-leg', `device ${name} is no running mirror`);
+  const leg = mirror.legs.find((each) => each.name === wanted || String(each.index) === wanted);
+  if (leg === undefined) throw new ControlError('no-leg', `device ${name} has no leg ${wanted}`);
+  if (leg.isActive && !mirror.failLegByHand(leg)) {
+    throw new ControlError(
+      'would-lose-data',
+      `leg ${leg.name} is the last good one of ${name}: without it the data is lost`,
+    );
+  }
+  return { leg: leg.name, index: leg.index };
+}
+
+export function settle(
+  mapped: BlockDevice,
+  mirror: MirrorSet | null,
+  settled: (errno: number) => void,
+): void {
+  if (mirror !== null) {
+    mirror.stop(settled);
+    return;
+  }
+  const bio = new Bio();
+  bio.op = REQ_OP.FLUSH;
+  bio.owner = {
+    endIo: () => {
+      settled(bio.error);
+    },
+  };
+  mapped.submit(bio);
+}
+
+/** The words for the log when a device was settled with an errno; undefined: all is durable. */
+export function settleProblem(errno: number): string | undefined {
+  return errno === ERRNO.OK ? undefined : `its last flush or record failed: ${errnoName(errno)}`;
+}

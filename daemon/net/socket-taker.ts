@@ -1,0 +1,30 @@
+import type { Socket } from 'node:net';
+import type { Offer } from '../../core/export/offer.ts';
+
+/** A client that is served elsewhere now. */
+export interface TakenClient {
+  /** Take no more from it, answer what it asked for, then close. */
+  hangUp(): void;
+}
+
+/** An export that lives in another thread, and takes its clients' sockets after the handshake. */
+export interface SocketTaker extends Offer {
+  /**
+   * Takes a client over. `fd` is duplicated before this returns, and stays the caller's to close;
+   * `early`: what the client has sent already. `ended` is called once, when the client is gone.
+   */
+  take(fd: number, early: Uint8Array, ended: (why: string) => void): TakenClient;
+}
+
+export function takesSockets(offer: Offer): offer is SocketTaker {
+  return 'take' in offer;
+}
+
+/** The descriptor of an open socket; undefined when it is closed. Node shows it to nobody else. */
+export function fdOf(socket: Socket): number | undefined {
+  const { _handle: handle } = socket as unknown as {
+    readonly _handle: { readonly fd?: number } | null;
+  };
+  const fd = handle?.fd;
+  return fd !== undefined && fd >= 0 ? fd : undefined;
+}

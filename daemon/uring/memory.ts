@@ -1,0 +1,55 @@
+import { assert } from '../../core/base/assert.ts';
+import { addressOfBuffer, mapAnonymous } from './syscall.ts';
+
+const CARVE_BYTES = 1024 * 1024;
+
+/** A small piece of mapped memory for what the kernel reads: iovecs, message headers. */
+export interface Room {
+  readonly address: number;
+  readonly words: Uint32Array;
+}
+
+/**
+ * Memory the kernel may be told the address of. The arena is one mapping; other buffers (a region
+ * copy's, the edges of an unaligned write) are ordinary typed arrays whose address is asked once.
+ */
+export class Memory {
+  /** The arena's bytes: the page of nearly every bio vector. */
+  readonly bytes: Uint8Array;
+  private readonly address: number;
+  private readonly addresses = new WeakMap<Uint8Array, number>();
+  private carveFrom = mapAnonymous(CARVE_BYTES);
+  private carved = 0;
+
+  constructor(bytes: number) {
+    const mapping = mapAnonymous(bytes);
+    this.address = mapping.address;
+    this.bytes = new Uint8Array(mapping.buffer);
+  }
+
+  addressOf(page: Uint8Array): number {
+    if (page === this.bytes) return this.address;
+    const known = this.addresses.get(page);
+    if (known !== undefined) return known;
+    // Below 64 bytes V8 keeps a typed array inside its heap, where it moves.
+    assert(page.length > 64, 'a buffer for the kernel must be longer than 64 bytes');
+    const address = addressOfBuffer(page);
+    this.addresses.set(page, address);
+    return address;
+  }
+
+  /** `bytes` of mapped memory for good; a multiple of 16. */
+  carve(bytes: number): Room {
+    assert(bytes % 16 === 0 && bytes <= CARVE_BYTES, 'a room of mapped memory is too large');
+    if (this.carved + bytes > CARVE_BYTES) {
+      this.carveFrom = mapAnonymous(CARVE_BYTES);
+      this.carved = 0;
+    }
+    const at = this.carved;
+    this.carved += bytes;
+    return {
+      address: this.carveFrom.address + at,
+      words: new Uint32Array(this.carveFrom.buffer, at, bytes / 4),
+    };
+  }
+}

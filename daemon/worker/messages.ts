@@ -1,0 +1,83 @@
+/** What the control thread and a data-plane thread say to each other. Plain data, cloned. */
+import type { LogFields } from '../../core/base/ports.ts';
+import type { QueueLimits } from '../../core/block/limits.ts';
+import type { MirrorEvent } from '../../core/mirror/options.ts';
+import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { DeviceSnapshot } from '../devices/runner.ts';
+
+/** An open leg: the descriptor stays the control thread's to close, and to hold the lock with. */
+interface WorkerLeg {
+  readonly path: string;
+  readonly fd: number;
+  readonly sectors: number;
+  readonly limits: QueueLimits;
+}
+
+/** `workerData` of a data-plane thread: everything a device is made of. */
+export interface WorkerStart {
+  /** An eventfd: written to when a message waits. */
+  readonly wakeFd: number;
+  readonly arenaBytes: number;
+  readonly maxConnections: number;
+  readonly name: string;
+  readonly table: string;
+  readonly readOnly: boolean;
+  readonly readPolicy: string;
+  readonly legs: readonly WorkerLeg[];
+  /** Legs that are not there: path and why. */
+  readonly missing: readonly (readonly [path: string, reason: string])[];
+  readonly recorded: MirrorRecord | null;
+  /** A new mirror's legs hold the same bytes. */
+  readonly areEqual: boolean;
+  /** False: nothing is remembered, and `record` messages are not sent. */
+  readonly isRecorded: boolean;
+}
+
+/** What clients negotiate about; the device itself is in the worker. */
+export interface OfferFacts {
+  readonly sizeBytes: number;
+  readonly readOnly: boolean;
+  readonly transmissionFlags: number;
+  readonly preferredBlockBytes: number;
+}
+
+export type ToWorker =
+  | {
+      readonly kind: 'connect';
+      readonly id: number;
+      readonly fd: number;
+      readonly early: Uint8Array;
+    }
+  | { readonly kind: 'hang-up'; readonly id: number }
+  | { readonly kind: 'recorded'; readonly id: number; readonly errno: number }
+  | { readonly kind: 'go' }
+  | { readonly kind: 'call'; readonly id: number; readonly call: WorkerCall };
+
+export type WorkerCall =
+  | { readonly name: 'snapshot' }
+  | { readonly name: 'fail-leg'; readonly leg: string }
+  /** From now on requests get ESHUTDOWN; answered when none is with the device. */
+  | { readonly name: 'shut-down' }
+  /** Flush, mark clean. Answered with an errno; nothing may come after. */
+  | { readonly name: 'settle' };
+
+export type LogLevel = 'info' | 'warn' | 'error';
+
+export type FromWorker =
+  | { readonly kind: 'ready'; readonly offer: OfferFacts }
+  /** Instead of `ready`: the device cannot be made of this. */
+  | { readonly kind: 'unfit'; readonly code: string; readonly why: string }
+  | { readonly kind: 'closed'; readonly id: number; readonly why: string }
+  | { readonly kind: 'record'; readonly id: number; readonly state: MirrorRecord }
+  | { readonly kind: 'event'; readonly event: MirrorEvent }
+  | {
+      readonly kind: 'log';
+      readonly level: LogLevel;
+      readonly fields: LogFields;
+      readonly message: string;
+    }
+  | { readonly kind: 'answer'; readonly id: number; readonly value: WorkerAnswer }
+  | { readonly kind: 'refused'; readonly id: number; readonly code: string; readonly why: string };
+
+export type WorkerAnswer =
+  DeviceSnapshot | number | { readonly leg: string; readonly index: number };
