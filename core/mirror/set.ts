@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts';
-import { errnoName } from '../base/errno.ts';
+import { ERRNO, errnoName } from '../base/errno.ts';
 import { Pool } from '../base/pool.ts';
 import type { Clock, Log } from '../base/ports.ts';
 import { isPowerOfTwo, SECTOR_SIZE } from '../base/units.ts';
@@ -224,7 +224,8 @@ export class MirrorSet {
 
   /**
    * A leg could not read. With another leg good for the range it is healed by rewriting; too many
-   * such errors put it out. The last copy of a range is never marked (I10).
+   * such errors put it out, and so does one that says the leg ends before the range: rewriting would
+   * only make holes of what it lost besides. The last copy of a range is never marked (I10).
    */
   noteReadError(leg: Leg, sector: number, sectors: number, errno: number): void {
     leg.noteError('read', errno);
@@ -243,8 +244,10 @@ export class MirrorSet {
       leg.recentReadErrors = 0;
     }
     leg.recentReadErrors += 1;
-    if (leg.recentReadErrors > READ_ERRORS_PER_HOUR && this.hasOtherWholeMember(leg)) {
-      this.expel(leg, 'too many read errors');
+    const tooShort = errno === ERRNO.ENXIO;
+    const tooMany = leg.recentReadErrors > READ_ERRORS_PER_HOUR;
+    if ((tooShort || tooMany) && this.hasOtherWholeMember(leg)) {
+      this.expel(leg, tooShort ? `read error: ${errnoName(errno)}` : 'too many read errors');
       return;
     }
     leg.outOfSync.setRange(first, last);

@@ -219,7 +219,7 @@ export class FileDevice implements BlockDevice {
     for (;;) {
       try {
         const bytes = transfer.callNow(this.file.fd, bio);
-        if (bytes === 0) return ERRNO.EIO;
+        if (bytes === 0) return ERRNO.ENXIO;
         if (!transfer.moved(bio, bytes)) return ERRNO.OK;
       } catch (error) {
         const errno = errnoOf(error);
@@ -296,7 +296,7 @@ class FileOp {
       }
     } else if (bytes === 0) {
       // The file ends here: it was cut under our feet.
-      this.end(ERRNO.EIO);
+      this.end(ERRNO.ENXIO);
       return;
     } else if (!this.transfer.moved(bio, bytes)) {
       this.end(ERRNO.OK);

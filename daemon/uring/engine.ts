@@ -253,7 +253,7 @@ export class DiskOp extends RingOp {
       this.done += result;
       if (this.done < bio.sectors * SECTOR_SIZE) {
         // No progress is the end of a file that has shrunk.
-        if (result === 0) this.finish(ERRNO.EIO);
+        if (result === 0) this.finish(ERRNO.ENXIO);
         else this.issue();
         return;
       }

@@ -1,5 +1,6 @@
 // A leg that goes bad in mid-traffic: no client sees it, status says which leg and what, and what
 // is read after a write is what was written. With no good leg left the client is told, once each.
+import { truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -7,6 +8,7 @@ import type { DeviceStatus } from '../../core/control/status.ts';
 import { breakableLeg, smallFileSystem } from '../support/bad-leg.ts';
 import { dmio, startDaemon } from '../support/programs.ts';
 import { run, runBeside } from '../support/run.ts';
+import type { Ran } from '../support/run.ts';
 import { describeAsRoot } from '../support/root-only.ts';
 import { Place } from '../support/place.ts';
 
@@ -101,6 +103,35 @@ describe('a leg whose reads fail', () => {
     expect(legs[0]?.errors.read).toBeGreaterThan(0);
     expect(legs[1]?.errors).toEqual({ read: 0, write: 0, flush: 0, resync: 0 });
     expect(legs[1]?.state).toBe('in-sync');
+  }, 60_000);
+});
+
+describe('a leg file that is cut short under our feet', () => {
+  it('is dropped: what it lost is never read as zeros', async () => {
+    await startDaemon(place.folder);
+    ok(
+      'create',
+      'data',
+      '--mirror',
+      'a.img',
+      'b.img',
+      '--size',
+      '16M',
+      '--read-policy',
+      'prefer=1',
+    );
+    const qemuIo = (...commands: readonly string[]): Ran => {
+      const args = commands.flatMap((command) => ['-c', command]);
+      return run(place.folder, 'qemu-io', '-f', 'raw', ...args, uri());
+    };
+    expect(qemuIo('write -P 7 0 16M')).toMatchObject({ code: 0 });
+    truncateSync(place.path('b.img'), 0);
+    // Rewriting one region would make holes of all before it.
+    expect(qemuIo('read -P 7 8M 64k')).toMatchObject({ code: 0, stderr: '' });
+    for (let i = 0; i < 4; i += 1) {
+      expect(qemuIo(`read -P 7 ${i}M 1M`, 'read -P 7 0 16M').stdout).not.toContain('failed');
+    }
+    expect(status().legs[1]).toMatchObject({ state: 'failed', reason: 'read error: ENXIO' });
   }, 60_000);
 });
 
