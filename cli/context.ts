@@ -46,6 +46,17 @@ export function sizeOption(text: string): number {
   return bytes;
 }
 
+/** An option's parser: a leg, refused where an option was meant (`--mirror --size 1G a.img`). */
+export function legOption(text: string): string {
+  if (!text.startsWith('-')) return text;
+  throw new InvalidArgumentError(`A leg that begins with - is written ./${text}.`);
+}
+
+/** As `legOption`, for an option that takes several. */
+export function legsOption(text: string, before: readonly string[] | undefined): string[] {
+  return [...(before ?? []), legOption(text)];
+}
+
 /** An option's parser: a whole number, 0 or more. */
 export function countOption(text: string): number {
   const value = /^\d+$/.test(text) ? Number(text) : NaN;

@@ -1,5 +1,5 @@
 /** `dmio serve`: a private daemon for one device, in the foreground, that remembers nothing. */
-import { readFileSync } from 'node:fs';
+import { fstatSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ControlError } from '../core/control/error.ts';
 import { absoluteLeg } from './config/load.ts';
@@ -88,6 +88,7 @@ function settingsOf({
   if (places.filter((place) => place !== undefined).length !== 1) {
     throw new ControlError('bad-argument', 'say where: one of --socket PATH, --port P, --stdio');
   }
+  if (stdio === true) checkStdio();
   if (bind !== undefined && port === undefined) {
     throw new ControlError('bad-argument', '--bind goes with --port');
   }
@@ -99,6 +100,16 @@ function settingsOf({
     // A thread of its own takes one socket; stdin and stdout may be two pipes.
     engine: stdio === true ? 'node' : engineOf(engine ?? 'auto'),
   };
+}
+
+/** A client is on a stream; a file and a terminal are none. */
+function checkStdio(): void {
+  for (const [fd, name] of ['stdin', 'stdout'].entries()) {
+    const stats = fstatSync(fd);
+    if (stats.isSocket() || stats.isFIFO()) continue;
+    const message = `--stdio: ${name} is no socket and no pipe; who starts it must give it one`;
+    throw new ControlError('bad-argument', message);
+  }
 }
 
 function listenOf(

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { formatBytes } from '../../core/base/units.ts';
-import { absoluteLeg, Context, sizeOption, withExample } from '../context.ts';
+import { absoluteLeg, Context, legsOption, sizeOption, withExample } from '../context.ts';
 
 interface CreateOptions {
   mirror?: string[];
@@ -20,7 +20,7 @@ export function addCreate(program: Command): void {
     .command('create')
     .description('make a device and export it; it comes back at the next start')
     .argument('<NAME>', 'device and export name')
-    .option('--mirror <LEG...>', 'a mirror of 2 to 64 legs')
+    .option('--mirror <LEG...>', 'a mirror of 2 to 64 legs', legsOption)
     .option('--table <TABLE>', "table lines, the kernel's, one a target; - reads stdin")
     .option(
       '--size <S>',

@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
-import { countOption, sizeOption, withExample } from '../context.ts';
+import { countOption, legOption, legsOption, sizeOption, withExample } from '../context.ts';
 
 export function addServe(program: Command): void {
   const command = program
     .command('serve')
     .description('serve one device in the foreground, without a daemon or a state directory')
-    .option('--mirror <LEG...>', 'a mirror of 2 to 64 legs')
-    .option('--linear <LEG>', 'one leg as it is')
+    .option('--mirror <LEG...>', 'a mirror of 2 to 64 legs', legsOption)
+    .option('--linear <LEG>', 'one leg as it is', legOption)
     .option('--table <TABLE>', "table lines, the kernel's, one a target; - reads stdin")
     .option('--size <S>', 'size (default: the smallest leg)', sizeOption)
     .option('--create', 'make leg files of --size that are missing; legs may carry other data')

@@ -48,7 +48,8 @@ export class ErrorBits {
   }
 }
 
-function popcount(word: number): number {
+/** How many bits of a 32 bit word are set. */
+export function popcount(word: number): number {
   let rest = word;
   let count = 0;
   while (rest !== 0) {

@@ -12,10 +12,11 @@ import { FAULT, FAULTS, validate } from './validate.ts';
 /** Requests of one connection at a time; beyond, its bytes are left unread. A power of two. */
 export const MAX_REQUESTS = 256;
 /**
- * The part of the arena one connection may hold with more than one request: a client that does not
- * read its replies, or does not finish its payloads, leaves the rest to others.
+ * What one connection leaves free for each byte it holds with more than one request. Alone it gets a
+ * quarter of the arena, and each that comes later a part of what is left: clients that do not read
+ * their replies, or do not finish their payloads, never hold all of it, on however many connections.
  */
-const ARENA_SHARE = 4;
+const FREE_PER_HELD = 3;
 
 /** What a session asks of the stream it lives on. May be called from inside any session method. */
 export interface SessionStream {
@@ -195,8 +196,7 @@ export class Session implements RequestOwner, SlotOwner {
     const lengthBytes = request.error === 0 ? request.slotBytesNeeded : 0;
     if (lengthBytes > this.arena.maxSlotBytes) request.error = ERRNO.ENOMEM;
     if (lengthBytes === 0 || request.error !== 0) return true;
-    const share = this.arena.maxSlotBytes / ARENA_SHARE;
-    if (this.heldBytes > 0 && this.heldBytes + lengthBytes > share) {
+    if (this.heldBytes > 0 && !this.leavesEnough(lengthBytes)) {
       this.blocked = BLOCKED.SHARE;
       return false;
     }
@@ -208,6 +208,12 @@ export class Session implements RequestOwner, SlotOwner {
     }
     this.hold(request, slot);
     return true;
+  }
+
+  /** Only what this connection gives back makes it ask again: it holds something, so it will. */
+  private leavesEnough(lengthBytes: number): boolean {
+    const freeBytes = this.arena.maxSlotBytes - this.arena.usedBytes - lengthBytes;
+    return FREE_PER_HELD * (this.heldBytes + lengthBytes) <= freeBytes;
   }
 
   private hold(request: Request, slot: number): void {

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts';
+import { popcount } from '../base/error-bits.ts';
 
 /**
  * A set of region numbers, one bit each: "this leg lacks these regions". 1 TiB in regions of
@@ -88,14 +89,4 @@ export class RegionBits {
     }
     return -1;
   }
-}
-
-function popcount(word: number): number {
-  let rest = word;
-  let count = 0;
-  while (rest !== 0) {
-    rest &= rest - 1;
-    count += 1;
-  }
-  return count;
 }

@@ -1,8 +1,11 @@
 /** The keys of dmiod.toml, what each may be, and the sentence for what it may not. */
 import { z } from 'zod';
 import { nameError } from '../../core/control/name.ts';
-import { isPowerOfTwo, parseSize, SECTOR_SIZE, SIZE_FORMAT } from '../../core/base/units.ts';
+import { parseSize, SECTOR_SIZE, SIZE_FORMAT } from '../../core/base/units.ts';
+import { ControlError } from '../../core/control/error.ts';
+import { readTable } from '../devices/assemble.ts';
 import { parseReadPolicy, READ_POLICY_FORMAT } from '../devices/read-policy.ts';
+import { isRegionSize, legsError } from '../devices/request.ts';
 import { LISTEN_FORMAT, parseListen, socketPathError } from '../listen.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -38,7 +41,27 @@ const sizeBytes = z
     return z.NEVER;
   });
 
-const regionSizeBytes = sizeBytes.refine(isPowerOfTwo, { error: 'expected a power of two' });
+const regionSizeBytes = sizeBytes.refine(isRegionSize, {
+  error: 'expected a power of two of at least 1024 bytes',
+});
+
+const legs = z.array(path, { error: 'expected an array of legs' }).superRefine((given, context) => {
+  const twice = given.find((leg, i) => given.indexOf(leg) !== i);
+  const named = twice === undefined ? undefined : `leg ${JSON.stringify(twice)} is named twice`;
+  const problem = legsError(given) ?? named;
+  if (problem !== undefined) context.addIssue(problem);
+});
+
+const tableLines = z
+  .string({ error: 'expected table lines, as a string' })
+  .superRefine((text, context) => {
+    try {
+      readTable(text);
+    } catch (error) {
+      if (!(error instanceof ControlError)) throw error;
+      context.addIssue(error.message);
+    }
+  });
 
 const engine = z.enum(ENGINES, { error: `expected one of ${ENGINES.join(', ')}` });
 
@@ -51,9 +74,9 @@ const readPolicy = z
 const device = z
   .strictObject(
     {
-      mirror: z.array(path, { error: 'expected an array of legs' }).optional(),
+      mirror: legs.optional(),
       linear: path.optional(),
-      table: z.string({ error: 'expected table lines, as a string' }).optional(),
+      table: tableLines.optional(),
       size: sizeBytes.optional(),
       log: z.literal('core', { error: 'expected "core": there is no other log yet' }).optional(),
       'region-size': regionSizeBytes.optional(),
@@ -74,6 +97,12 @@ const device = z
       if (given[key] !== undefined && kind !== undefined && kind !== 'mirror') {
         context.addIssue({ code: 'custom', path: [key], message: 'only a mirror has it' });
       }
+    }
+    const policy = parseReadPolicy(given['read-policy'] ?? '');
+    const count = given.mirror?.length ?? 0;
+    if (policy?.kind === 'prefer' && kind === 'mirror' && policy.leg >= count) {
+      const message = `the legs are 0 to ${count - 1}`;
+      context.addIssue({ code: 'custom', path: ['read-policy'], message });
     }
     if (given.size !== undefined && kind === 'table') {
       context.addIssue({ code: 'custom', path: ['size'], message: 'a table says its own size' });

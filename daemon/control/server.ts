@@ -10,6 +10,7 @@ import { idOfLine, MAX_REQUEST_BYTES, parseRequest } from '../../core/control/me
 import type { Request } from '../../core/control/messages.ts';
 import { encodeLine, replyErrorOf } from '../../core/control/reply.ts';
 import type { Reply } from '../../core/control/reply.ts';
+import { socketPathError } from '../listen.ts';
 import { makeFolder } from '../make-folder.ts';
 import { codeOf, reasonOf } from '../system-error.ts';
 
@@ -42,6 +43,10 @@ export class ControlServer {
    * @throws ControlError address-in-use, io
    */
   static async listen(path: string, log: Log, handle: Handler): Promise<ControlServer> {
+    const problem = socketPathError(path);
+    if (problem !== undefined) {
+      throw new ControlError('io', `control socket ${path}: ${problem}`);
+    }
     await clearStaleSocket(path, 'control socket');
     const control = new ControlServer(path, log, handle);
     await new Promise<void>((ready, failed) => {

@@ -92,7 +92,7 @@ function regionSectorsOf(asked: number | undefined, sectors: number): number {
   return region;
 }
 
-function isRegionSize(bytes: number): boolean {
+export function isRegionSize(bytes: number): boolean {
   return isPowerOfTwo(bytes) && bytes >= bytesOfSectors(2);
 }
 
@@ -101,7 +101,8 @@ function kindError({ mirror, linear, table }: DeviceRequest): string | undefined
   return given.length === 1 ? undefined : 'a device is one of: a mirror, a linear leg, a table';
 }
 
-function legsError(legs: readonly string[] | undefined): string | undefined {
+/** What is wrong with the legs of a mirror, or undefined. */
+export function legsError(legs: readonly string[] | undefined): string | undefined {
   if (legs === undefined) return undefined;
   if (legs.length < MIN_LEGS || legs.length > MAX_REGIONS) {
     return `a mirror has ${MIN_LEGS} to ${MAX_REGIONS} legs; ${legs.length} given`;

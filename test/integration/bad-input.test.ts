@@ -5,33 +5,29 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Server } from 'node:net';
 import { join } from 'node:path';
 
-import { dmio, dmiod, run, snapshot, startDaemon, startServe } from '../support/programs.ts';
-import type { Ran } from '../support/programs.ts';
-import { tempDirectory } from '../support/temp.ts';
+import { dmio, dmiod, snapshot, startDaemon, startServe } from '../support/programs.ts';
+import { run } from '../support/run.ts';
+import type { Ran } from '../support/run.ts';
+import { Place } from '../support/place.ts';
 
 const MIB = 1024 * 1024;
 /** Dozens of processes are started, on machines that may have other work. */
 const SLOW = 180_000;
-const root = tempDirectory();
-let folder = '';
-let count = 0;
+const place = new Place();
 
 function sparse(name: string, bytes: number): void {
-  writeFileSync(join(folder, name), '');
-  truncateSync(join(folder, name), bytes);
+  writeFileSync(join(place.folder, name), '');
+  truncateSync(join(place.folder, name), bytes);
 }
 
 beforeEach(() => {
-  count += 1;
-  folder = join(root, String(count));
-  mkdirSync(folder);
   sparse('a.img', MIB);
   sparse('b.img', MIB);
 });
 
 /** One line, no stack, the exit code. `F` in the message stands for the folder. */
 function expectLine(ran: Ran, code: number, program: string, message: string): void {
-  expect(ran.stderr).toBe(`${program}: ${message.replaceAll('F/', `${folder}/`)}\n`);
+  expect(ran.stderr).toBe(`${program}: ${message.replaceAll('F/', `${place.folder}/`)}\n`);
   expect(ran.code).toBe(code);
   expect(ran.stdout).toBe('');
 }
@@ -42,11 +38,11 @@ function makeBadLegs(): void {
   sparse('odd.img', 1000);
   sparse('empty.img', 0);
   sparse('fs.img', 4 * MIB);
-  run(folder, 'mke2fs', '-q', '-F', 'fs.img');
-  mkdirSync(join(folder, 'dir'));
-  symlinkSync('a.img', join(folder, 'link.img'));
-  linkSync(join(folder, 'b.img'), join(folder, 'hard.img'));
-  run(folder, 'mkfifo', 'fifo');
+  run(place.folder, 'mke2fs', '-q', '-F', 'fs.img');
+  mkdirSync(join(place.folder, 'dir'));
+  symlinkSync('a.img', join(place.folder, 'link.img'));
+  linkSync(join(place.folder, 'b.img'), join(place.folder, 'hard.img'));
+  run(place.folder, 'mkfifo', 'fifo');
 }
 
 const WANTED = 'a file or a block device is wanted';
@@ -94,6 +90,11 @@ const CREATES: readonly (readonly [readonly string[], number, string])[] = [
     ['x', '--mirror', 'a.img', 'nbd://h/x'],
     1,
     'leg nbd://h/x: only file and block device paths so far',
+  ],
+  [
+    ['x', '--mirror', '--size', '1M', 'a.img'],
+    2,
+    "option '--mirror <LEG...>' argument '--size' is invalid. A leg that begins with - is written ./--size.",
   ],
   [['x', '--mirror', 'a.img'], 2, 'a mirror has 2 to 64 legs; 1 given'],
   [
@@ -203,15 +204,15 @@ describe('dmio create', () => {
     'refuses every bad input in one line, and changes nothing',
     async () => {
       makeBadLegs();
-      const daemon = await startDaemon(folder);
-      const before = snapshot(folder);
+      const daemon = await startDaemon(place.folder);
+      const before = snapshot(place.folder);
       for (const [args, code, message] of CREATES) {
-        expectLine(dmio(folder, 'create', ...args), code, 'dmio', message);
+        expectLine(dmio(place.folder, 'create', ...args), code, 'dmio', message);
       }
-      expect(snapshot(folder)).toEqual(before);
-      expect(JSON.parse(dmio(folder, '--json', 'ls').stdout)).toEqual({ devices: [] });
+      expect(snapshot(place.folder)).toEqual(before);
+      expect(JSON.parse(dmio(place.folder, '--json', 'ls').stdout)).toEqual({ devices: [] });
       // Nothing of all that is still held.
-      expect(dmio(folder, 'create', 'x', '--mirror', 'a.img', 'b.img').code).toBe(0);
+      expect(dmio(place.folder, 'create', 'x', '--mirror', 'a.img', 'b.img').code).toBe(0);
       expect(await daemon.stop()).toBe(0);
     },
     SLOW,
@@ -220,25 +221,25 @@ describe('dmio create', () => {
   it(
     'refuses what is in use: a name, a leg of this daemon, a leg of another',
     async () => {
-      await startDaemon(folder);
-      expect(dmio(folder, 'create', 'x', '--mirror', 'a.img', 'b.img').code).toBe(0);
-      expect(dmio(folder, 'wait', 'x', '--in-sync').code).toBe(0);
-      const before = snapshot(folder);
+      await startDaemon(place.folder);
+      expect(dmio(place.folder, 'create', 'x', '--mirror', 'a.img', 'b.img').code).toBe(0);
+      expect(dmio(place.folder, 'wait', 'x', '--in-sync').code).toBe(0);
+      const before = snapshot(place.folder);
       expectLine(
-        dmio(folder, 'create', 'x', '--table', '0 8 zero'),
+        dmio(place.folder, 'create', 'x', '--table', '0 8 zero'),
         5,
         'dmio',
         'device x exists already',
       );
       expectLine(
-        dmio(folder, 'create', 'y', '--mirror', 'new.img', 'a.img', '--size', '1M'),
+        dmio(place.folder, 'create', 'y', '--mirror', 'new.img', 'a.img', '--size', '1M'),
         5,
         'dmio',
         'leg F/a.img is already open in this process',
       );
       expectLine(
         run(
-          folder,
+          place.folder,
           process.execPath,
           ...serveArgs('--mirror', 'a.img', 'c.img', '--size', '1M', '--create'),
         ),
@@ -246,7 +247,7 @@ describe('dmio create', () => {
         'dmio',
         'leg F/a.img is in use: another process holds its lock',
       );
-      expect(snapshot(folder)).toEqual(before);
+      expect(snapshot(place.folder)).toEqual(before);
     },
     SLOW,
   );
@@ -274,6 +275,11 @@ describe('dmio serve', () => {
     [['--linear', 'a.img', '--port', '1'], 2, 'say where: one of --socket PATH, --port P, --stdio'],
     [['--linear', 'a.img', '--bind', '::1'], 2, '--bind goes with --port'],
     [
+      ['--linear', '--read-only'],
+      2,
+      "option '--linear <LEG>' argument '--read-only' is invalid. A leg that begins with - is written ./--read-only.",
+    ],
+    [
       ['--linear', 'a.img', '--engine', 'warp'],
       2,
       'engine warp: expected one of auto, uring, node',
@@ -282,9 +288,21 @@ describe('dmio serve', () => {
   ])(
     '%j',
     (args, code, message) => {
-      const before = snapshot(folder);
-      expectLine(run(folder, process.execPath, ...serveArgs(...args)), code, 'dmio', message);
-      expect(snapshot(folder)).toEqual(before);
+      const before = snapshot(place.folder);
+      expectLine(run(place.folder, process.execPath, ...serveArgs(...args)), code, 'dmio', message);
+      expect(snapshot(place.folder)).toEqual(before);
+    },
+    SLOW,
+  );
+
+  it(
+    'refuses to speak NBD on what is no socket and no pipe',
+    () => {
+      const cli = join(import.meta.dirname, '../../cli/main.js');
+      const serve = [process.execPath, cli, 'serve', '--linear', 'a.img', '--stdio'];
+      const ran = run(place.folder, 'sh', '-c', '"$@" </dev/null', 'sh', ...serve);
+      const message = '--stdio: stdin is no socket and no pipe; who starts it must give it one';
+      expectLine(ran, 2, 'dmio', message);
     },
     SLOW,
   );
@@ -296,13 +314,21 @@ describe('dmio serve', () => {
         const made = createServer().listen(0, '127.0.0.1', () => ready(made));
       });
       const { port } = server.address() as AddressInfo;
-      const before = snapshot(folder);
+      const before = snapshot(place.folder);
       const args = ['--mirror', 'new1.img', 'new2.img', '--create', '--size', '1M'];
       const cli = join(import.meta.dirname, '../../cli/main.js');
-      const ran = run(folder, process.execPath, cli, 'serve', '--port', String(port), ...args);
+      const ran = run(
+        place.folder,
+        process.execPath,
+        cli,
+        'serve',
+        '--port',
+        String(port),
+        ...args,
+      );
       expect(ran.stderr).toMatch(new RegExp(`^dmio: [^\\n]*${port}[^\\n]*in use[^\\n]*\\n$`));
       expect(ran.code).toBe(1);
-      expect(snapshot(folder)).toEqual(before);
+      expect(snapshot(place.folder)).toEqual(before);
       server.close();
     },
     SLOW,
@@ -312,17 +338,17 @@ describe('dmio serve', () => {
     'refuses a leg that is no copy of the first, and takes legs that are',
     async () => {
       sparse('fs1.img', 4 * MIB);
-      run(folder, 'mke2fs', '-q', '-F', 'fs1.img');
-      run(folder, 'cp', 'fs1.img', 'fs2.img');
+      run(place.folder, 'mke2fs', '-q', '-F', 'fs1.img');
+      run(place.folder, 'cp', 'fs1.img', 'fs2.img');
       sparse('zero.img', 4 * MIB);
       expectLine(
-        run(folder, process.execPath, ...serveArgs('--mirror', 'zero.img', 'fs1.img')),
+        run(place.folder, process.execPath, ...serveArgs('--mirror', 'zero.img', 'fs1.img')),
         5,
         'dmio',
         'leg F/fs1.img carries an ext2/3/4 file system; the first leg would be copied over it; --create does that',
       );
       const serve = await startServe(
-        folder,
+        place.folder,
         '--socket',
         's.sock',
         '--mirror',
@@ -339,26 +365,42 @@ describe('dmiod', () => {
   it(
     'refuses the control socket and the state directory of a live daemon',
     async () => {
-      await startDaemon(folder);
+      await startDaemon(place.folder);
       expectLine(
-        dmiod(folder, '--control', 'control.sock', '--state-dir', 's2', '--listen', 'unix:n2.sock'),
+        dmiod(
+          place.folder,
+          '--control',
+          'control.sock',
+          '--state-dir',
+          's2',
+          '--listen',
+          'unix:n2.sock',
+        ),
         1,
         'dmiod',
         'control socket F/control.sock: a live daemon is listening there',
       );
       expectLine(
-        dmiod(folder, '--control', 'c2.sock', '--state-dir', 'state', '--listen', 'unix:n2.sock'),
+        dmiod(
+          place.folder,
+          '--control',
+          'c2.sock',
+          '--state-dir',
+          'state',
+          '--listen',
+          'unix:n2.sock',
+        ),
         1,
         'dmiod',
         'state directory F/state: another daemon uses it',
       );
       expectLine(
-        dmiod(folder, '--control', 'a.img', '--state-dir', 's2', '--listen', 'unix:n2.sock'),
+        dmiod(place.folder, '--control', 'a.img', '--state-dir', 's2', '--listen', 'unix:n2.sock'),
         1,
         'dmiod',
         'control socket F/a.img: a file that is no socket is in the way',
       );
-      expect(dmio(folder, 'ls').code).toBe(0);
+      expect(dmio(place.folder, 'ls').code).toBe(0);
     },
     SLOW,
   );
@@ -373,9 +415,13 @@ describe('dmiod', () => {
         ],
         [['--state-dir', '/proc/x/y'], 'state directory /proc/x/y: no such file or directory'],
         [['--control', 'a.img/c.sock'], 'control socket F/a.img/c.sock: not a directory'],
+        [
+          ['--control', `/tmp/${'x'.repeat(103)}`],
+          `control socket /tmp/${'x'.repeat(103)}: socket path of 108 bytes: at most 107 are allowed`,
+        ],
       ] as const) {
         const places = ['--control', 'c.sock', '--state-dir', 'state', '--log-level', 'silent'];
-        expectLine(dmiod(folder, ...places, ...args), 1, 'dmiod', message);
+        expectLine(dmiod(place.folder, ...places, ...args), 1, 'dmiod', message);
       }
     },
     SLOW,
@@ -385,19 +431,19 @@ describe('dmiod', () => {
     'refuses unknown config keys and bad values with file, line, key and what is allowed',
     () => {
       writeFileSync(
-        join(folder, 'bad.toml'),
+        join(place.folder, 'bad.toml'),
         'engine = "auto"\n\nlisten = ["unix:x"]\ncolour = "red"\n',
       );
       for (const more of [[], ['--check-config']]) {
         expectLine(
-          dmiod(folder, '--config', 'bad.toml', ...more),
+          dmiod(place.folder, '--config', 'bad.toml', ...more),
           1,
           'dmiod',
           'bad.toml:4: key "colour": unknown key (allowed: control, state-dir, listen, engine, log-level, [device.NAME])',
         );
       }
-      writeFileSync(join(folder, 'good.toml'), 'engine = "auto"\n');
-      const good = dmiod(folder, '--config', 'good.toml', '--check-config');
+      writeFileSync(join(place.folder, 'good.toml'), 'engine = "auto"\n');
+      const good = dmiod(place.folder, '--config', 'good.toml', '--check-config');
       expect(good).toEqual({ code: 0, stdout: 'OK\n', stderr: '' });
     },
     SLOW,
@@ -417,7 +463,7 @@ describe('dmiod', () => {
   ])(
     '%j',
     (args, message) => {
-      expectLine(dmiod(folder, ...args), 2, 'dmiod', message);
+      expectLine(dmiod(place.folder, ...args), 2, 'dmiod', message);
     },
     SLOW,
   );
@@ -428,7 +474,7 @@ describe('dmio without a daemon', () => {
     'exits 3',
     () => {
       expectLine(
-        dmio(folder, 'ls'),
+        dmio(place.folder, 'ls'),
         3,
         'dmio',
         'no daemon on control.sock: no such socket (is dmiod running? is --control right?)',
@@ -446,7 +492,7 @@ describe('dmio without a daemon', () => {
   ])(
     '%j exits 2',
     (args, message) => {
-      expectLine(dmio(folder, ...args), 2, 'dmio', message);
+      expectLine(dmio(place.folder, ...args), 2, 'dmio', message);
     },
     SLOW,
   );

@@ -1,46 +1,29 @@
 // A leg that goes bad in mid-traffic: no client sees it, status says which leg and what, and what
 // is read after a write is what was written. With no good leg left the client is told, once each.
-import { spawn } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import type { DeviceStatus, StatusReport } from '../../core/control/status.ts';
+import type { DeviceStatus } from '../../core/control/status.ts';
 import { breakableLeg, smallFileSystem } from '../support/bad-leg.ts';
-import { dmio, run, startDaemon } from '../support/programs.ts';
+import { dmio, startDaemon } from '../support/programs.ts';
+import { run, runBeside } from '../support/run.ts';
 import { describeAsRoot } from '../support/root-only.ts';
-import { tempDirectory } from '../support/temp.ts';
+import { Place } from '../support/place.ts';
 
-const root = tempDirectory();
-let folder = '';
-let count = 0;
+const place = new Place();
 
-beforeEach(() => {
-  count += 1;
-  folder = join(root, String(count));
-  mkdirSync(folder);
-});
+const ok = (...args: readonly string[]): string => place.ok(...args);
 
-function ok(...args: readonly string[]): string {
-  const ran = dmio(folder, ...args);
-  expect([ran.stderr, ran.code]).toEqual(['', 0]);
-  return ran.stdout;
-}
+const status = (): DeviceStatus => place.statusOf('data');
 
-function status(): DeviceStatus {
-  const { devices } = JSON.parse(ok('status', 'data', '--json')) as StatusReport;
-  return devices[0] as DeviceStatus;
-}
+const uri = (): string => place.uriOf('data');
 
-const uri = (): string => `nbd+unix:///data?socket=${folder}/nbd.sock`;
-
-function fio(...more: readonly string[]): Promise<number | null> {
+async function fio(...more: readonly string[]): Promise<number | null> {
   const job = [
     ...['--name=x', '--ioengine=nbd', `--uri=${uri()}`, '--rw=randrw', '--bs=4k', '--size=32M'],
     ...['--iodepth=16', '--verify=crc32c', '--verify_fatal=1', '--exitall_on_error=1', ...more],
   ];
-  const child = spawn('fio', job, { cwd: folder, stdio: 'ignore' });
-  return new Promise((ended) => child.on('close', ended));
+  return (await runBeside(place.folder, 'fio', ...job)).code;
 }
 
 /** Writes and reads back, one client, over and over; prints how often the read was not the write. */
@@ -59,8 +42,8 @@ print(stale)
 
 describe('a leg whose writes fail in mid-traffic', () => {
   it('is dropped without a word to the client, and named by status', async () => {
-    const leg = await breakableLeg(folder, 'bad', 'pwrite', 32);
-    await startDaemon(folder);
+    const leg = await breakableLeg(place.folder, 'bad', 'pwrite', 32);
+    await startDaemon(place.folder);
     ok('create', 'data', '--mirror', 'good.img', leg.path, '--size', '32M', '--assume-clean');
     const traffic = fio('--time_based', '--runtime=4');
     await sleep(1500);
@@ -73,21 +56,19 @@ describe('a leg whose writes fail in mid-traffic', () => {
     expect(legs[1]?.errors.write).toBeGreaterThan(0);
     expect(legs[1]?.reason).toBe('write error: EIO');
     expect(legs[1]?.outOfSyncBytes).toBeGreaterThan(0);
-    expect(dmio(folder, 'status', '--check').code).toBe(10);
+    expect(dmio(place.folder, 'status', '--check').code).toBe(10);
     expect(ok('status', 'data')).toContain('write error: EIO');
   }, 60_000);
 
   it.each([0, 1])(
     'never answers with the old data: leg %i is the bad one',
     async (bad) => {
-      const leg = await breakableLeg(folder, 'bad', 'pwrite', 16);
+      const leg = await breakableLeg(place.folder, 'bad', 'pwrite', 16);
       const legs = bad === 0 ? [leg.path, 'good.img'] : ['good.img', leg.path];
-      await startDaemon(folder);
+      await startDaemon(place.folder);
       ok('create', 'data', '--mirror', ...legs, '--size', '16M', '--assume-clean');
       leg.break();
-      // Debian's nbdsh wants Debian's Python, whatever else is first on the PATH.
-      const nbdsh = ['PATH=/usr/bin:/bin', 'nbdsh', '-u', uri(), '-c', WRITE_THEN_READ];
-      const ran = run(folder, 'env', ...nbdsh);
+      const ran = run(place.folder, 'nbdsh', '-u', uri(), '-c', WRITE_THEN_READ);
       expect([ran.stderr, ran.stdout]).toEqual(['', '0\n']);
       expect(status().legs[bad]?.state).toBe('failed');
       expect(status().legs[1 - bad]?.state).toBe('in-sync');
@@ -98,12 +79,12 @@ describe('a leg whose writes fail in mid-traffic', () => {
 
 describe('a leg whose flush fails', () => {
   it('is dropped, and the flush is answered by the others', async () => {
-    const leg = await breakableLeg(folder, 'bad', 'flush', 16);
-    await startDaemon(folder);
+    const leg = await breakableLeg(place.folder, 'bad', 'flush', 16);
+    await startDaemon(place.folder);
     ok('create', 'data', '--mirror', 'good.img', leg.path, '--size', '16M', '--assume-clean');
     leg.break();
     const commands = ['-c', 'write 0 1M', '-c', 'flush'];
-    const ran = run(folder, 'qemu-io', '-t', 'writeback', '-f', 'raw', ...commands, uri());
+    const ran = run(place.folder, 'qemu-io', '-t', 'writeback', '-f', 'raw', ...commands, uri());
     expect(ran.code).toBe(0);
     expect(status().legs[1]).toMatchObject({ state: 'failed', reason: 'flush error: EIO' });
   }, 60_000);
@@ -111,8 +92,8 @@ describe('a leg whose flush fails', () => {
 
 describe('a leg whose reads fail', () => {
   it('is answered for by the other, healed by rewriting, and dropped when it goes on', async () => {
-    const leg = await breakableLeg(folder, 'bad', 'pread', 32);
-    await startDaemon(folder);
+    const leg = await breakableLeg(place.folder, 'bad', 'pread', 32);
+    await startDaemon(place.folder);
     ok('create', 'data', '--mirror', leg.path, 'good.img', '--size', '32M', '--assume-clean');
     leg.break();
     expect(await fio('--time_based', '--runtime=3')).toBe(0);
@@ -125,8 +106,8 @@ describe('a leg whose reads fail', () => {
 
 describeAsRoot('a leg on a full file system', () => {
   it('is dropped without a word to the client', async () => {
-    const small = smallFileSystem(folder, 12);
-    await startDaemon(folder);
+    const small = smallFileSystem(place.folder, 12);
+    await startDaemon(place.folder);
     ok('create', 'data', '--mirror', 'good.img', join(small, 'b.img'), '--size', '32M');
     expect(await fio('--rw=write', '--bs=64k')).toBe(0);
     expect(status().legs[1]).toMatchObject({ state: 'failed', reason: 'write error: ENOSPC' });
@@ -137,14 +118,14 @@ describeAsRoot('a leg on a full file system', () => {
 describe('both legs bad', () => {
   it('the client gets EIO, the daemon lives and serves what it can', async () => {
     const legs = [
-      await breakableLeg(folder, 'a', 'pwrite', 16),
-      await breakableLeg(folder, 'b', 'pwrite', 16),
+      await breakableLeg(place.folder, 'a', 'pwrite', 16),
+      await breakableLeg(place.folder, 'b', 'pwrite', 16),
     ] as const;
-    const daemon = await startDaemon(folder);
+    const daemon = await startDaemon(place.folder);
     ok('create', 'data', '--mirror', legs[0].path, legs[1].path, '--size', '16M', '--assume-clean');
     const qemuIo = (...commands: readonly string[]): string => {
       const args = commands.flatMap((command) => ['-c', command]);
-      const { stdout, stderr } = run(folder, 'qemu-io', '-f', 'raw', ...args, uri());
+      const { stdout, stderr } = run(place.folder, 'qemu-io', '-f', 'raw', ...args, uri());
       return stdout + stderr;
     };
     expect(qemuIo('write -P 1 0 64k')).toContain('wrote 65536/65536');

@@ -2,8 +2,9 @@
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { dmio, run, startServe } from '../support/programs.ts';
+import { dmio, startServe } from '../support/programs.ts';
 import { describeAsRoot, runProgram } from '../support/root-only.ts';
+import { run } from '../support/run.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 const folder = tempDirectory();

@@ -1,49 +1,38 @@
 // The life of devices as a user has it: the real dmiod, the real dmio, files in a folder.
-import { mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { StatusReport } from '../../core/control/status.ts';
 import { VERSION } from '../../core/control/version.ts';
-import { dmio, run, startDaemon, startServe, TEST_ENGINE } from '../support/programs.ts';
-import { tempDirectory } from '../support/temp.ts';
+import { dmio, startDaemon, startServe, TEST_ENGINE } from '../support/programs.ts';
+import { run } from '../support/run.ts';
+import { Place } from '../support/place.ts';
 
 /** Processes are started one after the other, on machines that may have other work. */
 const SLOW = 180_000;
-const root = tempDirectory();
-let folder = '';
-let count = 0;
+const place = new Place();
 
-beforeEach(() => {
-  count += 1;
-  folder = join(root, String(count));
-  mkdirSync(folder);
-});
-
-function ok(...args: readonly string[]): string {
-  const ran = dmio(folder, ...args);
-  expect([ran.stderr, ran.code]).toEqual(['', 0]);
-  return ran.stdout;
-}
+const ok = (...args: readonly string[]): string => place.ok(...args);
 
 function status(...args: readonly string[]): StatusReport {
   return JSON.parse(ok('status', ...args, '--json')) as StatusReport;
 }
 
 function sparse(name: string, bytes: number): void {
-  writeFileSync(join(folder, name), '');
-  truncateSync(join(folder, name), bytes);
+  writeFileSync(join(place.folder, name), '');
+  truncateSync(join(place.folder, name), bytes);
 }
 
 describe('a mirror', () => {
   it(
     'is made, seen, used, broken, removed',
     async () => {
-      await startDaemon(folder);
+      await startDaemon(place.folder);
       expect(ok('ls')).toBe('no devices\n');
       expect(ok('status', '--check')).toBe('');
 
-      const uri = `nbd+unix:///data?socket=${folder}/nbd.sock`;
-      const [a, b] = [`${folder}/a.img`, `${folder}/b.img`];
+      const uri = `nbd+unix:///data?socket=${place.folder}/nbd.sock`;
+      const [a, b] = [`${place.folder}/a.img`, `${place.folder}/b.img`];
       expect(ok('create', 'data', '--mirror', 'a.img', 'b.img', '--size', '16MiB')).toBe(
         `created ${a}\ncreated ${b}\ndata  16 MiB  ${uri}\n`,
       );
@@ -78,36 +67,45 @@ describe('a mirror', () => {
       expect(ok('status', 'data', '--dm')).toBe(`0 32768 mirror 2 ${a} ${b} 32/32 1 AA 1 core\n`);
       expect(ok('deps', 'data')).toBe(`2 dependencies  : (${a}) (${b})\n`);
       expect(ok('info', 'data')).toMatch(/^Name: +data\nState: +ACTIVE\nOpen count: +0\n/);
-      expect(dmio(folder, 'status', '--check')).toEqual({
+      expect(dmio(place.folder, 'status', '--check')).toEqual({
         code: 0,
         stdout: 'data: in-sync\n',
         stderr: '',
       });
 
       expect(
-        run(folder, 'qemu-io', '-f', 'raw', '-c', 'write -P 7 0 1M', '-c', 'flush', uri).code,
+        run(place.folder, 'qemu-io', '-f', 'raw', '-c', 'write -P 7 0 1M', '-c', 'flush', uri).code,
       ).toBe(0);
       expect(ok('leg', 'fail', 'data', 'b.img')).toBe(`data: leg 1 (${b}) is failed\n`);
-      expect(dmio(folder, 'status', '--check')).toEqual({
+      expect(dmio(place.folder, 'status', '--check')).toEqual({
         code: 10,
         stdout: 'data: degraded\n',
         stderr: '',
       });
-      expect(dmio(folder, 'leg', 'fail', 'data', '0')).toEqual({
+      expect(dmio(place.folder, 'leg', 'fail', 'data', '0')).toEqual({
         code: 5,
         stdout: '',
         stderr: `dmio: leg ${a} is the last good one of data: without it the data is lost\n`,
       });
       expect(
-        run(folder, 'qemu-io', '-f', 'raw', '-c', 'write -P 9 0 1M', '-c', 'read -P 9 0 1M', uri)
-          .code,
+        run(
+          place.folder,
+          'qemu-io',
+          '-f',
+          'raw',
+          '-c',
+          'write -P 9 0 1M',
+          '-c',
+          'read -P 9 0 1M',
+          uri,
+        ).code,
       ).toBe(0);
       expect(readFileSync(a)[0]).toBe(9);
       expect(readFileSync(b)[0]).toBe(7);
 
       expect(ok('remove', 'data')).toBe('removed data\n');
       expect(ok('ls')).toBe('no devices\n');
-      expect(dmio(folder, 'status', 'data')).toEqual({
+      expect(dmio(place.folder, 'status', 'data')).toEqual({
         code: 4,
         stdout: '',
         stderr: 'dmio: no device data\n',
@@ -120,22 +118,22 @@ describe('a mirror', () => {
   it(
     'copies its first leg to the others, unless they are said to be equal',
     async () => {
-      writeFileSync(join(folder, 'a.img'), Buffer.alloc(4 * 2 ** 20, 'a'));
-      writeFileSync(join(folder, 'b.img'), Buffer.alloc(4 * 2 ** 20, 'b'));
-      writeFileSync(join(folder, 'c.img'), Buffer.alloc(4 * 2 ** 20, 'c'));
-      await startDaemon(folder);
+      writeFileSync(join(place.folder, 'a.img'), Buffer.alloc(4 * 2 ** 20, 'a'));
+      writeFileSync(join(place.folder, 'b.img'), Buffer.alloc(4 * 2 ** 20, 'b'));
+      writeFileSync(join(place.folder, 'c.img'), Buffer.alloc(4 * 2 ** 20, 'c'));
+      await startDaemon(place.folder);
       ok('create', 'x', '--mirror', 'b.img', 'c.img', '--assume-clean');
       expect(status('x').devices[0]?.state).toBe('in-sync');
       expect(ok('table', 'x')).toContain(' core 2 1024 nosync 2 ');
       ok('remove', 'x');
-      expect(readFileSync(join(folder, 'c.img'))[0]).toBe('c'.charCodeAt(0));
+      expect(readFileSync(join(place.folder, 'c.img'))[0]).toBe('c'.charCodeAt(0));
 
       ok('create', 'x', '--mirror', 'a.img', 'b.img', 'c.img');
       ok('wait', 'x', '--in-sync', '--timeout', '20');
       ok('remove', 'x');
-      const want = readFileSync(join(folder, 'a.img'));
-      expect(readFileSync(join(folder, 'b.img')).equals(want)).toBe(true);
-      expect(readFileSync(join(folder, 'c.img')).equals(want)).toBe(true);
+      const want = readFileSync(join(place.folder, 'a.img'));
+      expect(readFileSync(join(place.folder, 'b.img')).equals(want)).toBe(true);
+      expect(readFileSync(join(place.folder, 'c.img')).equals(want)).toBe(true);
     },
     SLOW,
   );
@@ -143,13 +141,13 @@ describe('a mirror', () => {
   it(
     'with clients is removed by force only',
     async () => {
-      await startDaemon(folder);
+      await startDaemon(place.folder);
       ok('create', 'x', '--mirror', 'a.img', 'b.img', '--size', '1M');
-      const uri = `nbd+unix:///x?socket=${folder}/nbd.sock`;
+      const uri = `nbd+unix:///x?socket=${place.folder}/nbd.sock`;
       const script = `dmio() { "${process.execPath}" "${join(import.meta.dirname, '../../cli/main.js')}" --control control.sock "$@"; }
       qemu-io -f raw -c 'read 0 512' -c 'sleep 3000' '${uri}' >/dev/null & sleep 1
       dmio remove x; echo "code $?"; dmio --json status | grep -o '"connections":[0-9]*'; dmio remove x --force; echo "code $?"; wait`;
-      const ran = run(folder, 'sh', '-c', script);
+      const ran = run(place.folder, 'sh', '-c', script);
       expect(ran.stdout).toBe('code 5\n"connections":1\nremoved x\ncode 0\n');
       expect(ran.stderr).toContain(
         'dmio: device x has 1 client connection; --force removes it all the same\n',
@@ -163,11 +161,11 @@ describe('a table', () => {
   it(
     'is made of lines, its relative paths of the user; and read back as it was',
     async () => {
-      await startDaemon(folder);
+      await startDaemon(place.folder);
       sparse('a b.img', 2 ** 20);
       const lines = '# two halves\n0 8 linear a\\ b.img 16\n\n8 8 zero\n';
       const ran = run(
-        folder,
+        place.folder,
         'sh',
         '-c',
         `printf '%s' "$1" | "$0" "$2" --control control.sock create t --table -`,
@@ -177,8 +175,8 @@ describe('a table', () => {
       );
       expect([ran.stderr, ran.code]).toEqual(['', 0]);
       const table = ok('table', 't');
-      expect(table).toBe(`0 8 linear ${folder}/a\\ b.img 16\n8 8 zero\n`);
-      expect(ok('deps', 't')).toBe(`1 dependencies  : (${folder}/a b.img)\n`);
+      expect(table).toBe(`0 8 linear ${place.folder}/a\\ b.img 16\n8 8 zero\n`);
+      expect(ok('deps', 't')).toBe(`1 dependencies  : (${place.folder}/a b.img)\n`);
       expect(status('t').devices[0]).toMatchObject({
         target: 'linear+zero',
         state: 'in-sync',
@@ -200,7 +198,7 @@ describe('dmio', () => {
   it(
     'tells versions and targets',
     async () => {
-      const daemon = await startDaemon(folder);
+      const daemon = await startDaemon(place.folder);
       expect(ok('version')).toBe(
         `dmio     ${VERSION}\ndmiod    ${VERSION} (protocol 1, engine ${TEST_ENGINE}, Node ${process.version}, pid ${daemon.pid})\n`,
       );
@@ -208,7 +206,10 @@ describe('dmio', () => {
         /^error +v[\d.]+\nlinear +v[\d.]+\nmirror +v[\d.]+\nzero +v[\d.]+\n$/,
       );
       await daemon.stop();
-      expect(dmio(folder, 'version')).toMatchObject({ code: 3, stdout: `dmio     ${VERSION}\n` });
+      expect(dmio(place.folder, 'version')).toMatchObject({
+        code: 3,
+        stdout: `dmio     ${VERSION}\n`,
+      });
     },
     SLOW,
   );
@@ -216,10 +217,12 @@ describe('dmio', () => {
   it(
     'waits for events, and gives up when told',
     async () => {
-      await startDaemon(folder);
+      await startDaemon(place.folder);
       ok('create', 'x', '--mirror', 'a.img', 'b.img', '--size', '1M');
       const { eventNr } = status('x').devices[0] ?? { eventNr: -1 };
-      expect(dmio(folder, 'wait', 'x', '--event', String(eventNr), '--timeout', '0.2')).toEqual({
+      expect(
+        dmio(place.folder, 'wait', 'x', '--event', String(eventNr), '--timeout', '0.2'),
+      ).toEqual({
         code: 1,
         stdout: '',
         stderr: `dmio: device x is in-sync, event ${eventNr}: timed out\n`,
@@ -227,7 +230,7 @@ describe('dmio', () => {
       const cli = join(import.meta.dirname, '../../cli/main.js');
       const script = `"$0" "${cli}" --control control.sock wait x --event ${eventNr} & sleep 0.5
       "$0" "${cli}" --control control.sock leg fail x 1; wait`;
-      const out = run(folder, 'sh', '-c', script, process.execPath).stdout;
+      const out = run(place.folder, 'sh', '-c', script, process.execPath).stdout;
       expect(out).toContain(`x: degraded, event ${eventNr + 1}\n`);
     },
     SLOW,
@@ -253,7 +256,7 @@ describe('dmio serve', () => {
     'serves one device, says where, and answers on a control socket when asked to',
     async () => {
       const serve = await startServe(
-        folder,
+        place.folder,
         '--mirror',
         'a.img',
         'b.img',
@@ -267,9 +270,9 @@ describe('dmio serve', () => {
         '--control',
         'control.sock',
       );
-      const uri = `nbd+unix:///disk?socket=${folder}/s.sock`;
+      const uri = `nbd+unix:///disk?socket=${place.folder}/s.sock`;
       expect(serve.stdout).toBe(`serving disk at ${uri}\n`);
-      expect(run(folder, 'nbdinfo', '--size', uri).stdout).toBe('8388608\n');
+      expect(run(place.folder, 'nbdinfo', '--size', uri).stdout).toBe('8388608\n');
       expect(status().devices[0]).toMatchObject({ name: 'disk', state: 'in-sync', uri });
       expect(await serve.stop('SIGINT')).toBe(0);
       expect(serve.stderr).toBe('');
@@ -281,10 +284,17 @@ describe('dmio serve', () => {
     'serves on a TCP port, read-only',
     async () => {
       sparse('a.img', 2 ** 20);
-      const serve = await startServe(folder, '--linear', 'a.img', '--port', '0', '--read-only');
+      const serve = await startServe(
+        place.folder,
+        '--linear',
+        'a.img',
+        '--port',
+        '0',
+        '--read-only',
+      );
       const uri = /at (nbd:\S+)\n/.exec(serve.stdout)?.[1] ?? '';
       expect(uri).toMatch(/^nbd:\/\/127\.0\.0\.1:\d+\/data$/);
-      expect(run(folder, 'nbdinfo', uri).stdout).toContain('is_read_only: true');
+      expect(run(place.folder, 'nbdinfo', uri).stdout).toContain('is_read_only: true');
       expect(await serve.stop()).toBe(0);
     },
     SLOW,
@@ -298,7 +308,7 @@ describe('dmio serve', () => {
       const command = [process.execPath, cli, 'serve', '--linear', 'a.img', '--stdio'];
       // What `nbdsh` runs, with the Python that Debian's module belongs to.
       const ran = run(
-        folder,
+        place.folder,
         '/usr/bin/python3',
         '-m',
         'nbd',

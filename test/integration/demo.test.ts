@@ -1,15 +1,17 @@
 // `npm start`, and every client a user would point at it.
 import { join } from 'node:path';
 
-import { run, Running } from '../support/programs.ts';
+import { start } from '../support/programs.ts';
 import { ROOT } from '../support/root.ts';
+import { run } from '../support/run.ts';
+import type { Running } from '../support/running.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 const folder = tempDirectory();
 const uri = `nbd+unix:///demo?socket=${folder}/var/nbd.sock`;
 
 async function startDemo(): Promise<Running> {
-  const demo = new Running(folder, [join(ROOT, 'dist/daemon/demo.js')]);
+  const demo = start(folder, join(ROOT, 'dist/daemon/demo.js'));
   return demo.until(() => demo.stdout.includes('Ctrl-C ends it'));
 }
 

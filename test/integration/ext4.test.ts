@@ -3,7 +3,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { Prng } from '../../core/base/prng.ts';
-import { dmio, run, startDaemon } from '../support/programs.ts';
+import { dmio, startDaemon } from '../support/programs.ts';
+import { run } from '../support/run.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 const folder = tempDirectory();

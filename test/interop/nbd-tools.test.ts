@@ -11,13 +11,13 @@ import { createNodeLoop } from '../../daemon/node-loop.ts';
 import { MemoryDevice } from '../support/memory-device.ts';
 import { ROOT } from '../support/root.ts';
 import { runWell } from '../support/run.ts';
-import { makeTempDir } from '../support/temp-dir.ts';
+import { tempDirectory } from '../support/temp.ts';
 
 const SIZE = 64 * 2 ** 20;
 /** A tool moves some hundred megabytes; on a busy machine that takes a while. */
 const TOOL_MS = 120_000;
 
-const dir = makeTempDir();
+const dir = tempDirectory();
 const loop = createNodeLoop();
 const table = new ExportTable();
 const server = new NbdServer({ exports: table, loop });
@@ -41,12 +41,11 @@ beforeAll(async () => {
   table.add(new Export({ name: 'disk', device: disk, description: 'one disk' }));
   table.add(new Export({ name: 'coarse', device: coarse }));
   table.add(new Export({ name: 'ro/é', device: small }));
-  unix = await server.listen({ kind: 'unix', path: join(dir.path, 's') });
+  unix = await server.listen({ kind: 'unix', path: join(dir, 's') });
   tcp = await server.listen({ kind: 'tcp', host: '127.0.0.1', port: 0 });
 });
 afterAll(async () => {
   await server.close();
-  dir.remove();
   expect(server.arenaUsedBytes).toBe(0);
 });
 
@@ -98,7 +97,7 @@ describe.each(transports)('over %s', (transport) => {
   it.each(exportsWithBlocks)(
     'nbdcopy copies in and out of %s',
     async (name) => {
-      const [there, back] = [join(dir.path, 'there'), join(dir.path, 'back')];
+      const [there, back] = [join(dir, 'there'), join(dir, 'back')];
       const bytes = randomBytes(SIZE);
       bytes.fill(0, 2 ** 20, 8 * 2 ** 20); // a hole for it to find
       writeFileSync(there, bytes);
@@ -112,7 +111,7 @@ describe.each(transports)('over %s', (transport) => {
   it.each(exportsWithBlocks)(
     'qemu-img works on %s',
     async (name) => {
-      const raw = join(dir.path, 'raw');
+      const raw = join(dir, 'raw');
       writeFileSync(raw, randomBytes(SIZE));
       expect(await runWell('qemu-img', ['info', uri(name)])).toContain('64 MiB');
       await runWell('qemu-img', ['convert', '-n', '-f', 'raw', '-O', 'raw', '-W', raw, uri(name)]);
@@ -323,6 +322,6 @@ print(h.get_size(), bytes(h.pread(1, 0)))`;
   );
 
   function unixPath(): string {
-    return join(dir.path, 's');
+    return join(dir, 's');
   }
 });

@@ -2,7 +2,6 @@
 // and through the services, near and far on the device. A planted object is seen.
 import { BioVec, type Bio } from '../../core/block/bio.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
-import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import { Loop } from '../../core/block/loop.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { DmIoClient } from '../../core/dm-io/client.ts';
@@ -11,6 +10,7 @@ import { DmIoRequest, type DmIoOwner } from '../../core/dm-io/request.ts';
 import { DmIoServices, WRITE } from '../../core/dm-io/services.ts';
 import { pages, pattern } from '../support/dm-io-fixture.ts';
 import { garbagePerStep } from '../support/garbage.ts';
+import { NullDevice } from '../support/null-device.ts';
 
 const ALLOWED_BYTES = 2;
 const REGIONS = [1, 2, 8, 64];
@@ -18,23 +18,6 @@ const NEAR = 8;
 const DATA = pattern(8);
 /** Past 2^31 sectors, 1 TiB, a number no longer fits a machine word of V8's. */
 const FAR = 2 ** 40;
-
-/** Takes bios, moves nothing, and allocates nothing itself. */
-class NullDevice implements BlockDevice {
-  readonly name = 'null';
-  readonly sectors = 2 ** 44 - 1;
-  readonly limits = DEFAULT_LIMITS;
-  readonly loop: Loop;
-
-  constructor(loop: Loop) {
-    this.loop = loop;
-  }
-
-  submit(bio: Bio): void {
-    bio.error = 0;
-    this.loop.defer(bio);
-  }
-}
 
 /** One that does what a hot path must not. */
 class LitteringDevice extends NullDevice {

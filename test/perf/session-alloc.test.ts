@@ -4,15 +4,12 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 import { Arena } from '../../core/block/arena.ts';
-import type { Bio } from '../../core/block/bio.ts';
-import type { BlockDevice } from '../../core/block/device.ts';
-import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
-import type { Loop } from '../../core/block/loop.ts';
 import { Export } from '../../core/export/export.ts';
 import { Session, type SessionStream } from '../../core/export/session.ts';
 import { COMMAND } from '../../core/nbd/proto.ts';
 import { createManualLoop, runUntilIdle } from '../support/manual-loop.ts';
 import { request } from '../support/nbd-messages.ts';
+import { NullDevice } from '../support/null-device.ts';
 
 const DEPTH = 16;
 const WARM_UP = 20_000;
@@ -29,23 +26,6 @@ const FAR = 2 ** 40;
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-/** Ends every bio well and does nothing. */
-class IdleDevice implements BlockDevice {
-  readonly name = 'idle';
-  readonly sectors = 2 ** 34;
-  readonly limits = DEFAULT_LIMITS;
-  readonly loop: Loop;
-
-  constructor(loop: Loop) {
-    this.loop = loop;
-  }
-
-  submit(bio: Bio): void {
-    bio.error = 0;
-    this.loop.defer(bio);
-  }
-}
-
 class IdleStream implements SessionStream {
   repliesReady(): void {}
   intakeResumed(): void {}
@@ -55,7 +35,7 @@ class IdleStream implements SessionStream {
 /** Heap bytes per request, for requests of one kind sent DEPTH at a time. */
 function bytesPerRequest(type: number, offset: number, length: number, payload = 0): number {
   const loop = createManualLoop();
-  const target = new Export({ name: 'idle', device: new IdleDevice(loop) });
+  const target = new Export({ name: 'idle', device: new NullDevice(loop) });
   const session = new Session(target, new Arena(new Uint8Array(2 ** 22), loop), new IdleStream());
   const message = request({ type, offset, length });
   const play = (count: number): void => {

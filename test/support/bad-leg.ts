@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { run } from './programs.ts';
+import { run } from './run.ts';
 
 /** A file of `megabytes` MiB whose writes (or reads, or flushes) fail once `break` was called. */
 export interface BreakableLeg {

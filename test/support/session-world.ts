@@ -1,6 +1,7 @@
 import { Arena } from '../../core/block/arena.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { Export, type ExportOptions } from '../../core/export/export.ts';
+import { NBD_ERROR, nameIn } from '../../core/nbd/proto.ts';
 import { createManualLoop, runUntilIdle } from './manual-loop.ts';
 import { MemoryDevice, type MemoryDeviceOptions } from './memory-device.ts';
 import { SessionClient } from './session-client.ts';
@@ -53,3 +54,15 @@ export const NOTHING_LEFT = {
   requestsInFlight: 0,
   connections: 0,
 } as const;
+
+/** The replies so far, as `cookie ERROR`. */
+export function said(client: SessionClient): string[] {
+  return client.replies.map(({ cookie, error }) => `${cookie} ${nameIn(NBD_ERROR, error)}`);
+}
+
+export function expectLeft(world: SessionWorld, but: object = {}): void {
+  expect(world.leftovers()).toEqual({ ...NOTHING_LEFT, ...but });
+}
+
+export const filled = (length: number, byte: number): Uint8Array =>
+  new Uint8Array(length).fill(byte);

@@ -125,7 +125,24 @@ const BAD: readonly (readonly [string, number, string])[] = [
   [
     '[device.x]\nmirror = ["/a", "/b"]\nregion-size = "3K"',
     3,
-    'key "device.x.region-size": expected a power of two',
+    'key "device.x.region-size": expected a power of two of at least 1024 bytes',
+  ],
+  [
+    '[device.x]\nmirror = ["/a", "/b"]\nregion-size = 512',
+    3,
+    'key "device.x.region-size": expected a power of two of at least 1024 bytes',
+  ],
+  ['[device.x]\nmirror = ["/a"]', 2, 'key "device.x.mirror": a mirror has 2 to 64 legs; 1 given'],
+  ['[device.x]\nmirror = ["/a", "/a"]', 2, 'key "device.x.mirror": leg "/a" is named twice'],
+  [
+    '[device.x]\nmirror = ["/a", "/b"]\nread-policy = "prefer=2"',
+    3,
+    'key "device.x.read-policy": the legs are 0 to 1',
+  ],
+  [
+    '[device.x]\ntable = "0 8 zero\\n8 8 nope"',
+    2,
+    'key "device.x.table": table line 2: unknown target "nope", known are error, linear, mirror, zero',
   ],
   [
     '[device.x]\nmirror = ["/a", "/b"]\nlog = "native"',

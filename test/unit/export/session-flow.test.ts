@@ -1,24 +1,12 @@
 // One connection's flow: what slows it, what ends it, and that nothing is left behind.
 import { MAX_REQUESTS } from '../../../core/export/session.ts';
-import { COMMAND, NBD_ERROR, nameIn } from '../../../core/nbd/proto.ts';
+import { COMMAND } from '../../../core/nbd/proto.ts';
 import { concat, toHex } from '../../support/hex.ts';
 import { request } from '../../support/nbd-messages.ts';
-import type { SessionClient } from '../../support/session-client.ts';
-import { NOTHING_LEFT, SessionWorld } from '../../support/session-world.ts';
+import { expectLeft, filled, said, SessionWorld } from '../../support/session-world.ts';
 
 const { READ, WRITE, DISC, FLUSH, WRITE_ZEROES } = COMMAND;
 const SIZE = 2 ** 20;
-
-const filled = (length: number, byte: number): Uint8Array => new Uint8Array(length).fill(byte);
-
-/** The replies so far, as `cookie ERROR`. */
-function said(client: SessionClient): string[] {
-  return client.replies.map(({ cookie, error }) => `${cookie} ${nameIn(NBD_ERROR, error)}`);
-}
-
-function expectLeft(world: SessionWorld, but: object = {}): void {
-  expect(world.leftovers()).toEqual({ ...NOTHING_LEFT, ...but });
-}
 
 describe('back-pressure', () => {
   it('stops reading when all records are in use, and goes on when one is free', () => {

@@ -1,26 +1,14 @@
 // One connection in transmission: requests to bios to replies.
 import { ERRNO } from '../../../core/base/errno.ts';
 import { REQ_FLAG, REQ_OP } from '../../../core/block/op.ts';
-import { COMMAND, COMMAND_FLAG, LIMIT, NBD_ERROR, nameIn } from '../../../core/nbd/proto.ts';
+import { COMMAND, COMMAND_FLAG, LIMIT } from '../../../core/nbd/proto.ts';
 import { toHex } from '../../support/hex.ts';
 import { request } from '../../support/nbd-messages.ts';
-import type { SessionClient } from '../../support/session-client.ts';
-import { NOTHING_LEFT, SessionWorld } from '../../support/session-world.ts';
+import { expectLeft, filled, said, SessionWorld } from '../../support/session-world.ts';
 
 const { READ, WRITE, DISC, FLUSH, TRIM, WRITE_ZEROES } = COMMAND;
 const { FUA, NO_HOLE } = COMMAND_FLAG;
 const SIZE = 2 ** 20;
-
-const filled = (length: number, byte: number): Uint8Array => new Uint8Array(length).fill(byte);
-
-/** The replies so far, as `cookie ERROR`. */
-function said(client: SessionClient): string[] {
-  return client.replies.map(({ cookie, error }) => `${cookie} ${nameIn(NBD_ERROR, error)}`);
-}
-
-function expectLeft(world: SessionWorld, but: object = {}): void {
-  expect(world.leftovers()).toEqual({ ...NOTHING_LEFT, ...but });
-}
 
 describe('commands', () => {
   it('write, flush, read back, trim, zero, disconnect', () => {
