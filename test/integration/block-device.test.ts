@@ -3,12 +3,8 @@ import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { dmio, startServe } from '../support/programs.ts';
-<<<<<<< HEAD
-=======
 import { run } from '../support/run.ts';
->>>>>>> qa
 import { describeAsRoot, runProgram } from '../support/root-only.ts';
-import { run } from '../support/run.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 const folder = tempDirectory();
