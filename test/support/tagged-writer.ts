@@ -12,6 +12,11 @@ const IN_FLIGHT = 16;
 /** What may be on the device, over all clients and daemons that wrote to it. */
 export class TagBook {
   readonly slots: number;
+  /**
+   * Slots that some writer has a request under way for. Of two requests at once only the device knows
+   * which came last: answers on two connections may be read the other way round.
+   */
+  readonly busy = new Set<number>();
   private readonly maybe: Set<number>[];
   private lastTag = 0;
 
@@ -67,7 +72,6 @@ export class TaggedWriter {
   private readonly book: TagBook;
   private readonly prng: Prng;
   private readonly inFlight = new Map<number, { readonly slot: number; readonly tag: number }>();
-  private readonly busy = new Set<number>();
   private cookie = 0;
   private stopping = false;
   private running: Promise<void> = Promise.resolve();
@@ -94,6 +98,8 @@ export class TaggedWriter {
   async stop(): Promise<void> {
     this.stopping = true;
     await this.running;
+    // What was under way with a server that is gone is there or not, and others may try again.
+    for (const { slot } of this.inFlight.values()) this.book.busy.delete(slot);
     this.client.socket.destroy();
   }
 
@@ -112,8 +118,8 @@ export class TaggedWriter {
 
   private sendOne(): void {
     let slot = this.prng.below(this.book.slots);
-    while (this.busy.has(slot)) slot = this.prng.below(this.book.slots);
-    this.busy.add(slot);
+    while (this.book.busy.has(slot)) slot = this.prng.below(this.book.slots);
+    this.book.busy.add(slot);
     const zeroes = this.prng.ratio(1, 8);
     const tag = zeroes ? 0 : this.book.nextTag();
     this.cookie += 1;
@@ -133,7 +139,7 @@ export class TaggedWriter {
     const sent = this.inFlight.get(cookie);
     if (sent === undefined) throw new Error(`a reply to nothing: ${cookie}`);
     this.inFlight.delete(cookie);
-    this.busy.delete(sent.slot);
+    this.book.busy.delete(sent.slot);
     if (error !== 0) {
       this.errors.set(error, (this.errors.get(error) ?? 0) + 1);
       return;

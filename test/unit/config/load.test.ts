@@ -89,7 +89,7 @@ const BAD: readonly (readonly [string, number, string])[] = [
   ['listen = [\n "unix:/x",\n "udp:1"]', 3, `key "listen.1": "udp:1": expected ${LISTEN}`],
   ['listen = ["tcp:h:70000"]', 1, `key "listen.0": "tcp:h:70000": expected ${LISTEN}`],
   ['engine = "warp"', 1, 'key "engine": expected one of auto, uring, node'],
-  ['engine = "x"', 1, 'key "engine": expected one of auto, node'],
+  ['engine = "x"', 1, 'key "engine": expected one of auto, uring, node'],
   [
     'log-level = "loud"',
     1,
