@@ -22,7 +22,7 @@ async function fio(): Promise<readonly [number | null, string]> {
   const args = [
     ...['--name=good', '--ioengine=nbd', `--uri=${place.uriOf('data')}`, '--rw=randrw'],
     ...['--bs=4k', '--iodepth=16', '--numjobs=2', '--size=8M', '--offset_increment=8M'],
-    ...['--time_based', '--runtime=3', '--verify=crc32c', '--verify_fatal=1'],
+    ...['--time_based', '--runtime=2', '--verify=crc32c', '--verify_fatal=1'],
   ];
   const { code, stderr } = await runBeside(place.folder, 'fio', ...args);
   return [code, stderr];

@@ -99,8 +99,8 @@ describe('SIGKILL in the middle of traffic', () => {
     SLOW,
   );
 
-  // The kill comes before, while or after the miss is recorded: three goes at each order.
-  it.each([0, 1, 0, 1, 0, 1])(
+  // The kill comes before, while or after the miss is recorded; leg 0, the truth after a kill, has more goes.
+  it.each([0, 1, 0, 0])(
     'right after leg %i has gone bad: what it missed is never read',
     async (bad) => {
       const leg = await breakableLeg(place.folder, 'bad', 'pwrite', MEGABYTES);
@@ -146,11 +146,10 @@ describe('SIGTERM in the middle of traffic', () => {
       const daemon = await startDaemon(place.folder);
       create(['a.img', 'b.img']);
       const writers = await Promise.all([startWriter(), startWriter(), startWriter()]);
-      await sleep(300);
+      while (writers.some(({ acknowledged }) => acknowledged < 50)) await sleep(10);
       expect(await daemon.stop('SIGTERM')).toBe(0);
       for (const writer of writers) {
         await writer.stop();
-        expect(writer.acknowledged).toBeGreaterThan(0);
         expect([...writer.errors.keys()].filter((e) => e !== NBD_ERROR.ESHUTDOWN)).toEqual([]);
       }
       expectEqualLegs(path('a.img'), path('b.img'));
