@@ -41,8 +41,10 @@ export class Device {
   }
 
   async status(uri: string | null): Promise<DeviceStatus> {
-    const { sizeBytes, targets, state, eventNr, regions, resync, legs } =
-      await this.runner.snapshot();
+    const { sizeBytes, targets, state, eventNr, regions, resync, legs } = await this.runner.call(
+      'snapshot',
+      null,
+    );
     return {
       name: this.name,
       sizeBytes,
@@ -60,7 +62,7 @@ export class Device {
   }
 
   async info(uri: string | null): Promise<DeviceInfo> {
-    const { sizeBytes, targets, eventNr } = await this.runner.snapshot();
+    const { sizeBytes, targets, eventNr } = await this.runner.call('snapshot', null);
     return {
       name: this.name,
       state: 'ACTIVE',
@@ -75,12 +77,12 @@ export class Device {
   }
 
   async tableLines(): Promise<readonly string[]> {
-    return (await this.runner.snapshot()).tableLines;
+    return (await this.runner.call('snapshot', null)).tableLines;
   }
 
   /** The kernel's: `START LEN TARGET STATUS...`. */
   async statusLines(): Promise<readonly string[]> {
-    return (await this.runner.snapshot()).statusLines;
+    return (await this.runner.call('snapshot', null)).statusLines;
   }
 
   /**

@@ -14,6 +14,7 @@ import type { NbdServer } from '../net/server.ts';
 import { reasonOf } from '../system-error.ts';
 import { buildNew, buildRecorded } from './build.ts';
 import type { BuildContext, Built } from './build.ts';
+import type { CallArgs, CallName, CallValue } from './calls.ts';
 import { Device } from './device.ts';
 import { FailedDevice } from './failed-device.ts';
 import type { DeviceRequest } from './request.ts';
@@ -187,12 +188,8 @@ export class DeviceManager {
   }
 
   /** @throws ControlError no-device, no-leg; would-lose-data: it is the last good one */
-  async failLeg(name: string, wanted: string): Promise<LegFailReport> {
-    const entry = this.get(name);
-    if (entry instanceof FailedDevice) {
-      throw new ControlError('no-leg', `device ${name} is no running mirror`);
-    }
-    return { name, ...(await entry.runner.failLeg(wanted)) };
+  async failLeg(name: string, leg: string): Promise<LegFailReport> {
+    return { name, ...(await this.call(name, 'fail-leg', { leg })) };
   }
 
   /**
@@ -222,6 +219,19 @@ export class DeviceManager {
       // What happened while we asked is looked at, too.
       if (changes === this.changes) await this.nextChange(leftMs, signal);
     }
+  }
+
+  /** @throws ControlError no-device; no-leg: it is failed; what the call refuses */
+  private async call<C extends CallName>(
+    name: string,
+    call: C,
+    args: CallArgs<C>,
+  ): Promise<CallValue<C>> {
+    const entry = this.get(name);
+    if (entry instanceof FailedDevice) {
+      throw new ControlError('no-leg', `device ${name} is failed: ${entry.reason}`);
+    }
+    return entry.runner.call(call, args);
   }
 
   private get(name: string): Entry {

@@ -10,6 +10,8 @@ import type { MappedDevice } from '../../core/dm/mapped-device.ts';
 import { formatTable } from '../../core/dm/parse.ts';
 import type { MirrorSet } from '../../core/mirror/set.ts';
 import { mirrorStatus, type MirrorStatus } from '../../core/mirror/status.ts';
+import type { Assembled } from './assemble.ts';
+import { callDevice, type CallArgs, type CallName, type CallValue } from './calls.ts';
 
 /** Everything people and programs may ask of a device, as of one moment. Plain data. */
 export interface DeviceSnapshot {
@@ -27,9 +29,8 @@ export interface DeviceSnapshot {
 }
 
 export interface Runner {
-  snapshot(): Promise<DeviceSnapshot>;
-  /** @throws ControlError no-leg; would-lose-data: it is the last good one */
-  failLeg(wanted: string): Promise<FailedLeg>;
+  /** @throws ControlError what the call refuses, or that the device's thread has ended */
+  call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>>;
   /** Flushes, marks a mirror clean; no request of a client may be under way. 0, or an errno. */
   settle(): Promise<number>;
 }
@@ -41,25 +42,21 @@ export interface FailedLeg {
 
 /** A device in this thread. */
 export class LocalRunner implements Runner {
-  private readonly mapped: MappedDevice;
-  private readonly mirror: MirrorSet | null;
+  private readonly parts: Assembled;
 
-  constructor(mapped: MappedDevice, mirror: MirrorSet | null) {
-    this.mapped = mapped;
-    this.mirror = mirror;
+  constructor(parts: Assembled) {
+    this.parts = parts;
   }
 
-  snapshot(): Promise<DeviceSnapshot> {
-    return Promise.resolve(snapshotOf(this.mapped, this.mirror));
-  }
-
-  failLeg(wanted: string): Promise<FailedLeg> {
-    return Promise.resolve().then(() => failLeg(this.mapped.name, this.mirror, wanted));
+  call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>> {
+    return new Promise((done, refuse) => {
+      callDevice(this.parts, name, args, { done, refuse });
+    });
   }
 
   settle(): Promise<number> {
     return new Promise((settled) => {
-      settle(this.mapped, this.mirror, settled);
+      settle(this.parts.mapped, this.parts.mirror, settled);
     });
   }
 }

@@ -46,12 +46,9 @@ export function runHere(made: Made, { environment, onEvent }: BuildContext): Run
         : mirrorOfRecord(places, recorded),
   };
   const table = identity.table.join('\n');
-  const { mapped, mirror, exported } = assemble(
-    { name, table, legs, readOnly, mirror: plan },
-    environment,
-  );
-  const runner = new LocalRunner(mapped, mirror);
-  return { exported, runner, go: () => mirror?.start() };
+  const parts = assemble({ name, table, legs, readOnly, mirror: plan }, environment);
+  const runner = new LocalRunner(parts);
+  return { exported: parts.exported, runner, go: () => parts.mirror?.start() };
 }
 
 /** @throws ControlError */

@@ -4,13 +4,13 @@ import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { assert } from '../../core/base/assert.ts';
 import type { Log, LogFields } from '../../core/base/ports.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
-import { ControlError } from '../../core/control/error.ts';
 import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
 import { NoRecorder } from '../../core/mirror/record.ts';
 import { AbsentDevice } from '../devices/absent-device.ts';
 import { assemble, type Assembled } from '../devices/assemble.ts';
+import { callDevice } from '../devices/calls.ts';
 import { readPolicyOf } from '../devices/request.ts';
-import { failLeg, settle, snapshotOf } from '../devices/runner.ts';
+import { settle } from '../devices/runner.ts';
 import { mirrorOfRecord, newMirror } from '../devices/standing.ts';
 import { UringDevice } from '../uring/engine.ts';
 import { DataPlane } from '../uring/plane.ts';
@@ -125,16 +125,11 @@ export class WorkerDevice {
   private call(id: number, call: WorkerCall): void {
     const { mapped, mirror, exported } = this.parts;
     switch (call.name) {
-      case 'snapshot':
-        this.say({ kind: 'answer', id, value: snapshotOf(mapped, mirror) });
-        return;
-      case 'fail-leg':
-        try {
-          this.say({ kind: 'answer', id, value: failLeg(mapped.name, mirror, call.leg) });
-        } catch (error) {
-          if (!(error instanceof ControlError)) throw error;
-          this.say({ kind: 'refused', id, code: error.code, why: error.message });
-        }
+      case 'device':
+        callDevice(this.parts, call.call, call.args, {
+          done: (value) => this.say({ kind: 'answer', id, value }),
+          refuse: ({ code, message }) => this.say({ kind: 'refused', id, code, why: message }),
+        });
         return;
       case 'shut-down':
         exported.shutDown(() => {

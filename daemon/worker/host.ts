@@ -8,7 +8,8 @@ import type { Log } from '../../core/base/ports.ts';
 import { ControlError, type ErrorCode } from '../../core/control/error.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecorder } from '../../core/mirror/record.ts';
-import type { DeviceSnapshot, FailedLeg, Runner } from '../devices/runner.ts';
+import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
+import type { Runner } from '../devices/runner.ts';
 import { close, eventfd } from '../uring/syscall.ts';
 import type { FromWorker, OfferFacts, ToWorker, WorkerAnswer, WorkerCall } from './messages.ts';
 import type { WorkerStart } from './messages.ts';
@@ -98,23 +99,19 @@ export class WorkerHost implements Runner {
     this.say({ kind: 'hang-up', id });
   }
 
-  async snapshot(): Promise<DeviceSnapshot> {
-    return (await this.call({ name: 'snapshot' })) as DeviceSnapshot;
-  }
-
-  async failLeg(leg: string): Promise<FailedLeg> {
-    return (await this.call({ name: 'fail-leg', leg })) as FailedLeg;
+  async call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>> {
+    return (await this.ask({ name: 'device', call: name, args })) as CallValue<C>;
   }
 
   /** Requests get ESHUTDOWN from now on; fulfilled when none is with the device. */
   async shutDown(): Promise<void> {
-    if (!this.dead) await this.call({ name: 'shut-down' });
+    if (!this.dead) await this.ask({ name: 'shut-down' });
   }
 
   async settle(): Promise<number> {
     if (this.dead) return ERRNO.EIO;
     this.settled = true;
-    return (await this.call({ name: 'settle' })) as number;
+    return (await this.ask({ name: 'settle' })) as number;
   }
 
   /** Ends the thread whatever it does; what is under way in the kernel goes on. */
@@ -123,7 +120,7 @@ export class WorkerHost implements Runner {
     await this.worker.terminate();
   }
 
-  private call(call: WorkerCall): Promise<WorkerAnswer> {
+  private ask(call: WorkerCall): Promise<WorkerAnswer> {
     if (this.dead) {
       return Promise.reject(new ControlError('io', 'its data plane has ended'));
     }

@@ -3,7 +3,7 @@ import type { LogFields } from '../../core/base/ports.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
-import type { DeviceSnapshot } from '../devices/runner.ts';
+import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 
 /** An open leg: the descriptor stays the control thread's to close, and to hold the lock with. */
 interface WorkerLeg {
@@ -54,8 +54,8 @@ export type ToWorker =
   | { readonly kind: 'call'; readonly id: number; readonly call: WorkerCall };
 
 export type WorkerCall =
-  | { readonly name: 'snapshot' }
-  | { readonly name: 'fail-leg'; readonly leg: string }
+  /** One of daemon/devices/calls.ts. */
+  | { readonly name: 'device'; readonly call: CallName; readonly args: CallArgs<CallName> }
   /** From now on requests get ESHUTDOWN; answered when none is with the device. */
   | { readonly name: 'shut-down' }
   /** Flush, mark clean. Answered with an errno; nothing may come after. */
@@ -79,5 +79,4 @@ export type FromWorker =
   | { readonly kind: 'answer'; readonly id: number; readonly value: WorkerAnswer }
   | { readonly kind: 'refused'; readonly id: number; readonly code: string; readonly why: string };
 
-export type WorkerAnswer =
-  DeviceSnapshot | number | { readonly leg: string; readonly index: number };
+export type WorkerAnswer = CallValue<CallName> | number;
