@@ -9,6 +9,7 @@ import { contradiction, requestOfConfig, withConfig } from './config/devices.ts'
 import { makeHandler } from './control/commands.ts';
 import { clearStaleSocket, ControlServer } from './control/server.ts';
 import { DeviceManager } from './devices/manager.ts';
+import type { ReturnPolicy } from './devices/leg-return.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
@@ -30,6 +31,7 @@ export interface Settings {
   readonly listen: readonly ListenAddress[];
   readonly devices: Config['device'];
   readonly engine: Engine;
+  readonly legReturn: ReturnPolicy;
   /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
   readonly first: DeviceRequest | null;
 }
@@ -62,6 +64,7 @@ export class Daemon {
       exports,
       store,
       engine,
+      legReturn: settings.legReturn,
       server: this.server,
       log,
       uriOf: (name) => this.uriOf(name),
