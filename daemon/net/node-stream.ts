@@ -11,7 +11,7 @@ import { replyPayloadBytes } from '../../core/export/reply-queue.ts';
 import { Session, type SessionStream } from '../../core/export/session.ts';
 import { Handshake, type ByteSink } from '../../core/nbd/handshake.ts';
 import { SIZE } from '../../core/nbd/proto.ts';
-import { fdOf, takesSockets, type SocketTaker, type TakenClient } from './socket-taker.ts';
+import { fdsOf, takesSockets, type SocketTaker, type TakenClient } from './socket-taker.ts';
 
 /** What a connection needs of its server. */
 export interface ConnectionContext {
@@ -206,16 +206,16 @@ export class NodeConnection implements SessionStream, ByteSink {
     this.taker = taker;
     this.input.pause();
     this.output.write('', () => {
-      const socket = this.output;
-      const fd = socket instanceof Socket ? fdOf(socket) : undefined;
-      if (this.gone || fd === undefined) {
+      const fds = fdsOf(this.input, this.output);
+      if (this.gone || fds === undefined) {
         this.drop('closed in the handshake');
         return;
       }
       const rest = this.input.read() as Buffer | null;
       const bytes = rest === null ? early : Buffer.concat([early, rest]);
-      this.taken = taker.take(fd, new Uint8Array(bytes), (why) => this.takenEnded(why));
+      this.taken = taker.take(fds, new Uint8Array(bytes), (why) => this.takenEnded(why));
       this.input.destroy();
+      this.output.destroy();
       if (this.closing) this.taken.hangUp();
     });
   }
