@@ -21,7 +21,7 @@ export async function chooseEngine(wanted: Engine, log: Log): Promise<EngineName
 }
 
 /** Why there is no io_uring here, and what helps; undefined: there is. */
-async function uringProblem(): Promise<string | undefined> {
+export async function uringProblem(): Promise<string | undefined> {
   try {
     const { probeRing } = await import('./uring/probe.ts');
     const errno = probeRing();

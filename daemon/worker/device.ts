@@ -33,10 +33,11 @@ export class WorkerDevice {
     this.plane.onMessage = () => this.readMessages();
     this.plane.onClosed = (stream, why) => this.streamClosed(stream, why);
     this.parts = this.build(start);
-    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes } = this.parts.exported;
+    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, logicalBlockBytes } =
+      this.parts.exported;
     this.say({
       kind: 'ready',
-      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes },
+      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, logicalBlockBytes },
     });
   }
 
