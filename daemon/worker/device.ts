@@ -40,10 +40,11 @@ export class WorkerDevice {
     this.thread = thread;
     this.plane = thread.plane;
     this.parts = this.build(start);
-    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes } = this.parts.exported;
+    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, logicalBlockBytes } =
+      this.parts.exported;
     this.say({
       kind: 'ready',
-      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes },
+      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, logicalBlockBytes },
     });
   }
 

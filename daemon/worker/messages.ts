@@ -56,6 +56,7 @@ export interface OfferFacts {
   readonly readOnly: boolean;
   readonly transmissionFlags: number;
   readonly preferredBlockBytes: number;
+  readonly logicalBlockBytes: number;
 }
 
 export type ToWorker =
