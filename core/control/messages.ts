@@ -13,8 +13,11 @@ import { z } from 'zod';
 import { ControlError } from './error.ts';
 import { parseJson } from './reply.ts';
 import type {
+  AttachedReport,
+  AttachReport,
   CreateReport,
   DepsReport,
+  DetachReport,
   InfoReport,
   LegAddReport,
   LegRemoveReport,
@@ -77,6 +80,17 @@ const COMMAND_ARGS = {
     eventNr: z.int().nonnegative().optional(),
     timeoutMs: z.int().nonnegative().optional(),
   }),
+  attach: z.strictObject({
+    name: z.string(),
+    /** /dev/nbdN; without it, the first that is free. */
+    device: z.string().optional(),
+    connections: z.int(),
+    timeoutSeconds: z.int().optional(),
+    deadSeconds: z.int().optional(),
+  }),
+  /** `target`: a device's name, or /dev/nbdN. */
+  detach: z.strictObject({ target: z.string() }),
+  attached: nothing,
   'leg-add': z.strictObject({ name: z.string(), leg: z.string(), ...newLeg }),
   /** A leg that is there is named by its path or its number. */
   'leg-fail': z.strictObject({ name: z.string(), leg: z.string() }),
@@ -115,6 +129,9 @@ export interface CommandResults {
   'leg-remove': LegRemoveReport;
   'leg-re-add': LegReport;
   'leg-replace': LegAddReport;
+  attach: AttachReport;
+  detach: DetachReport;
+  attached: AttachedReport;
 }
 
 const envelope = z.strictObject({

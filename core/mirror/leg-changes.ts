@@ -52,7 +52,7 @@ export function addLeg(set: MirrorSet, options: NewLeg, done: LegChangeDone): Le
   const index = set.legs.length;
   const slot = freeSlot(set);
   const { JOINING } = STANDING;
-  const leg = new Leg(index, slot, name, startSector, device, JOINING, set.regions, writeMostly);
+  const leg = new Leg(index, name, startSector, device, JOINING, set.regions, slot, writeMostly);
   leg.replaces = replaces?.slot ?? -1;
   leg.outOfSync.setAll();
   set.legs.push(leg);

@@ -37,6 +37,10 @@ export class Leg {
   index: number;
   /** Its number for life, 0..63; free again when the leg is removed. */
   readonly slot: number;
+  /** Who the leg is, wherever its device is found; null: the set's log knows no uuids. */
+  uuid: string | null = null;
+  /** What it lacks is known exactly enough for a copy of that alone (law D1). */
+  deltaPossible = false;
   /** As the user named it. */
   readonly name: string;
   /** First sector of the leg's part of its device. */
@@ -68,13 +72,13 @@ export class Leg {
 
   constructor(
     index: number,
-    slot: number,
     name: string,
     startSector: number,
     device: BlockDevice | null,
     standing: Standing,
     regions: number,
-    writeMostly: boolean,
+    slot = index,
+    writeMostly = false,
   ) {
     assert(slot >= 0 && slot < MAX_LEGS, 'a leg slot outside 0..63');
     this.index = index;

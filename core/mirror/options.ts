@@ -46,6 +46,8 @@ export interface MirrorOptions {
    */
   readonly membersEqual: boolean;
   readonly readPolicy: ReadPolicy;
+  /** The number of the last event of the set that this one replaces. */
+  readonly eventNr?: number;
   readonly onEvent?: (event: MirrorEvent) => void;
 }
 

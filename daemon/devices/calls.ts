@@ -9,7 +9,7 @@ import { LEG_HANDLERS, type LegCalls } from './leg-calls.ts';
 import { snapshotOf, type DeviceSnapshot } from './runner.ts';
 
 /** Every call: its arguments and its answer. */
-export interface DeviceCalls extends LegCalls {
+interface DeviceCalls extends LegCalls {
   snapshot: { readonly args: null; readonly value: DeviceSnapshot };
 }
 

@@ -45,6 +45,7 @@ export class FailedDevice {
       uri: null,
       connections: 0,
       attached: [],
+      mounts: [],
       eventNr: this.eventNr,
       regions: null,
       resync: null,
