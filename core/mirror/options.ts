@@ -1,8 +1,10 @@
 import type { Clock, Log } from '../base/ports.ts';
 import type { BlockDevice } from '../block/device.ts';
 import type { Loop } from '../block/loop.ts';
+import type { IoStats } from '../stats/io-stats.ts';
 import type { Standing } from './leg.ts';
 import type { LegErrors, MirrorRecorder } from './record.ts';
+import type { PaceLimits } from './resync-pace.ts';
 
 /** Which leg answers a read that several could. */
 export type ReadPolicy =
@@ -40,10 +42,20 @@ export interface MirrorOptions {
    */
   readonly membersEqual: boolean;
   readonly readPolicy: ReadPolicy;
+  /** What clients' requests take, noted by who serves them; resync yields to it. */
+  readonly clients?: IoStats;
+  readonly pace?: PaceLimits;
   readonly onEvent?: (event: MirrorEvent) => void;
 }
 
-export type MirrorEventKind = 'leg-failed' | 'leg-in-sync' | 'resync-started' | 'resync-ended';
+export type MirrorEventKind =
+  | 'leg-failed'
+  | 'leg-in-sync'
+  | 'resync-started'
+  | 'resync-ended'
+  | 'scrub-started'
+  | 'scrub-mismatch'
+  | 'scrub-ended';
 
 /** Something an operator wants to know; numbered by `eventNr`. */
 export interface MirrorEvent {

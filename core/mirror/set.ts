@@ -12,6 +12,7 @@ import { DmIoClient } from '../dm-io/client.ts';
 import { chooseLeg, ReadCursor } from './choose-leg.ts';
 import { FlushQueue } from './flush.ts';
 import { Journal } from './journal.ts';
+import { LegWatch } from './leg-watch.ts';
 import { Leg, STANDING, type LegErrorKind } from './leg.ts';
 import type { MirrorEventKind, MirrorOptions } from './options.ts';
 import { PendingWrites } from './pending.ts';
@@ -19,6 +20,8 @@ import { MirrorRead } from './read.ts';
 import type { MirrorRecord } from './record.ts';
 import { Recovery } from './recovery.ts';
 import { RegionBits } from './region-bits.ts';
+import { ResyncPace } from './resync-pace.ts';
+import { Scrub } from './scrub.ts';
 import { MirrorWrite } from './write.ts';
 
 const MAX_LEGS = 64;
@@ -45,7 +48,10 @@ export class MirrorSet {
   readonly lock = new RangeLock();
   readonly pending: PendingWrites;
   readonly journal: Journal;
+  /** How fast resync and scrub may go. */
+  readonly pace: ResyncPace;
   readonly recovery: Recovery;
+  readonly scrub: Scrub;
   readonly reads: Pool<MirrorRead>;
   readonly writes: Pool<MirrorWrite>;
   /** Logical block of the set, in sectors: the shortest piece of a read. */
@@ -91,6 +97,7 @@ export class MirrorSet {
     this.blockSectors = this.limits.logicalBlockSize / SECTOR_SIZE;
     this.doubt = new RegionBits(this.regions);
     this.client = new DmIoClient(options.loop, 64, 4096);
+    this.client.watch = new LegWatch(options.clock, this.legs);
     this.pending = new PendingWrites(this.regions);
     this.unflushed = new RegionBits(this.regions);
     this.covered = new RegionBits(this.regions);
@@ -103,7 +110,9 @@ export class MirrorSet {
       },
     );
     this.flushes = new FlushQueue(this);
-    this.recovery = new Recovery(this);
+    this.pace = new ResyncPace(options.clock, options.clients ?? null, options.pace);
+    this.recovery = new Recovery(this, this.pace);
+    this.scrub = new Scrub(this, this.pace);
     this.reads = new Pool(16, 65536, () => new MirrorRead(this));
     this.writes = new Pool(16, 65536, () => new MirrorWrite(this));
     this.markInitialRegions();
@@ -282,10 +291,12 @@ export class MirrorSet {
    * because of which the next start will treat the stop as unclean.
    */
   stop(done: (errno: number) => void): void {
-    this.recovery.stop(() => {
-      assert(this.lock.length === 0, 'a mirror was stopped with requests under way');
-      this.flush((errno) => {
-        this.recordStop(errno, done);
+    this.scrub.quit(() => {
+      this.recovery.stop(() => {
+        assert(this.lock.length === 0, 'a mirror was stopped with requests under way');
+        this.flush((errno) => {
+          this.recordStop(errno, done);
+        });
       });
     });
   }

@@ -4,6 +4,7 @@ import { bioError, type BlockDevice } from '../../core/block/device.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import { Loop } from '../../core/block/loop.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
+import { IoStats } from '../../core/stats/io-stats.ts';
 import type { Prng } from '../../core/base/prng.ts';
 import type { Assembly } from '../../core/mirror/assemble.ts';
 import { at } from './at.ts';
@@ -18,6 +19,8 @@ export class Daemon implements BlockDevice {
   readonly sectors: number;
   readonly loop: Loop;
   readonly set: MirrorSet;
+  /** What clients' requests have taken: the world notes them, as an export does. */
+  readonly clients = new IoStats();
 
   constructor(
     options: SimOptions,
@@ -55,6 +58,8 @@ export class Daemon implements BlockDevice {
       generation: assembly.generation,
       membersEqual: assembly.membersEqual,
       readPolicy: options.readPolicy,
+      clients: this.clients,
+      pace: options.pace,
     });
   }
 

@@ -1,5 +1,6 @@
 import { Prng } from '../../core/base/prng.ts';
 import type { ReadPolicy } from '../../core/mirror/options.ts';
+import { DEFAULT_PACE, type PaceLimits } from '../../core/mirror/resync-pace.ts';
 
 /**
  * What the fault atlas allows.
@@ -49,6 +50,11 @@ export interface SimOptions {
   readonly powerCutPercent: number;
   readonly absentPercent: number;
   readonly readdPercent: number;
+  readonly pace: PaceLimits;
+  /** One action in so many begins, stops or resumes a scrub; 0: never. */
+  readonly scrubEvery: number;
+  /** Percent of scrubs that repair. Nobody damages legs here, so they find nothing to repair. */
+  readonly repairPercent: number;
 }
 
 const ATLASES: readonly Atlas[] = ['calm', 'anchor', 'anchor', 'anchor', 'latent', 'broken'];
@@ -106,6 +112,18 @@ export function drawOptions(seed: number): SimOptions {
     powerCutPercent: prng.pick([0, 50, 100]),
     absentPercent: prng.pick([0, 0, 20]),
     readdPercent: prng.pick([0, 50, 90]),
+    ...drawBackground(seed),
+  };
+}
+
+/** Drawn apart, so that seeds keep the rest of their story. */
+function drawBackground(seed: number): Pick<SimOptions, 'pace' | 'scrubEvery' | 'repairPercent'> {
+  const prng = new Prng(seed + 2 ** 45);
+  const min = prng.pick([2 ** 18, DEFAULT_PACE.min, 2 ** 26]);
+  return {
+    pace: { min, max: prng.pick([Infinity, Infinity, min, min * 4]) },
+    scrubEvery: prng.pick([0, 0, 40, 150]),
+    repairPercent: prng.pick([0, 50, 100]),
   };
 }
 
