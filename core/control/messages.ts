@@ -13,8 +13,11 @@ import { z } from 'zod';
 import { ControlError } from './error.ts';
 import { parseJson } from './reply.ts';
 import type {
+  AttachedReport,
+  AttachReport,
   CreateReport,
   DepsReport,
+  DetachReport,
   InfoReport,
   LegFailReport,
   LinesReport,
@@ -67,6 +70,17 @@ const COMMAND_ARGS = {
     eventNr: z.int().nonnegative().optional(),
     timeoutMs: z.int().nonnegative().optional(),
   }),
+  attach: z.strictObject({
+    name: z.string(),
+    /** /dev/nbdN; without it, the first that is free. */
+    device: z.string().optional(),
+    connections: z.int(),
+    timeoutSeconds: z.int().optional(),
+    deadSeconds: z.int().optional(),
+  }),
+  /** `target`: a device's name, or /dev/nbdN. */
+  detach: z.strictObject({ target: z.string() }),
+  attached: nothing,
   'leg-fail': z.strictObject({ name: z.string(), leg: z.string() }),
 } as const;
 
@@ -85,6 +99,9 @@ export interface CommandResults {
   deps: DepsReport;
   version: VersionReport;
   wait: WaitReport;
+  attach: AttachReport;
+  detach: DetachReport;
+  attached: AttachedReport;
   'leg-fail': LegFailReport;
 }
 

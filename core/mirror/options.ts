@@ -20,6 +20,8 @@ export interface MirrorLegOptions {
   readonly standing: Standing;
   readonly reason?: string;
   readonly errors?: LegErrors;
+  /** The leg's number in the metadata; left out: its position. */
+  readonly slot?: number;
 }
 
 export interface MirrorOptions {
@@ -45,6 +47,8 @@ export interface MirrorOptions {
   /** What clients' requests take, noted by who serves them; resync yields to it. */
   readonly clients?: IoStats;
   readonly pace?: PaceLimits;
+  /** The number of the last event of the set that this one replaces. */
+  readonly eventNr?: number;
   readonly onEvent?: (event: MirrorEvent) => void;
 }
 

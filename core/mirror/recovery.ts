@@ -56,10 +56,14 @@ export class Recovery {
   private running = false;
   private admitting = false;
   private stopped: (() => void) | null = null;
+  /** Between `pause` and `resume`: nothing new is begun. */
+  private paused = false;
+  private whenPaused: (() => void) | null = null;
   private retry: Timer | null = null;
   /** The pace has told us to come back. */
   private later: Timer | null = null;
-  private paused = false;
+  /** The operator's word: nothing is copied but what a read waits for. */
+  private held = false;
   private doneBytes = 0;
 
   constructor(set: MirrorSet, pace: ResyncPace) {
@@ -82,24 +86,23 @@ export class Recovery {
   /** Something may need healing. */
   kick(): void {
     this.answerReaders();
-    if (this.stopped !== null || this.admitting) return;
+    if (this.stopped !== null || this.paused || this.admitting) return;
     if (!this.running && this.nextToCopy() >= 0) this.begin();
     this.fill();
     this.finishIfDone();
   }
 
-  /** The operator's word: what was given up is tried now, and a pause is over. */
+  /** The operator's word: what was given up is tried now, and a hold is over. */
   hurry(): void {
-    this.paused = false;
+    this.held = false;
     this.retry?.cancel();
     this.retry = null;
     this.givenUp.clearAll();
     this.kick();
   }
 
-  /** The operator's word: nothing is copied but what a read waits for. */
-  pause(): void {
-    this.paused = true;
+  hold(): void {
+    this.held = true;
   }
 
   /** When no region of the waiter's is in doubt any more, or one of them cannot be settled, it is told. */
@@ -144,7 +147,29 @@ export class Recovery {
     this.stopped = done;
     this.retry?.cancel();
     this.later?.cancel();
-    this.endIfStopped();
+    this.endIfHalted();
+  }
+
+  /** As `stop`, until `resume`. No read of a client may be under way: it might need a copy. */
+  pause(done: () => void): void {
+    assert(!this.paused, 'recovery was paused twice');
+    this.paused = true;
+    this.later?.cancel();
+    this.later = null;
+    if (this.active === 0) done();
+    else this.whenPaused = done;
+  }
+
+  resume(): void {
+    assert(this.paused && this.whenPaused === null, 'recovery was resumed that was not paused');
+    this.paused = false;
+    this.kick();
+  }
+
+  /** Paused, and never to be resumed. */
+  retire(): void {
+    assert(this.paused && this.active === 0, 'recovery was retired in mid-work');
+    this.retry?.cancel();
   }
 
   /** null: nothing is being copied. */
@@ -157,7 +182,7 @@ export class Recovery {
       totalBytes: this.doneBytes + left,
       bytesPerSecond: speed,
       etaSeconds: speed === null || speed === 0 ? null : Math.ceil(left / speed),
-      paused: this.paused,
+      paused: this.held,
     };
   }
 
@@ -173,8 +198,8 @@ export class Recovery {
       this.refuseReaders(copy.region);
     }
     this.answerReaders();
-    if (this.stopped !== null) {
-      this.endIfStopped();
+    if (this.isHalted) {
+      this.endIfHalted();
       return;
     }
     this.fill();
@@ -191,7 +216,7 @@ export class Recovery {
   }
 
   private fill(): void {
-    if (!this.running || this.stopped !== null) return;
+    if (!this.running || this.paused || this.stopped !== null) return;
     for (const copy of this.copies) {
       if (copy.isBusy) continue;
       // What a read waits for is foreground: no pace holds it.
@@ -210,7 +235,7 @@ export class Recovery {
 
   /** The next region to heal, if it is time; null: none, or not now. */
   private paced(): number | null {
-    if (this.paused || this.later !== null || this.active >= this.pace.depth) return null;
+    if (this.held || this.later !== null || this.active >= this.pace.depth) return null;
     const region = this.nextToCopy();
     if (region < 0) return null;
     const waitMs = this.pace.book(bytesOfSectors(this.set.sectorsOfRegion(region)));
@@ -309,9 +334,9 @@ export class Recovery {
     if (left > 0) this.retryLater();
   }
 
-  /** Regions that are only waiting for the end of a pause. */
+  /** Regions that are only waiting for the end of a hold. */
   private isWorkLeft(): boolean {
-    return this.running && this.paused && this.nextToCopy() >= 0;
+    return this.running && this.held && this.nextToCopy() >= 0;
   }
 
   /** Durable before believed: the joining legs are flushed first. */
@@ -325,7 +350,7 @@ export class Recovery {
         const complete = leg.standing === STANDING.JOINING && leg.outOfSync.count === 0;
         if (errno === 0 && complete) this.set.admit(leg);
       }
-      if (this.stopped !== null) this.endIfStopped();
+      if (this.isHalted) this.endIfHalted();
       else if (errno === 0) this.kick();
       else this.retryLater();
     });
@@ -339,9 +364,16 @@ export class Recovery {
     });
   }
 
-  private endIfStopped(): void {
-    if (this.stopped === null || this.active > 0) return;
-    this.stopped();
+  private get isHalted(): boolean {
+    return this.stopped !== null || this.paused;
+  }
+
+  private endIfHalted(): void {
+    if (this.active > 0) return;
+    const { whenPaused } = this;
+    this.whenPaused = null;
+    whenPaused?.();
+    this.stopped?.();
   }
 
   private lackingSectors(): number {

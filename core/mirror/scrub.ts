@@ -38,6 +38,9 @@ export class Scrub {
   private later: Timer | null = null;
   private eventsLeft = 0;
   private quitting: (() => void) | null = null;
+  /** The set is suspended. */
+  private paused = false;
+  private whenPaused: (() => void) | null = null;
 
   constructor(set: MirrorSet, pace: ResyncPace) {
     this.set = set;
@@ -82,12 +85,28 @@ export class Scrub {
     return true;
   }
 
+  /** Nothing new is begun until `resume`; `done` when the regions under way have ended. */
+  pause(done: () => void): void {
+    assert(!this.paused, 'a scrub was paused twice');
+    this.paused = true;
+    this.later?.cancel();
+    this.later = null;
+    this.whenPaused = done;
+    this.endIfHalted();
+  }
+
+  resume(): void {
+    assert(this.paused && this.whenPaused === null, 'a scrub was resumed that was not paused');
+    this.paused = false;
+    this.fill();
+  }
+
   /** The set ends: no more regions; `done` when those under way have ended. For good. */
   quit(done: () => void): void {
     assert(this.quitting === null, 'a scrub was ended twice');
     this.quitting = done;
     if (this.state === 'running') this.finish('stopped', null);
-    this.endIfQuit();
+    this.endIfHalted();
   }
 
   mismatch(found: Mismatch, findings: ScrubFindings): void {
@@ -105,7 +124,7 @@ export class Scrub {
     this.speed.note(this.set.clock.nowMs(), bytesOfSectors(this.findings.checkedSectors));
     if (this.state === 'running') this.fill();
     this.dropIfIdle();
-    this.endIfQuit();
+    this.endIfHalted();
   }
 
   /** null: none has run in the life of this set. */
@@ -147,7 +166,7 @@ export class Scrub {
   }
 
   private fill(): void {
-    while (this.state === 'running' && this.later === null && this.active < this.pace.depth) {
+    while (this.mayBegin()) {
       const problem = this.problem();
       if (problem !== null) {
         this.finish('failed', problem);
@@ -170,6 +189,11 @@ export class Scrub {
       this.active += 1;
       this.freeRegion().start(region);
     }
+  }
+
+  private mayBegin(): boolean {
+    if (this.state !== 'running' || this.paused || this.later !== null) return false;
+    return this.active < this.pace.depth;
   }
 
   /** What has changed such that going on makes no sense; null: nothing. */
@@ -230,10 +254,12 @@ export class Scrub {
     for (const region of this.regions) region.drop();
   }
 
-  private endIfQuit(): void {
-    if (this.quitting === null || this.active > 0) return;
-    const done = this.quitting;
+  private endIfHalted(): void {
+    if (this.active > 0) return;
+    const { quitting, whenPaused } = this;
     this.quitting = null;
-    done();
+    this.whenPaused = null;
+    quitting?.();
+    whenPaused?.();
   }
 }
