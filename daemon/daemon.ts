@@ -16,6 +16,7 @@ import { DeviceManager } from './devices/manager.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
+import { MetricsServer, type MetricsAddress } from './metrics.ts';
 import { ListenError } from './net/address.ts';
 import type { ListenAddress } from './net/address.ts';
 import { NbdServer } from './net/server.ts';
@@ -32,6 +33,8 @@ export interface Settings {
   /** Null: nothing is remembered. */
   readonly stateDir: string | null;
   readonly listen: readonly ListenAddress[];
+  /** Where the metrics page is; null: nowhere. */
+  readonly metrics: MetricsAddress | null;
   readonly devices: Config['device'];
   readonly engine: Engine;
   /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
@@ -48,6 +51,7 @@ export class Daemon {
   private devices: Config['device'];
   private addresses: ListenAddress[] = [];
   private control: ControlServer | null = null;
+  private metrics: MetricsServer | null = null;
   private stopping: Promise<void> | undefined;
 
   private constructor(
@@ -147,6 +151,7 @@ export class Daemon {
 
   private async takeDown(drainMs: number): Promise<void> {
     this.control?.close();
+    this.metrics?.close();
     this.attachments.stop();
     await this.server.close(drainMs);
     await this.manager.stopAll(0);
@@ -175,11 +180,14 @@ export class Daemon {
     for (const [name, config] of configured) await this.startConfigured(name, config, undefined);
   }
 
-  private async startServing({ first, listen, control }: Settings): Promise<void> {
+  private async startServing({ first, listen, control, metrics }: Settings): Promise<void> {
     const isNew = first !== null && !this.manager.has(first.name);
     if (isNew) await this.manager.create(first);
     try {
       for (const address of listen) await this.listen(address);
+      if (metrics !== null) {
+        this.metrics = await MetricsServer.listen(metrics, this.manager, this.log);
+      }
       if (control !== null) await this.listenControl(control);
     } catch (error) {
       if (isNew) await this.manager.undoCreate(first.name);

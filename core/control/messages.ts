@@ -17,12 +17,16 @@ import type {
   AttachReport,
   CreateReport,
   DepsReport,
+  EventsReport,
   DetachReport,
   InfoReport,
   LegFailReport,
   LinesReport,
   ListReport,
   RemoveReport,
+  ResyncReport,
+  ScrubReport,
+  StatsReport,
   StatusReport,
   TargetsReport,
   VersionReport,
@@ -56,7 +60,11 @@ const COMMAND_ARGS = {
   }),
   remove: z.strictObject({ name: z.string(), force: z.boolean().optional() }),
   ls: nothing,
-  status: maybeName,
+  /** `cells`: width of the region map for people; without it there is none. */
+  status: z.strictObject({
+    name: z.string().optional(),
+    cells: z.int().min(0).max(4096).optional(),
+  }),
   /** `status --dm`. */
   'status-dm': maybeName,
   table: maybeName,
@@ -81,6 +89,30 @@ const COMMAND_ARGS = {
   /** `target`: a device's name, or /dev/nbdN. */
   detach: z.strictObject({ target: z.string() }),
   attached: nothing,
+  scrub: z.strictObject({
+    name: z.string(),
+    action: z.enum(['start', 'stop', 'show']),
+    /** What to do about differences: nothing, the majority's word, or that of the leg `from`. */
+    repair: z.enum(['none', 'majority', 'from-leg']).optional(),
+    from: z.string().optional(),
+    /** From the start, even if an earlier scrub was stopped half-way. */
+    anew: z.boolean().optional(),
+  }),
+  resync: z.strictObject({
+    name: z.string(),
+    action: z.enum(['start', 'pause']),
+    minBytesPerSecond: z.int().positive().optional(),
+    /** 0: no limit. */
+    maxBytesPerSecond: bytes.optional(),
+  }),
+  stats: maybeName,
+  events: z.strictObject({
+    name: z.string().optional(),
+    /** Only events behind this one; without it, all that are remembered. */
+    after: z.int().nonnegative().optional(),
+    /** Waits so long for one, if there is none. */
+    waitMs: z.int().nonnegative().max(3_600_000).optional(),
+  }),
   'leg-fail': z.strictObject({ name: z.string(), leg: z.string() }),
 } as const;
 
@@ -102,6 +134,10 @@ export interface CommandResults {
   attach: AttachReport;
   detach: DetachReport;
   attached: AttachedReport;
+  scrub: ScrubReport;
+  resync: ResyncReport;
+  stats: StatsReport;
+  events: EventsReport;
   'leg-fail': LegFailReport;
 }
 

@@ -5,6 +5,8 @@ export interface OpReport {
   readonly requests: number;
   readonly errors: number;
   readonly bytes: number;
+  /** Of all requests together. */
+  readonly totalUs: number;
   readonly meanUs: number | null;
   readonly p50Us: number | null;
   readonly p99Us: number | null;
@@ -26,6 +28,7 @@ export function reportOf(stats: IoStats): IoReport {
       requests: total,
       errors,
       bytes,
+      totalUs: latency.sumUs,
       meanUs: total === 0 ? null : Math.round(latency.sumUs / total),
       p50Us: quantile(0.5),
       p99Us: quantile(0.99),

@@ -40,11 +40,9 @@ export class Device {
     return this.exported.connections;
   }
 
-  async status(uri: string | null): Promise<DeviceStatus> {
-    const { sizeBytes, targets, state, eventNr, regions, resync, legs } = await this.runner.call(
-      'snapshot',
-      null,
-    );
+  async status(uri: string | null, cells: number): Promise<DeviceStatus> {
+    const { sizeBytes, targets, state, eventNr, regions, resync, scrub, regionMap, legs } =
+      await this.runner.call('snapshot', { cells });
     return {
       name: this.name,
       sizeBytes,
@@ -57,6 +55,8 @@ export class Device {
       eventNr,
       regions,
       resync,
+      scrub,
+      regionMap,
       legs,
       reason: null,
     };

@@ -4,13 +4,18 @@ import type {
   DeviceInfo,
   DeviceSource,
   DeviceStatus,
+  EventsReport,
   LegFailReport,
   LinesReport,
+  ResyncReport,
+  ScrubReport,
+  StatsReport,
   WaitReport,
 } from '../../core/control/status.ts';
 import type { Log } from '../../core/base/ports.ts';
 import type { DeviceRecord } from '../device-record.ts';
 import type { NbdServer } from '../net/server.ts';
+import { EventLog } from '../events.ts';
 import { reasonOf } from '../system-error.ts';
 import { buildNew, buildRecorded } from './build.ts';
 import type { BuildContext, Built } from './build.ts';
@@ -38,13 +43,17 @@ export class DeviceManager {
   /** Names that a create or a remove is at work on. */
   private readonly reserved = new Set<string>();
   private readonly waiters = new Set<() => void>();
+  private readonly events = new EventLog();
   private changes = 0;
 
   constructor(options: ManagerOptions) {
     this.options = options;
     this.context = {
       ...options,
-      onEvent: () => this.changed(),
+      onEvent: (device, event) => {
+        this.events.add({ device, ...event });
+        this.changed();
+      },
       onDeath: (name, why) => this.deviceDied(name, why),
     };
   }
@@ -59,6 +68,7 @@ export class DeviceManager {
       const built = await buildNew(request, this.context);
       this.devices.set(name, built.device);
       this.options.log.info({ device: name, source: request.source }, 'device created');
+      this.note(name, 'device-created', `device ${name} was created`);
       this.changed();
       return built;
     });
@@ -92,6 +102,7 @@ export class DeviceManager {
   ): void {
     this.devices.set(name, new FailedDevice(name, source, reason, record, isOnRecord));
     this.options.log.error({ device: name, reason }, 'device failed to start');
+    this.note(name, 'device-failed', `device ${name} failed to start: ${reason}`);
   }
 
   /**
@@ -117,6 +128,7 @@ export class DeviceManager {
       await this.stop(entry, REMOVE_DRAIN_MS);
       await entry.recorder?.remove();
       this.options.log.info({ device: name }, 'device removed');
+      this.note(name, 'device-removed', `device ${name} was removed`);
     });
   }
 
@@ -147,6 +159,7 @@ export class DeviceManager {
     this.options.log.error({ device: name, why }, 'the device has died; a restart brings it back');
     if (!(entry instanceof Device)) return;
     this.options.exports.remove(name);
+    this.note(name, 'device-failed', `device ${name} has died: ${why}`);
     const reason = 'its data plane has died; the log says why';
     const isOnRecord = entry.recorder !== null;
     this.devices.set(name, new FailedDevice(name, entry.source, reason, null, isOnRecord));
@@ -161,8 +174,9 @@ export class DeviceManager {
     return this.get(name).source;
   }
 
-  status(name?: string): Promise<readonly DeviceStatus[]> {
-    return this.ask(name, (entry) => entry.status(this.options.uriOf(entry.name)));
+  /** `cells`: width of the region map; 0: none is wanted. */
+  status(name?: string, cells = 0): Promise<readonly DeviceStatus[]> {
+    return this.ask(name, (entry) => entry.status(this.options.uriOf(entry.name), cells));
   }
 
   info(name?: string): Promise<readonly DeviceInfo[]> {
@@ -187,6 +201,48 @@ export class DeviceManager {
     return this.get(name).deps;
   }
 
+  /** @throws ControlError no-device, no-leg, busy, would-lose-data */
+  async scrub(name: string, order: CallArgs<'scrub'>): Promise<ScrubReport> {
+    const { scrub } = await this.call(name, 'scrub', order);
+    return { name, scrub };
+  }
+
+  /** @throws ControlError no-device, no-leg, bad-argument */
+  async resync(name: string, order: CallArgs<'resync'>): Promise<ResyncReport> {
+    const { scrub: _, ...answer } = await this.call(name, 'resync', order);
+    return { name, ...answer };
+  }
+
+  /** A device that could not be assembled has counted nothing. */
+  async stats(name?: string): Promise<StatsReport> {
+    if (name !== undefined) {
+      return { timeMs: Date.now(), devices: [{ name, ...(await this.call(name, 'stats', null)) }] };
+    }
+    const found = await this.ask(name, async (entry) =>
+      entry instanceof Device
+        ? [{ name: entry.name, ...(await this.call(entry.name, 'stats', null)) }]
+        : [],
+    );
+    return { timeMs: Date.now(), devices: found.flat() };
+  }
+
+  /** Events behind number `after`; waits for one, if there is none and it may. */
+  async eventsSince(
+    after: number,
+    name: string | undefined,
+    waitMs: number,
+    signal: AbortSignal,
+  ): Promise<EventsReport> {
+    if (name !== undefined) this.get(name);
+    const endMs = performance.now() + waitMs;
+    for (;;) {
+      const report = this.events.since(after, name);
+      const leftMs = endMs - performance.now();
+      if (report.events.length > 0 || leftMs <= 0 || signal.aborted) return report;
+      await this.nextChange(leftMs, signal);
+    }
+  }
+
   /** @throws ControlError no-device, no-leg; would-lose-data: it is the last good one */
   async failLeg(name: string, leg: string): Promise<LegFailReport> {
     return { name, ...(await this.call(name, 'fail-leg', { leg })) };
@@ -206,7 +262,7 @@ export class DeviceManager {
     for (;;) {
       const entry = this.get(name);
       const changes = this.changes;
-      const { state, eventNr: now } = await entry.status(null);
+      const { state, eventNr: now } = await entry.status(null, 0);
       const isThere = eventNr === undefined ? state === 'in-sync' : now > eventNr;
       if (isThere) return { name, state, eventNr: now };
       if (entry instanceof FailedDevice) {
@@ -283,6 +339,12 @@ export class DeviceManager {
     }
     const problem = await device.stop();
     if (problem !== undefined) this.options.log.error({ device: name }, problem);
+  }
+
+  /** An event of the daemon's own. */
+  private note(device: string, kind: string, message: string): void {
+    this.events.add({ device, eventNr: 0, kind, leg: null, message });
+    this.changed();
   }
 
   /** Something happened to some device: who waits looks again, when the caller is done. */
