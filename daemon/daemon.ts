@@ -17,6 +17,7 @@ import type { ReturnPolicy } from './devices/leg-return.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
+import { MetricsServer, type MetricsAddress } from './metrics.ts';
 import { ListenError } from './net/address.ts';
 import type { ListenAddress } from './net/address.ts';
 import { NbdServer } from './net/server.ts';
@@ -33,6 +34,8 @@ export interface Settings {
   /** Null: nothing is remembered. */
   readonly stateDir: string | null;
   readonly listen: readonly ListenAddress[];
+  /** Where the metrics page is; null: nowhere. */
+  readonly metrics: MetricsAddress | null;
   readonly devices: Config['device'];
   readonly engine: Engine;
   readonly legReturn: ReturnPolicy;
@@ -50,6 +53,7 @@ export class Daemon {
   private devices: Config['device'];
   private addresses: ListenAddress[] = [];
   private control: ControlServer | null = null;
+  private metrics: MetricsServer | null = null;
   private stopping: Promise<void> | undefined;
 
   private constructor(
@@ -150,6 +154,7 @@ export class Daemon {
 
   private async takeDown(drainMs: number): Promise<void> {
     this.control?.close();
+    this.metrics?.close();
     this.attachments.stop();
     await this.server.close(drainMs);
     await this.manager.stopAll(0);
@@ -178,11 +183,14 @@ export class Daemon {
     for (const [name, config] of configured) await this.startConfigured(name, config, undefined);
   }
 
-  private async startServing({ first, listen, control }: Settings): Promise<void> {
+  private async startServing({ first, listen, control, metrics }: Settings): Promise<void> {
     const isNew = first !== null && !this.manager.has(first.name);
     if (isNew) await this.manager.create(first);
     try {
       for (const address of listen) await this.listen(address);
+      if (metrics !== null) {
+        this.metrics = await MetricsServer.listen(metrics, this.manager, this.log);
+      }
       if (control !== null) await this.listenControl(control);
     } catch (error) {
       if (isNew) await this.manager.undoCreate(first.name);

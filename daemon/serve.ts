@@ -96,6 +96,7 @@ function settingsOf({
   return {
     control: control === undefined ? null : resolve(control),
     stateDir: null,
+    metrics: null,
     listen: listenOf(socket, port, bind),
     devices: {},
     engine: engineOf(engine ?? 'auto'),

@@ -6,6 +6,7 @@ import { ControlError } from '../../core/control/error.ts';
 import { readTable } from '../devices/assemble.ts';
 import { parseReadPolicy, READ_POLICY_FORMAT } from '../devices/read-policy.ts';
 import { isRegionSize, legsError } from '../devices/request.ts';
+import { METRICS_FORMAT, parseMetrics } from '../metrics.ts';
 import { LISTEN_FORMAT, parseListen, socketPathError } from '../listen.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -27,6 +28,15 @@ const listenAddress = z
     const address = parseListen(text);
     if (address !== undefined) return address;
     context.addIssue(`${JSON.stringify(text)}: expected ${LISTEN_FORMAT}`);
+    return z.NEVER;
+  });
+
+const metricsAddress = z
+  .string({ error: `expected ${METRICS_FORMAT}, as a string` })
+  .transform((text, context) => {
+    const address = parseMetrics(text);
+    if (address !== undefined) return address;
+    context.addIssue(`${JSON.stringify(text)}: expected ${METRICS_FORMAT}`);
     return z.NEVER;
   });
 
@@ -131,6 +141,7 @@ export const configSchema = z.strictObject({
     .array(listenAddress, { error: `expected an array of ${LISTEN_FORMAT}` })
     .min(1, { error: 'expected at least one address' })
     .optional(),
+  metrics: metricsAddress.optional(),
   engine: engine.optional(),
   'log-level': z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(', ')}` }).optional(),
   'auto-re-add': boolean.optional(),
