@@ -61,6 +61,7 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
     start: {
       arenaBytes: ARENA_BYTES,
       maxConnections: MAX_CONNECTIONS,
+      maxHeldBytes: ARENA_BYTES,
       name,
       table: identity.table.join('\n'),
       readOnly,

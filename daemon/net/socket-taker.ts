@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Offer } from '../../core/export/offer.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
 
 /** A client that is served elsewhere now. */
 export interface TakenClient {
@@ -10,10 +11,10 @@ export interface TakenClient {
 /** An export that lives in another thread, and takes its clients' sockets after the handshake. */
 export interface SocketTaker extends Offer {
   /**
-   * Takes a client over. `fd` is duplicated before this returns, and stays the caller's to close;
+   * Takes a client over, with what it has negotiated. `fd` is duplicated before this returns, and stays the caller's to close;
    * `early`: what the client has sent already. `ended` is called once, when the client is gone.
    */
-  take(fd: number, early: Uint8Array, ended: (why: string) => void): TakenClient;
+  take(fd: number, early: Uint8Array, agreed: Agreement, ended: (why: string) => void): TakenClient;
 }
 
 export function takesSockets(offer: Offer): offer is SocketTaker {

@@ -7,6 +7,9 @@ import { bioError, type BlockDevice } from '../../core/block/device.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import { RUN, type Run } from '../../core/block/run.ts';
+import { fileAllocationAt } from '../sys/file-map.ts';
+import { hasSyscalls, loadSyscalls, type NoSyscalls, type Syscalls } from '../sys/syscalls.ts';
 import { FSYNC_DATASYNC, OP, RWF_DSYNC } from './abi.ts';
 import type { Memory } from './memory.ts';
 import { RingOp, type Ring } from './ring.ts';
@@ -70,6 +73,7 @@ export class UringDevice implements BlockDevice {
   readonly fd: number;
   private readonly engine: UringEngine;
   private readonly direct: boolean;
+  private readonly calls: Syscalls | NoSyscalls = loadSyscalls();
   private inPlaceAgainMs = 0;
   private pending = 0;
   /** A data sync has failed: what it was about may be lost, and later ones would not say so again. */
@@ -100,6 +104,13 @@ export class UringDevice implements BlockDevice {
     if (bio.op === REQ_OP.WRITE && !this.direct && this.writeInPlace(bio)) return;
     this.pending += 1;
     this.engine.take().start(this, bio);
+  }
+
+  /** A block device answers that all of it is data. */
+  allocationAt(sector: number, sectors: number, run: Run): void {
+    const calls = this.calls;
+    if (hasSyscalls(calls)) fileAllocationAt(calls, this.fd, sector, sectors, run);
+    else run.set(sectors, RUN.DATA);
   }
 
   operationEnded(): void {

@@ -5,6 +5,7 @@ import { Arena } from '../../core/block/arena.ts';
 import { Loop } from '../../core/block/loop.ts';
 import type { Export } from '../../core/export/export.ts';
 import { Session } from '../../core/export/session.ts';
+import { PLAIN, type Agreement } from '../../core/nbd/agreement.ts';
 import { OP } from './abi.ts';
 import { UringEngine } from './engine.ts';
 import { Memory, type Room } from './memory.ts';
@@ -16,6 +17,8 @@ export interface PlaneOptions {
   /** Payload memory, a power of two, 64 MiB or more. */
   readonly arenaBytes: number;
   readonly maxConnections: number;
+  /** What one connection may hold of the payload memory with more than one request. */
+  readonly maxHeldBytes?: number;
 }
 
 class WakeOp extends RingOp {
@@ -48,6 +51,7 @@ export class DataPlane implements StreamHost {
   onMessage: () => void = () => undefined;
   onClosed: (stream: UringStream, failure: string) => void = () => undefined;
   private readonly arenaBytes: number;
+  private readonly maxHeldBytes: number;
   private readonly flushes = new Queue<UringStream>(64);
   private readonly freeGulps: number[] = [];
   private readonly rooms: Room[] = [];
@@ -69,6 +73,7 @@ export class DataPlane implements StreamHost {
       block: () => this.block(),
     });
     this.arenaBytes = options.arenaBytes;
+    this.maxHeldBytes = options.maxHeldBytes ?? options.arenaBytes;
     this.memory = new Memory(options.arenaBytes + options.maxConnections * GULP_BYTES);
     this.arena = new Arena(this.memory.bytes, this.loop, options.arenaBytes);
     this.engine = new UringEngine(this.ring, this.loop, this.memory);
@@ -84,13 +89,19 @@ export class DataPlane implements StreamHost {
   }
 
   /** Null: no place for one more connection. */
-  connect(fd: number, target: Export, early: Uint8Array): UringStream | null {
+  connect(
+    fd: number,
+    target: Export,
+    early: Uint8Array,
+    agreed: Agreement = PLAIN,
+  ): UringStream | null {
     const place = this.freeGulps.pop();
     if (place === undefined) return null;
     const room = this.rooms.pop() ?? this.memory.carve(UringStream.messageBytes);
     const stream = new UringStream(this, fd, this.arenaBytes + place * GULP_BYTES, room);
     this.streams.add(stream);
-    stream.begin(new Session(target, this.arena, stream), early);
+    const { maxHeldBytes } = this;
+    stream.begin(new Session(target, this.arena, stream, agreed, maxHeldBytes), early);
     return stream;
   }
 

@@ -1,7 +1,5 @@
 import { assert } from '../../core/base/assert.ts';
 import type { Session, SessionStream } from '../../core/export/session.ts';
-import { replyPayloadBytes } from '../../core/export/reply-queue.ts';
-import { SIZE } from '../../core/nbd/proto.ts';
 import { MSG_NOSIGNAL, MSG_WAITALL, OP } from './abi.ts';
 import type { Memory, Room } from './memory.ts';
 import { RingOp, type Ring } from './ring.ts';
@@ -231,21 +229,21 @@ export class UringStream implements SessionStream {
     let pieces = 0;
     let lastEnd = -1;
     for (let i = 0; i < count && pieces + 2 <= MAX_IOVECS; i += 1) {
-      const request = replies.requestAt(i);
-      const payload = replyPayloadBytes(request);
-      const header = headersAddress + replies.headerAt(i);
-      if (skip < SIZE.SIMPLE_REPLY) {
-        const length = SIZE.SIMPLE_REPLY - skip;
+      const payload = replies.payloadBytes(i);
+      const header = headersAddress + replies.headAt(i);
+      const headBytes = replies.headBytes(i);
+      if (skip < headBytes) {
+        const length = headBytes - skip;
         if (header === lastEnd) this.growPiece(pieces - 1, length);
         else {
           this.setPiece(pieces, header + skip, length);
           pieces += 1;
         }
-        lastEnd = header + SIZE.SIMPLE_REPLY;
+        lastEnd = header + headBytes;
         skip = 0;
-      } else skip -= SIZE.SIMPLE_REPLY;
+      } else skip -= headBytes;
       if (payload > 0) {
-        this.setPiece(pieces, arenaAddress + request.payloadAt + skip, payload - skip);
+        this.setPiece(pieces, arenaAddress + replies.payloadAt(i) + skip, payload - skip);
         pieces += 1;
         skip = 0;
         lastEnd = -1;
@@ -280,7 +278,7 @@ export class UringStream implements SessionStream {
     let left = result + this.sentOfFirst;
     let whole = 0;
     while (whole < replies.length) {
-      const bytes = SIZE.SIMPLE_REPLY + replyPayloadBytes(replies.requestAt(whole));
+      const bytes = replies.headBytes(whole) + replies.payloadBytes(whole);
       if (left < bytes) break;
       left -= bytes;
       whole += 1;

@@ -28,15 +28,16 @@ export class WorkerDevice {
 
   constructor(start: WorkerStart, port: MessagePort) {
     this.port = port;
-    const { arenaBytes, maxConnections, wakeFd } = start;
-    this.plane = new DataPlane({ arenaBytes, maxConnections }, wakeFd);
+    const { arenaBytes, maxConnections, maxHeldBytes, wakeFd } = start;
+    this.plane = new DataPlane({ arenaBytes, maxConnections, maxHeldBytes }, wakeFd);
     this.plane.onMessage = () => this.readMessages();
     this.plane.onClosed = (stream, why) => this.streamClosed(stream, why);
     this.parts = this.build(start);
-    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes } = this.parts.exported;
+    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, contexts } =
+      this.parts.exported;
     this.say({
       kind: 'ready',
-      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes },
+      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, contexts },
     });
   }
 
@@ -95,7 +96,8 @@ export class WorkerDevice {
   private handle(message: ToWorker): void {
     switch (message.kind) {
       case 'connect': {
-        const stream = this.plane.connect(message.fd, this.parts.exported, message.early);
+        const { fd, early, agreed } = message;
+        const stream = this.plane.connect(fd, this.parts.exported, early, agreed);
         if (stream === null) {
           this.say({ kind: 'closed', id: message.id, why: 'no place for one more client' });
           return;

@@ -8,6 +8,7 @@ import type { Log } from '../../core/base/ports.ts';
 import { ControlError, type ErrorCode } from '../../core/control/error.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecorder } from '../../core/mirror/record.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 import type { Runner } from '../devices/runner.ts';
 import { close, eventfd } from '../uring/syscall.ts';
@@ -90,9 +91,9 @@ export class WorkerHost implements Runner {
   }
 
   /** Gives a client's socket to the device; the descriptor is the thread's from now on. */
-  connect(id: number, fd: number, early: Uint8Array): void {
+  connect(id: number, fd: number, early: Uint8Array, agreed: Agreement): void {
     if (this.dead) close(fd);
-    else this.say({ kind: 'connect', id, fd, early });
+    else this.say({ kind: 'connect', id, fd, early, agreed });
   }
 
   hangUp(id: number): void {

@@ -3,6 +3,7 @@ import type { LogFields } from '../../core/base/ports.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 
 /** An open leg: the descriptor stays the control thread's to close, and to hold the lock with. */
@@ -19,6 +20,8 @@ export interface WorkerStart {
   readonly wakeFd: number;
   readonly arenaBytes: number;
   readonly maxConnections: number;
+  /** Payload memory one connection may hold with more than one request. */
+  readonly maxHeldBytes: number;
   readonly name: string;
   readonly table: string;
   readonly readOnly: boolean;
@@ -39,6 +42,7 @@ export interface OfferFacts {
   readonly readOnly: boolean;
   readonly transmissionFlags: number;
   readonly preferredBlockBytes: number;
+  readonly contexts: readonly string[];
 }
 
 export type ToWorker =
@@ -47,6 +51,7 @@ export type ToWorker =
       readonly id: number;
       readonly fd: number;
       readonly early: Uint8Array;
+      readonly agreed: Agreement;
     }
   | { readonly kind: 'hang-up'; readonly id: number }
   | { readonly kind: 'recorded'; readonly id: number; readonly errno: number }

@@ -1,5 +1,6 @@
 /** The export of a device that lives in a data-plane thread, as the control thread shows it. */
 import { assert } from '../../core/base/assert.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
 import type { SocketTaker, TakenClient } from '../net/socket-taker.ts';
 import { dup } from '../uring/syscall.ts';
 import type { WorkerHost } from './host.ts';
@@ -37,6 +38,10 @@ export class WorkerOffer implements SocketTaker {
     return this.facts.preferredBlockBytes;
   }
 
+  get contexts(): readonly string[] {
+    return this.facts.contexts;
+  }
+
   get connections(): number {
     return this.clients.size;
   }
@@ -57,13 +62,18 @@ export class WorkerOffer implements SocketTaker {
     return this.shutdown;
   }
 
-  take(fd: number, early: Uint8Array, ended: (why: string) => void): TakenClient {
+  take(
+    fd: number,
+    early: Uint8Array,
+    agreed: Agreement,
+    ended: (why: string) => void,
+  ): TakenClient {
     const own = dup(fd);
     assert(own >= 0, 'a descriptor that cannot be duplicated');
     this.takes += 1;
     const id = this.takes;
     this.clients.set(id, ended);
-    this.host.connect(id, own, early);
+    this.host.connect(id, own, early, agreed);
     return { hangUp: () => this.host.hangUp(id) };
   }
 
