@@ -5,7 +5,7 @@ import { stackLimits } from '../block/limits.ts';
 import type { QueueLimits } from '../block/limits.ts';
 import { RUN, type Run } from '../block/run.ts';
 import { escapeWord, parseSectors } from './args.ts';
-import { Remapper } from './remap.ts';
+import { LinearRoute, Remapper } from './remap.ts';
 import { TableError } from './target.ts';
 import type { DeviceReference, Target, TargetEnvironment, TargetType } from './target.ts';
 
@@ -49,7 +49,8 @@ class LinearTarget implements Target {
     this.reference = reference;
     this.device = device;
     this.sectorDelta = reference.startSector - startSector;
-    this.remapper = new Remapper(environment.loop, device, this.sectorDelta);
+    const route = new LinearRoute(device, this.sectorDelta);
+    this.remapper = new Remapper(environment.loop, route);
   }
 
   map(bio: Bio): void {

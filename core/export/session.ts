@@ -71,20 +71,18 @@ export class Session implements RequestOwner, SlotOwner {
   private abandoned = false;
   private ended = false;
 
-  /** `maxHeldBytes`: what of the arena the connection may hold with more than one request. */
   constructor(
     target: Export,
     arena: Arena,
     stream: SessionStream,
     agreed: Agreement = PLAIN,
-    maxHeldBytes: number = arena.maxSlotBytes,
   ) {
     const dialect = new Dialect(agreed, arena);
     this.target = target;
     this.arena = arena;
     this.stream = stream;
     this.agreed = agreed;
-    this.maxHeldBytes = maxHeldBytes;
+    this.maxHeldBytes = agreed.maxHeldBytes ?? arena.maxSlotBytes;
     this.replies = new ReplyQueue(MAX_REQUESTS, agreed.style);
     this.framer = new RequestFramer(agreed.style);
     this.records = new Pool(4, MAX_REQUESTS, () => new Request(this, target, arena, dialect));

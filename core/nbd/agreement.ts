@@ -7,6 +7,8 @@ export interface Agreement {
   readonly contexts: number;
   /** This client may only read, whatever others may. */
   readonly readOnly: boolean;
+  /** Payload memory it may hold with more than one request; absent: what its share allows. */
+  readonly maxHeldBytes?: number;
 }
 
 /** A client that has negotiated nothing but its export. */

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { PeerCredentials } from '../sys/syscalls.ts';
 import { hasSyscalls, loadSyscalls } from '../sys/syscalls.ts';
 import type { TlsPeer } from '../tls/messages.ts';
-import { fdOf } from './socket-taker.ts';
+import { fdsOf } from './socket-taker.ts';
 
 export interface ClientIdentity {
   readonly kind: 'unix' | 'tcp' | 'stdio';
@@ -29,7 +29,7 @@ export function identityOf(socket: Socket): ClientIdentity {
     return { kind: 'tcp', address, credentials: null, tls: null };
   }
   const calls = loadSyscalls();
-  const fd = fdOf(socket);
+  const fd = fdsOf(socket, socket)?.input;
   const credentials = hasSyscalls(calls) && fd !== undefined ? calls.peerCredentials(fd) : null;
   return { kind: 'unix', address: null, credentials: credentials ?? null, tls: null };
 }

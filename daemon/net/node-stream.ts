@@ -14,7 +14,7 @@ import { Handshake, type ByteSink } from '../../core/nbd/handshake.ts';
 import type { SecuredClient, TlsAttempt, TlsTerminator } from '../tls/terminator.ts';
 import type { ClientIdentity } from './client.ts';
 import { ReplyBatch } from './reply-batch.ts';
-import { fdOf, takesSockets, type SocketTaker, type TakenClient } from './socket-taker.ts';
+import { fdsOf, takesSockets, type SocketTaker, type TakenClient } from './socket-taker.ts';
 
 /** What a connection needs of its server. */
 export interface ConnectionContext {
@@ -25,7 +25,7 @@ export interface ConnectionContext {
   readonly log: Log;
   readonly handshakeTimeoutMs: number;
   /** Payload memory a connection may hold with more than one request. */
-  readonly maxHeldBytes: number;
+  readonly maxHeldBytes: number | undefined;
   rulesFor(client: ClientIdentity): ClientRules;
   /** Undefined: nobody is told that TLS could be started. */
   readonly tls: TlsTerminator | undefined;
@@ -205,12 +205,11 @@ export class NodeConnection implements SessionStream, ByteSink {
       const { chosen } = handshake;
       this.context.log.info({ peer: this.peer, export: chosen.name }, 'client connected');
       if (takesSockets(chosen)) {
-        this.handOver(chosen, handshake.agreement, chunk.subarray(at + taken));
+        this.handOver(chosen, this.agreed(handshake), chunk.subarray(at + taken));
         return chunk.length - at;
       }
       assert(chosen instanceof Export, 'an export that neither serves nor takes');
-      const { arena, maxHeldBytes } = this.context;
-      this.session = new Session(chosen, arena, this, handshake.agreement, maxHeldBytes);
+      this.session = new Session(chosen, this.context.arena, this, this.agreed(handshake));
     } else if (handshake.state === 'TLS') {
       this.startTls(handshake, chunk.length - at - taken);
       return chunk.length - at;
@@ -221,21 +220,26 @@ export class NodeConnection implements SessionStream, ByteSink {
     return taken;
   }
 
+  private agreed({ agreement }: Handshake<Offer>): Agreement {
+    const { maxHeldBytes } = this.context;
+    return maxHeldBytes === undefined ? agreement : { ...agreement, maxHeldBytes };
+  }
+
   /** When the handshake's last reply is with the kernel, the socket goes to the export's thread. */
   private handOver(taker: SocketTaker, agreed: Agreement, early: Buffer): void {
     this.taker = taker;
     this.input.pause();
     this.output.write('', () => {
-      const socket = this.output;
-      const fd = socket instanceof Socket ? fdOf(socket) : undefined;
-      if (this.gone || fd === undefined) {
+      const fds = fdsOf(this.input, this.output);
+      if (this.gone || fds === undefined) {
         this.drop('closed in the handshake');
         return;
       }
       const rest = this.input.read() as Buffer | null;
       const bytes = rest === null ? early : Buffer.concat([early, rest]);
-      this.taken = taker.take(fd, new Uint8Array(bytes), agreed, (why) => this.takenEnded(why));
+      this.taken = taker.take(fds, new Uint8Array(bytes), agreed, (why) => this.takenEnded(why));
       this.input.destroy();
+      this.output.destroy();
       if (this.closing) this.taken.hangUp();
     });
   }
@@ -254,7 +258,7 @@ export class NodeConnection implements SessionStream, ByteSink {
     }
     this.input.pause();
     socket.write('', () => {
-      const fd = fdOf(socket);
+      const fd = fdsOf(socket, socket)?.input;
       const { tls, handshakeTimeoutMs } = this.context;
       if (this.gone || fd === undefined || tls === undefined) return;
       const early = (this.input.read() as Buffer | null) ?? new Uint8Array(0);

@@ -103,7 +103,7 @@ export class NbdServer {
       arenaBuffer,
       log,
       handshakeTimeoutMs,
-      maxHeldBytes: options.maxHeldBytes ?? arenaBytes,
+      maxHeldBytes: options.maxHeldBytes,
       rulesFor: (client) => this.policy.rulesFor(client),
       tls: options.tls,
       connectionEnded: (connection) => {

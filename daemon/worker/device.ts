@@ -1,5 +1,5 @@
 /** One device in a data-plane thread: made of what the control thread has opened. */
-import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
+import { fstatSync } from 'node:fs';
 
 import { assert } from '../../core/base/assert.ts';
 import type { Log, LogFields } from '../../core/base/ports.ts';
@@ -13,25 +13,33 @@ import { readPolicyOf } from '../devices/request.ts';
 import { settle } from '../devices/runner.ts';
 import { mirrorOfRecord, newMirror } from '../devices/standing.ts';
 import { UringDevice } from '../uring/engine.ts';
-import { DataPlane } from '../uring/plane.ts';
+import type { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
+import { closeClient } from './client-fds.ts';
 import type { FromWorker, LogLevel, ToWorker, WorkerCall, WorkerStart } from './messages.ts';
 
+type Connect = Extract<ToWorker, { kind: 'connect' }>;
+
+/** What a device asks of its thread. */
+export interface DeviceThread {
+  readonly plane: DataPlane;
+  say(message: FromWorker): void;
+  /** The device is settled: nothing of it is left but its descriptors. */
+  deviceEnded(): void;
+}
+
 export class WorkerDevice {
+  private readonly thread: DeviceThread;
   private readonly plane: DataPlane;
-  private readonly port: MessagePort;
   private readonly parts: Assembled;
   private readonly streams = new Map<number, UringStream>();
-  private readonly idOf = new Map<UringStream, number>();
   private readonly recordsWaiting = new Map<number, (errno: number) => void>();
   private records = 0;
 
-  constructor(start: WorkerStart, port: MessagePort) {
-    this.port = port;
-    const { arenaBytes, maxConnections, maxHeldBytes, wakeFd } = start;
-    this.plane = new DataPlane({ arenaBytes, maxConnections, maxHeldBytes }, wakeFd);
-    this.plane.onMessage = () => this.readMessages();
-    this.plane.onClosed = (stream, why) => this.streamClosed(stream, why);
+  /** @throws ControlError it cannot be made of this */
+  constructor(start: WorkerStart, thread: DeviceThread) {
+    this.thread = thread;
+    this.plane = thread.plane;
     this.parts = this.build(start);
     const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, contexts } =
       this.parts.exported;
@@ -39,11 +47,6 @@ export class WorkerDevice {
       kind: 'ready',
       offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, contexts },
     });
-  }
-
-  /** Serves until it is settled. Blocks the thread. */
-  run(): void {
-    this.plane.run();
   }
 
   private build(start: WorkerStart): Assembled {
@@ -84,28 +87,11 @@ export class WorkerDevice {
     this.say({ kind: 'record', id: this.records, state });
   }
 
-  private readMessages(): void {
-    for (;;) {
-      const received = receiveMessageOnPort(this.port) as
-        { readonly message: ToWorker } | undefined;
-      if (received === undefined) return;
-      this.handle(received.message);
-    }
-  }
-
-  private handle(message: ToWorker): void {
+  handle(message: ToWorker): void {
     switch (message.kind) {
-      case 'connect': {
-        const { fd, early, agreed } = message;
-        const stream = this.plane.connect(fd, this.parts.exported, early, agreed);
-        if (stream === null) {
-          this.say({ kind: 'closed', id: message.id, why: 'no place for one more client' });
-          return;
-        }
-        this.streams.set(message.id, stream);
-        this.idOf.set(stream, message.id);
+      case 'connect':
+        this.connect(message);
         return;
-      }
       case 'hang-up':
         this.streams.get(message.id)?.hangUp();
         return;
@@ -141,21 +127,30 @@ export class WorkerDevice {
       case 'settle':
         settle(mapped, mirror, (errno) => {
           this.say({ kind: 'answer', id, value: errno });
-          this.plane.stop();
+          for (const stream of this.streams.values()) stream.drop('the device has ended');
+          this.thread.deviceEnded();
         });
     }
   }
 
-  private streamClosed(stream: UringStream, why: string): void {
-    const id = this.idOf.get(stream);
-    assert(id !== undefined, 'a stream of nobody was closed');
-    this.idOf.delete(stream);
-    this.streams.delete(id);
-    this.say({ kind: 'closed', id, why });
+  private connect({ id, fds: { input, output }, early, agreed }: Connect): void {
+    const fds = { input, output, isSocket: fstatSync(input).isSocket() };
+    // A client may be gone before it is known.
+    let isGone = false;
+    const ended = (why: string): void => {
+      isGone = true;
+      this.streams.delete(id);
+      this.say({ kind: 'closed', id, why });
+    };
+    const stream = this.plane.connect(fds, this.parts.exported, early, ended, agreed);
+    if (stream === null) {
+      closeClient({ input, output });
+      this.say({ kind: 'closed', id, why: 'no place for one more client' });
+    } else if (!isGone) this.streams.set(id, stream);
   }
 
   private say(message: FromWorker): void {
-    this.port.postMessage(message);
+    this.thread.say(message);
   }
 
   private log(): Log {

@@ -4,6 +4,7 @@ import type { QueueLimits } from '../../core/block/limits.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { Agreement } from '../../core/nbd/agreement.ts';
+import type { ClientFds } from '../net/socket-taker.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 
 /** An open leg: the descriptor stays the control thread's to close, and to hold the lock with. */
@@ -14,14 +15,28 @@ interface WorkerLeg {
   readonly limits: QueueLimits;
 }
 
-/** `workerData` of a data-plane thread: everything a device is made of. */
-export interface WorkerStart {
+/** `workerData` of a data-plane thread. */
+export interface ThreadStart {
   /** An eventfd: written to when a message waits. */
   readonly wakeFd: number;
   readonly arenaBytes: number;
   readonly maxConnections: number;
-  /** Payload memory one connection may hold with more than one request. */
-  readonly maxHeldBytes: number;
+}
+
+/** To a thread. `device`: the number of a device there. */
+export type ToThread =
+  | { readonly kind: 'add'; readonly device: number; readonly start: WorkerStart }
+  | { readonly kind: 'device'; readonly device: number; readonly message: ToWorker }
+  /** No device is left. */
+  | { readonly kind: 'end' };
+
+export interface FromThread {
+  readonly device: number;
+  readonly message: FromWorker;
+}
+
+/** Everything a device is made of. */
+export interface WorkerStart {
   readonly name: string;
   readonly table: string;
   readonly readOnly: boolean;
@@ -49,7 +64,8 @@ export type ToWorker =
   | {
       readonly kind: 'connect';
       readonly id: number;
-      readonly fd: number;
+      /** The thread's to close. */
+      readonly fds: ClientFds;
       readonly early: Uint8Array;
       readonly agreed: Agreement;
     }
