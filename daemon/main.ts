@@ -7,7 +7,7 @@ import { VERSION } from '../core/control/version.ts';
 import { DEFAULT_CONFIG_FILE, loadConfig } from './config/load.ts';
 import { ENGINES, LOG_LEVELS } from './config/schema.ts';
 import type { Config, Engine, LogLevel } from './config/schema.ts';
-import { Daemon } from './daemon.ts';
+import { Daemon, networkOf } from './daemon.ts';
 import type { Settings } from './daemon.ts';
 import { LISTEN_FORMAT, parseListen, takeListenFds } from './listen.ts';
 import { openLog } from './log.ts';
@@ -28,6 +28,7 @@ interface Options {
   listen?: ListenAddress[];
   engine?: Engine;
   logLevel?: LogLevel;
+  allowPlainTcp?: boolean;
   checkConfig?: boolean;
 }
 
@@ -45,6 +46,7 @@ function makeProgram(): Command {
     )
     .option('--engine <E>', `how files are read and written: ${ENGINES.join(', ')}`, engineOption)
     .addOption(new Option('--log-level <L>', 'how much is logged').choices(LOG_LEVELS))
+    .option('--allow-plain-tcp', 'listen beyond this machine without TLS')
     .option('--check-config', 'read the config file, say OK or what is wrong, and exit')
     .allowExcessArguments(false)
     .addHelpText('after', '\nExample:\n  dmiod --state-dir ./state --listen unix:./nbd.sock')
@@ -77,6 +79,7 @@ function settingsOf(options: Options, config: Config): Settings {
     stateDir: resolve(options.stateDir ?? config['state-dir'] ?? DEFAULTS.stateDir),
     listen: (fromSystemd.length > 0 ? fromSystemd : listen).map(absolute),
     devices: config.device,
+    network: networkOf(config, options.allowPlainTcp === true),
     engine: options.engine ?? config.engine ?? 'auto',
     first: null,
   };

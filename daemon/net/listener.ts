@@ -55,8 +55,11 @@ function optionsOf(
 }
 
 function boundAddress(server: Server, asked: ListenAddress): ListenAddress {
-  if (asked.kind !== 'tcp') return asked;
   const bound = server.address();
+  if (asked.kind === 'fd' && bound !== null && typeof bound === 'object') {
+    return { ...asked, host: bound.address };
+  }
+  if (asked.kind !== 'tcp') return asked;
   assert(bound !== null && typeof bound === 'object', 'a TCP listener without a port');
   return { kind: 'tcp', host: asked.host, port: bound.port };
 }

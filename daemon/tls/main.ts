@@ -11,9 +11,12 @@ import { assert } from '../../core/base/assert.ts';
 import { contextOptions, type TlsCredentials } from './credentials.ts';
 import type { FromTls, TlsPeer, ToTls } from './messages.ts';
 
-/** Pre-shared keys with forward secrecy; TLS 1.3 has its own names, and always has it. */
+/**
+ * Pre-shared keys with forward secrecy. Those of TLS 1.3 go with SHA-256 only (OpenSSL takes a key
+ * without a hash for one of SHA-256), so that one is preferred.
+ */
 const PSK_CIPHERS =
-  'ECDHE-PSK-CHACHA20-POLY1305:DHE-PSK-AES256-GCM-SHA384:DHE-PSK-AES128-GCM-SHA256';
+  'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:ECDHE-PSK-CHACHA20-POLY1305:DHE-PSK-AES256-GCM-SHA384:DHE-PSK-AES128-GCM-SHA256';
 
 assert(parentPort !== null, 'this file is the entry of a worker thread');
 const port = parentPort;
@@ -78,6 +81,8 @@ function serve({ id, fd, innerFd, early, timeoutMs }: Extract<ToTls, { kind: 'cl
     if (isOver) return;
     isOver = true;
     handshakes.delete(id);
+    // Not before: who leaves in the handshake is to be noticed at once.
+    socket.allowHalfOpen = true;
     join(socket, inner);
     say({ kind: 'secured', id, peer: peerOf(socket, psk) });
   });
@@ -86,18 +91,15 @@ function serve({ id, fd, innerFd, early, timeoutMs }: Extract<ToTls, { kind: 'cl
 }
 
 function optionsOf(given: TlsCredentials): object {
-  const ciphers = given.cert === null ? TLS13_CIPHERS : DEFAULT_CIPHERS;
+  const others = given.cert === null ? '' : `:${DEFAULT_CIPHERS}`;
   return {
     ...contextOptions(given),
     minVersion: 'TLSv1.2',
-    allowHalfOpen: true,
     requestCert: given.ca !== null,
     rejectUnauthorized: true,
-    ...(given.psk.length > 0 && { ciphers: `${ciphers}:${PSK_CIPHERS}`, dhparam: 'auto' }),
+    ...(given.psk.length > 0 && { ciphers: `${PSK_CIPHERS}${others}`, dhparam: 'auto' }),
   };
 }
-
-const TLS13_CIPHERS = 'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256';
 
 /** Bytes both ways, with back-pressure, until either end is gone. */
 function join(secure: TLSSocket, inner: Socket): void {
