@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { copySparse, imageFolder, LOG_FOLDER, PREPARED } from './image.ts';
+import { copySparse, imageFolder, LOG_FOLDER, PACKAGE, PREPARED } from './image.ts';
 
 const BOOT_LIMIT_MS = 240_000;
 
@@ -122,6 +122,11 @@ export class Guest {
 
   disk(name: string): string {
     return join(this.folder, `${name}.img`);
+  }
+
+  /** The package, as /host/dmiod.deb. */
+  sharePackage(): void {
+    copySparse(PACKAGE, join(this.share, 'dmiod.deb'));
   }
 
   /** Boots, runs the script as root, powers off; with `orderly`, by `systemctl poweroff`. */

@@ -15,6 +15,9 @@ export const LOG_FOLDER = join(ROOT, 'var/vm-logs');
 /** The disk of a guest with dmiod installed, for this run of the tests. */
 export const PREPARED = join(ROOT, 'var/vm-prepared.cow');
 
+/** The package that is installed there. */
+export const PACKAGE = join(ROOT, 'var/vm-package.deb');
+
 /** Of the script that builds it: another script, another image. */
 export function imageFolder(): string {
   const hash = createHash('sha256').update(readFileSync(BUILD)).digest('hex').slice(0, 12);

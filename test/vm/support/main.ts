@@ -8,7 +8,7 @@ import { spawnSync } from 'node:child_process';
 import { ROOT } from '../../support/root.ts';
 import { ensure } from '../../support/requirements.ts';
 import type { Requirement } from '../../support/requirements.ts';
-import { buildImage, buildPackage, imageFolder, PREPARED } from './image.ts';
+import { buildImage, buildPackage, imageFolder, PACKAGE, PREPARED } from './image.ts';
 
 const REQUIREMENTS: readonly Requirement[] = [
   { command: 'mmdebstrap', debian: 'mmdebstrap', why: "makes the guest's root file system" },
@@ -53,7 +53,9 @@ if (!isReady) process.exit(1);
 mkdirSync(join(ROOT, 'var'), { recursive: true });
 buildImage();
 console.log('installing the package in the guest');
-prepare(buildPackage());
+const deb = buildPackage();
+prepare(deb);
+copyFileSync(deb, PACKAGE);
 
 const jest = join(ROOT, 'node_modules/jest/bin/jest.js');
 const flags = [
@@ -67,6 +69,6 @@ const child = spawn(
   { cwd: ROOT, stdio: 'inherit' },
 );
 child.on('close', (code) => {
-  rmSync(PREPARED, { force: true });
+  for (const file of [PREPARED, PACKAGE]) rmSync(file, { force: true });
   process.exitCode = code ?? 1;
 });
