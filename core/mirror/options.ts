@@ -18,6 +18,8 @@ export interface MirrorLegOptions {
   readonly standing: Standing;
   readonly reason?: string;
   readonly errors?: LegErrors;
+  /** The leg's number in the metadata; left out: its position. */
+  readonly slot?: number;
 }
 
 export interface MirrorOptions {
@@ -40,6 +42,8 @@ export interface MirrorOptions {
    */
   readonly membersEqual: boolean;
   readonly readPolicy: ReadPolicy;
+  /** The number of the last event of the set that this one replaces. */
+  readonly eventNr?: number;
   readonly onEvent?: (event: MirrorEvent) => void;
 }
 

@@ -86,6 +86,7 @@ export class MirrorSet {
     this.regions = Math.ceil(options.sectors / options.regionSectors);
     this.generation = options.generation;
     this.clean = options.membersEqual;
+    this.events = options.eventNr ?? 0;
     this.legs = options.legs.map((leg, index) => makeLeg(leg, index, this.regions));
     this.limits = mirrorLimits(this.legs);
     this.blockSectors = this.limits.logicalBlockSize / SECTOR_SIZE;
@@ -290,6 +291,37 @@ export class MirrorSet {
     });
   }
 
+  /** Suspended: nothing is copied any more. No request of a client may be under way until `resume`. */
+  quiesce(done: () => void): void {
+    this.recovery.pause(done);
+  }
+
+  /** Quiet and flushed: records the set as clean, if its members are equal. */
+  settle(done: (errno: number) => void): void {
+    this.recordStop(0, done);
+  }
+
+  resume(): void {
+    this.recovery.resume();
+  }
+
+  /** A quiet set gives way to another: from now on it records nothing. What it would have recorded. */
+  freeze(done: (record: MirrorRecord) => void): void {
+    this.journal.freeze(() => {
+      done(this.record());
+    });
+  }
+
+  /** It does not give way after all. */
+  thaw(): void {
+    this.journal.thaw();
+  }
+
+  /** Frozen, and another has taken its place. */
+  retire(): void {
+    this.recovery.retire();
+  }
+
   private recordStop(flushErrno: number, done: (errno: number) => void): void {
     if (flushErrno === 0 && this.doubt.count === 0) this.clean = true;
     this.journal.changed();
@@ -383,8 +415,8 @@ function mirrorLimits(legs: readonly Leg[]): QueueLimits {
 }
 
 function makeLeg(options: MirrorOptions['legs'][number], index: number, regions: number): Leg {
-  const { name, startSector, device, standing } = options;
-  const leg = new Leg(index, name, startSector, device, standing, regions);
+  const { name, startSector, device, standing, slot } = options;
+  const leg = new Leg(index, name, startSector, device, standing, regions, slot);
   leg.reason = options.reason ?? null;
   if (options.errors !== undefined) Object.assign(leg.errors, options.errors);
   return leg;

@@ -26,6 +26,18 @@ export class MirrorTarget implements Target {
     this.set.map(bio);
   }
 
+  quiesce(done: () => void): void {
+    this.set.quiesce(done);
+  }
+
+  settle(done: (errno: number) => void): void {
+    this.set.settle(done);
+  }
+
+  resume(): void {
+    this.set.resume();
+  }
+
   table(): string {
     return formatMirrorArgs(this.parts.args);
   }

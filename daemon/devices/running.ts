@@ -28,10 +28,6 @@ export interface Running {
   go(): void;
 }
 
-/** Payload memory of a data plane: two of the largest requests there can be. */
-const ARENA_BYTES = 64 * 2 ** 20;
-const MAX_CONNECTIONS = 256;
-
 /** @throws ControlError */
 export function runHere(made: Made, { environment, onEvent }: BuildContext): Running {
   const { identity, legs, recorded, areEqual, recorder } = made;
@@ -59,8 +55,6 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
   const { name, readOnly, readPolicy } = identity;
   const host = await WorkerHost.start({
     start: {
-      arenaBytes: ARENA_BYTES,
-      maxConnections: MAX_CONNECTIONS,
       name,
       table: identity.table.join('\n'),
       readOnly,

@@ -12,7 +12,13 @@ import { Session, type SessionStream } from '../../core/export/session.ts';
 import { Handshake, type ByteSink } from '../../core/nbd/handshake.ts';
 import { SIZE } from '../../core/nbd/proto.ts';
 import { processCalls, SHUT } from '../sys/process-calls.ts';
-import { fdOf, takesSockets, type SocketTaker, type TakenClient } from './socket-taker.ts';
+import {
+  fdsOf,
+  STAND_DOWN,
+  takesSockets,
+  type SocketTaker,
+  type TakenClient,
+} from './socket-taker.ts';
 
 /** What a connection needs of its server. */
 export interface ConnectionContext {
@@ -32,10 +38,6 @@ export interface ConnectionContext {
  */
 const STAGING_BYTES = 256 * 2 ** 10;
 const COPIED_PAYLOAD_BYTES = 16 * 2 ** 10;
-
-/** Standing down: looks whether the client has gone quiet, so often and so many times at most. */
-const STAND_DOWN_LOOK_MS = 10;
-const STAND_DOWN_LOOKS = 100;
 
 /**
  * One client on a Node stream pair (a socket is both): handshake, then a session. Input is paused
@@ -133,8 +135,12 @@ export class NodeConnection implements SessionStream, ByteSink {
    * ask; then its sends fail, and all replies leave at once. Nothing is refused.
    */
   standDown(): void {
+    if (this.taken !== undefined) {
+      this.taken.standDown();
+      return;
+    }
     const calls = processCalls();
-    const fd = this.input instanceof Socket ? fdOf(this.input) : undefined;
+    const fd = fdsOf(this.input, this.output)?.input;
     if (this.session === undefined || fd === undefined || typeof calls === 'string') {
       this.close();
       return;
@@ -148,9 +154,9 @@ export class NodeConnection implements SessionStream, ByteSink {
       looks += 1;
       const { session } = this;
       const isCalm = seen === this.activity && session?.requestsInUse === session?.replies.length;
-      if (!isCalm && looks < STAND_DOWN_LOOKS) {
+      if (!isCalm && looks < STAND_DOWN.LOOKS) {
         seen = this.activity;
-        setTimeout(look, STAND_DOWN_LOOK_MS);
+        setTimeout(look, STAND_DOWN.LOOK_MS);
         return;
       }
       // What it has sent is still read, up to the end that this makes.
@@ -251,16 +257,16 @@ export class NodeConnection implements SessionStream, ByteSink {
     this.taker = taker;
     this.input.pause();
     this.output.write('', () => {
-      const socket = this.output;
-      const fd = socket instanceof Socket ? fdOf(socket) : undefined;
-      if (this.gone || fd === undefined) {
+      const fds = fdsOf(this.input, this.output);
+      if (this.gone || fds === undefined) {
         this.drop('closed in the handshake');
         return;
       }
       const rest = this.input.read() as Buffer | null;
       const bytes = rest === null ? early : Buffer.concat([early, rest]);
-      this.taken = taker.take(fd, new Uint8Array(bytes), (why) => this.takenEnded(why));
+      this.taken = taker.take(fds, new Uint8Array(bytes), (why) => this.takenEnded(why));
       this.input.destroy();
+      this.output.destroy();
       if (this.closing) this.taken.hangUp();
     });
   }

@@ -3,6 +3,7 @@ import type { LogFields } from '../../core/base/ports.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { ClientFds } from '../net/socket-taker.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 
 /** An open leg: the descriptor stays the control thread's to close, and to hold the lock with. */
@@ -13,12 +14,28 @@ interface WorkerLeg {
   readonly limits: QueueLimits;
 }
 
-/** `workerData` of a data-plane thread: everything a device is made of. */
-export interface WorkerStart {
+/** `workerData` of a data-plane thread. */
+export interface ThreadStart {
   /** An eventfd: written to when a message waits. */
   readonly wakeFd: number;
   readonly arenaBytes: number;
   readonly maxConnections: number;
+}
+
+/** To a thread. `device`: the number of a device there. */
+export type ToThread =
+  | { readonly kind: 'add'; readonly device: number; readonly start: WorkerStart }
+  | { readonly kind: 'device'; readonly device: number; readonly message: ToWorker }
+  /** No device is left. */
+  | { readonly kind: 'end' };
+
+export interface FromThread {
+  readonly device: number;
+  readonly message: FromWorker;
+}
+
+/** Everything a device is made of. */
+export interface WorkerStart {
   readonly name: string;
   readonly table: string;
   readonly readOnly: boolean;
@@ -46,10 +63,12 @@ export type ToWorker =
   | {
       readonly kind: 'connect';
       readonly id: number;
-      readonly fd: number;
+      /** The thread's to close. */
+      readonly fds: ClientFds;
       readonly early: Uint8Array;
     }
   | { readonly kind: 'hang-up'; readonly id: number }
+  | { readonly kind: 'stand-down'; readonly id: number }
   | { readonly kind: 'recorded'; readonly id: number; readonly errno: number }
   | { readonly kind: 'go' }
   | { readonly kind: 'call'; readonly id: number; readonly call: WorkerCall };
