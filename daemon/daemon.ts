@@ -13,6 +13,7 @@ import { Attachments } from './attach/attachments.ts';
 import { NbdBlocks } from './attach/nbd-block.ts';
 import { clearStaleSocket, ControlServer } from './control/server.ts';
 import { DeviceManager } from './devices/manager.ts';
+import { Hooks } from './hooks.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
@@ -34,6 +35,7 @@ export interface Settings {
   readonly listen: readonly ListenAddress[];
   readonly devices: Config['device'];
   readonly engine: Engine;
+  readonly hooks?: Config['hooks'];
   /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
   readonly first: DeviceRequest | null;
 }
@@ -43,6 +45,7 @@ export class Daemon {
   readonly server: NbdServer;
   private readonly log: DaemonLog;
   private readonly attachments: Attachments;
+  private readonly hooks: Hooks;
   private readonly engine: EngineName;
   private readonly store: StateStore | null;
   private devices: Config['device'];
@@ -61,6 +64,7 @@ export class Daemon {
     this.engine = engine;
     this.store = store;
     this.devices = settings.devices;
+    this.hooks = new Hooks(settings.hooks, log);
     this.server = new NbdServer({ exports, log });
     this.manager = new DeviceManager({
       environment: { loop: createNodeLoop(), clock: NODE_CLOCK, log },
@@ -70,6 +74,7 @@ export class Daemon {
       server: this.server,
       log,
       uriOf: (name) => this.uriOf(name),
+      announce: (event) => this.hooks.fire(event),
     });
     const { control, stateDir } = settings;
     this.attachments = new Attachments({
@@ -119,6 +124,7 @@ export class Daemon {
     const { log } = this;
     const before = this.devices;
     this.devices = config.device;
+    this.hooks.set(config.hooks);
     if (config['log-level'] !== undefined) log.setLevel(config['log-level']);
     for (const name of Object.keys(before)) {
       if (name in config.device) {

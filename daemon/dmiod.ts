@@ -83,6 +83,7 @@ function settingsOf(options: Options, config: Config): Settings {
     devices: config.device,
     engine: options.engine ?? config.engine ?? 'auto',
     first: null,
+    hooks: config.hooks,
   };
 }
 

@@ -75,14 +75,18 @@ function problemsOf(issue: z.core.$ZodIssue): readonly Problem[] {
   return [{ path: issue.path, message: issue.message }];
 }
 
-/** The keys of the object at `path`: the whole file, or a device. */
+/** The keys of the object at `path`: the whole file, the hooks, or a device. */
 function allowedKeys(path: readonly PropertyKey[]): string {
-  const shape =
-    path.length === 0 ? configSchema.shape : configSchema.shape.device.unwrap().valueType.shape;
-  return Object.keys(shape)
-    .map((key) => (key === 'device' ? '[device.NAME]' : key))
+  const { shape } = configSchema;
+  const { device, hooks } = shape;
+  const inner = path[0] === 'hooks' ? hooks.unwrap().shape : device.unwrap().valueType.shape;
+  return Object.keys(path.length === 0 ? shape : inner)
+    .map((key) => TABLES[key] ?? key)
     .join(', ');
 }
+
+/** Keys that are written as tables. */
+const TABLES: Readonly<Record<string, string>> = { device: '[device.NAME]', hooks: '[hooks]' };
 
 function withAbsolutePaths(config: Config, folder: string): Config {
   const absolute = (path: string): string => resolve(folder, path);

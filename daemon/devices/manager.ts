@@ -10,6 +10,8 @@ import type {
 } from '../../core/control/status.ts';
 import type { Log } from '../../core/base/ports.ts';
 import type { DeviceRecord } from '../device-record.ts';
+import { deathEvent, mirrorEvent } from '../event.ts';
+import type { DaemonEvent } from '../event.ts';
 import type { NbdServer } from '../net/server.ts';
 import { reasonOf } from '../system-error.ts';
 import { buildNew, buildRecorded } from './build.ts';
@@ -26,6 +28,8 @@ type Entry = Device | FailedDevice;
 
 export interface ManagerOptions extends Omit<BuildContext, 'onEvent' | 'onDeath'> {
   readonly server: NbdServer;
+  /** Something that an operator wants to know has happened. */
+  announce(event: DaemonEvent): void;
   readonly log: Log;
   /** Where clients find an export; null: nowhere that can be named. */
   uriOf(name: string): string | null;
@@ -44,7 +48,10 @@ export class DeviceManager {
     this.options = options;
     this.context = {
       ...options,
-      onEvent: () => this.changed(),
+      onEvent: (device, event) => {
+        options.announce(mirrorEvent(device, event));
+        this.changed();
+      },
       onDeath: (name, why) => this.deviceDied(name, why),
     };
   }
@@ -146,6 +153,7 @@ export class DeviceManager {
     const entry = this.devices.get(name);
     this.options.log.error({ device: name, why }, 'the device has died; a restart brings it back');
     if (!(entry instanceof Device)) return;
+    this.options.announce(deathEvent(name, why));
     this.options.exports.remove(name);
     const reason = 'its data plane has died; the log says why';
     const isOnRecord = entry.recorder !== null;

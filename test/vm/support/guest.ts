@@ -110,7 +110,7 @@ export class Guest {
     this.log = join(LOG_FOLDER, `${name}.log`);
     writeFileSync(this.log, '');
     copySparse(PREPARED, join(this.folder, 'root.cow'));
-    for (const disk of ['a', 'b']) this.makeDisk(disk, 256 * 2 ** 20);
+    for (const disk of ['a', 'b']) this.makeDisk(disk, 384 * 2 ** 20);
   }
 
   /** Files that the guest has as /dev/ubdb, /dev/ubdc: its legs. */
