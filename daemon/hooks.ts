@@ -49,15 +49,19 @@ export class Hooks {
 
   private runOne({ run, timeout }: HooksConfig, event: DaemonEvent): Promise<void> {
     const [program = '', ...args] = run;
+    const limitMs = (timeout ?? TIMEOUT_SECONDS) * 1000;
     return new Promise((ended) => {
+      // A group of its own: what it has started ends with it.
       const child = spawn(program, args, {
         stdio: ['pipe', 'ignore', 'pipe'],
-        timeout: (timeout ?? TIMEOUT_SECONDS) * 1000,
-        killSignal: 'SIGKILL',
+        detached: true,
         env: { ...process.env, DMIOD_EVENT: event.event, DMIOD_DEVICE: event.device },
       });
+      const timer = setTimeout(() => killGroup(child.pid), limitMs);
       let words = '';
       const done = (why: string): void => {
+        clearTimeout(timer);
+        child.stderr.destroy();
         if (why !== '') this.log.warn({ program, event: event.event, why, words }, 'hook failed');
         ended();
       };
@@ -68,9 +72,18 @@ export class Hooks {
       child.stdin.on('error', () => undefined);
       child.stdin.end(`${JSON.stringify(event)}\n`);
       child.on('error', (error) => done(error.message));
-      child.on('close', (code, signal) => {
+      child.on('exit', (code, signal) => {
         done(code === 0 ? '' : signal === null ? `exit code ${String(code)}` : signal);
       });
     });
+  }
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has ended meanwhile.
   }
 }
