@@ -8,7 +8,7 @@ import { probeUring } from './engine.ts';
 import { PR_GET_IO_FLUSHER, processCalls } from './sys/process-calls.ts';
 
 /** `bad`: something does not work here; `warn`: it works, but not as well. */
-export type Verdict = 'ok' | 'warn' | 'bad';
+type Verdict = 'ok' | 'warn' | 'bad';
 
 export interface Check {
   readonly name: string;

@@ -24,7 +24,8 @@ it('unit enabled, mounted by fstab; powered off while busy: clean journal, clean
     cat > /root/writer <<'W'
 #!/bin/bash
 n=0
-while cp /usr/bin/perl /srv/data/new; do sync -f /srv/data/new; n=$((n + 1)); mv /srv/data/new /srv/data/copy-$((n % 40)); done
+cd /srv/data
+while cp /usr/bin/perl new; do sync -f new; n=$((n + 1)); mv new copy-$((n % 40)); done
 W
     chmod +x /root/writer
     systemd-run --unit=writer /root/writer
@@ -39,7 +40,7 @@ W
   const third = await guest.boot(
     `until mountpoint -q /srv/data; do sleep 0.2; done
     journalctl -k -o cat --no-pager | grep -i 'nbd0.*mounted'
-    journalctl -k -o cat --no-pager | grep -i 'recovery' && exit 1
+    journalctl -k -o cat --no-pager | grep 'EXT4-fs (nbd0).*recover' && exit 1
     journalctl -u dmiod -o cat --no-pager | grep -i 'resync' && exit 1
     dmio status data --check
     for copy in /srv/data/copy-*; do cmp $copy /usr/bin/perl; done
