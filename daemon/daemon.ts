@@ -14,6 +14,7 @@ import { NbdBlocks } from './attach/nbd-block.ts';
 import { clearStaleSocket, ControlServer } from './control/server.ts';
 import { DeviceManager } from './devices/manager.ts';
 import type { ReturnPolicy } from './devices/leg-return.ts';
+import { Hooks } from './hooks.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { DEFAULT_NETWORK, isSecure, policyOf, refusePlainTcp } from './config/network.ts';
 import { tlsFilesOf, tlsWordOf, type NetworkSettings } from './config/network.ts';
@@ -46,6 +47,7 @@ export interface Settings {
   readonly legReturn: ReturnPolicy;
   /** Absent: everybody on this machine, in the clear. */
   readonly network?: NetworkSettings;
+  readonly hooks?: Config['hooks'];
   /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
   readonly first: DeviceRequest | null;
 }
@@ -55,6 +57,7 @@ export class Daemon {
   readonly server: NbdServer;
   private readonly log: DaemonLog;
   private readonly attachments: Attachments;
+  private readonly hooks: Hooks;
   private readonly engine: EngineName;
   private readonly store: StateStore | null;
   private readonly tls: TlsTerminator | undefined;
@@ -89,6 +92,7 @@ export class Daemon {
       ...(this.tls !== undefined && { tls: this.tls }),
       ...limitsOf(network),
     });
+    this.hooks = new Hooks(settings.hooks, log);
     this.manager = new DeviceManager({
       environment: { loop: createNodeLoop(), clock: NODE_CLOCK, log },
       exports,
@@ -98,6 +102,7 @@ export class Daemon {
       server: this.server,
       log,
       uriOf: (name) => this.uriOf(name),
+      announce: (event) => this.hooks.fire(event),
     });
     const { control, stateDir } = settings;
     this.attachments = new Attachments({
@@ -147,6 +152,7 @@ export class Daemon {
     const { log } = this;
     const before = this.devices;
     this.devices = config.device;
+    this.hooks.set(config.hooks);
     if (config['log-level'] !== undefined) log.setLevel(config['log-level']);
     for (const name of Object.keys(before)) {
       if (name in config.device) {

@@ -101,6 +101,7 @@ function settingsOf(options: Options, config: Config): Settings {
       delayMs: 1000 * (config['re-add-delay'] ?? DEFAULT_RETURN.delayMs / 1000),
     },
     first: null,
+    hooks: config.hooks,
   };
 }
 

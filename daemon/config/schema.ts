@@ -7,6 +7,7 @@ import { readTable } from '../devices/assemble.ts';
 import { parseReadPolicy, READ_POLICY_FORMAT } from '../devices/read-policy.ts';
 import { isRegionSize, legsError } from '../devices/request.ts';
 import { METRICS_FORMAT, parseMetrics } from '../metrics.ts';
+import { EVENT_KINDS } from '../event.ts';
 import { LISTEN_FORMAT, parseListen, socketPathError } from '../listen.ts';
 import { ACCESS_KEYS, NETWORK_KEYS } from './network.ts';
 
@@ -124,6 +125,31 @@ const device = z
 const KINDS = ['mirror', 'linear', 'table'] as const;
 const MIRROR_KEYS = ['log', 'region-size', 'read-policy', 'assume-clean'] as const;
 
+const seconds = z.int({ error: 'expected seconds, as a whole number' });
+
+const hooks = z.strictObject(
+  {
+    run: z
+      .array(z.string({ error: 'expected a string' }), {
+        error: 'expected a program and its arguments',
+      })
+      .min(1, { error: 'expected a program and its arguments' })
+      .refine(([program = '']) => program.startsWith('/'), {
+        error: 'the program is wanted with its whole path',
+      }),
+    events: z
+      .array(z.enum(EVENT_KINDS, { error: `expected one of ${EVENT_KINDS.join(', ')}` }), {
+        error: `expected an array of ${EVENT_KINDS.join(', ')}`,
+      })
+      .optional(),
+    timeout: seconds
+      .min(1, { error: 'expected 1 to 3600 seconds' })
+      .max(3600, { error: 'expected 1 to 3600 seconds' })
+      .optional(),
+  },
+  { error: 'expected a table: [hooks]' },
+);
+
 const deviceName = z.string().superRefine((name, context) => {
   const problem = nameError(name);
   if (problem !== undefined) context.addIssue(problem);
@@ -155,6 +181,7 @@ export const configSchema = z
       .min(0.1, { error: SECONDS })
       .max(86_400, { error: SECONDS })
       .optional(),
+    hooks: hooks.optional(),
     ...NETWORK_KEYS,
     device: z.record(deviceName, device, { error: 'expected tables: [device.NAME]' }).default({}),
   })

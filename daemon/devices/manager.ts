@@ -14,6 +14,8 @@ import type {
 import type { Log } from '../../core/base/ports.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { DeviceRecord } from '../device-record.ts';
+import { deathEvent, mirrorEvent } from '../event.ts';
+import type { DaemonEvent } from '../event.ts';
 import type { NbdServer } from '../net/server.ts';
 import { EventLog } from '../events.ts';
 import { reasonOf } from '../system-error.ts';
@@ -32,6 +34,8 @@ type Entry = Device | FailedDevice;
 
 export interface ManagerOptions extends Omit<BuildContext, 'onEvent' | 'onDeath'> {
   readonly server: NbdServer;
+  /** Something that an operator wants to know has happened. */
+  announce(event: DaemonEvent): void;
   readonly log: Log;
   /** Where clients find an export; null: nowhere that can be named. */
   uriOf(name: string): string | null;
@@ -156,6 +160,7 @@ export class DeviceManager {
     const entry = this.devices.get(name);
     this.options.log.error({ device: name, why }, 'the device has died; a restart brings it back');
     if (!(entry instanceof Device)) return;
+    this.options.announce(deathEvent(name, why));
     this.options.exports.remove(name);
     this.note(name, 'device-failed', `device ${name} has died: ${why}`);
     const reason = 'its data plane has died; the log says why';
@@ -297,6 +302,7 @@ export class DeviceManager {
   private heard(name: string, event: MirrorEvent): void {
     const entry = this.devices.get(name);
     if (entry instanceof Device) entry.heard(event);
+    this.options.announce(mirrorEvent(name, event));
     this.events.add({ device: name, ...event });
     this.changed();
   }

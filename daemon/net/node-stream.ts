@@ -15,7 +15,13 @@ import { processCalls, SHUT } from '../sys/process-calls.ts';
 import type { SecuredClient, TlsAttempt, TlsTerminator } from '../tls/terminator.ts';
 import type { ClientIdentity } from './client.ts';
 import { ReplyBatch } from './reply-batch.ts';
-import { fdOf, fdsOf, takesSockets, type SocketTaker, type TakenClient } from './socket-taker.ts';
+import {
+  fdsOf,
+  STAND_DOWN,
+  takesSockets,
+  type SocketTaker,
+  type TakenClient,
+} from './socket-taker.ts';
 
 /** What a connection needs of its server. */
 export interface ConnectionContext {
@@ -33,11 +39,6 @@ export interface ConnectionContext {
   /** Once, when nothing of the connection is left but requests still at the device. */
   connectionEnded(connection: NodeConnection): void;
 }
-
-/**
-/** Standing down: looks whether the client has gone quiet, so often and so many times at most. */
-const STAND_DOWN_LOOK_MS = 10;
-const STAND_DOWN_LOOKS = 100;
 
 /**
  * One client on a Node stream pair (a socket is both): handshake, then a session. Input is paused
@@ -149,8 +150,12 @@ export class NodeConnection implements SessionStream, ByteSink {
    * ask; then its sends fail, and all replies leave at once. Nothing is refused.
    */
   standDown(): void {
+    if (this.taken !== undefined) {
+      this.taken.standDown();
+      return;
+    }
     const calls = processCalls();
-    const fd = this.input instanceof Socket ? fdOf(this.input) : undefined;
+    const fd = fdsOf(this.input, this.output)?.input;
     if (this.session === undefined || fd === undefined || typeof calls === 'string') {
       this.close();
       return;
@@ -164,9 +169,9 @@ export class NodeConnection implements SessionStream, ByteSink {
       looks += 1;
       const { session } = this;
       const isCalm = seen === this.activity && session?.requestsInUse === session?.replies.length;
-      if (!isCalm && looks < STAND_DOWN_LOOKS) {
+      if (!isCalm && looks < STAND_DOWN.LOOKS) {
         seen = this.activity;
-        setTimeout(look, STAND_DOWN_LOOK_MS);
+        setTimeout(look, STAND_DOWN.LOOK_MS);
         return;
       }
       // What it has sent is still read, up to the end that this makes.

@@ -16,6 +16,7 @@ import { UringDevice } from '../uring/engine.ts';
 import type { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
 import { closeClient } from './client-fds.ts';
+import { STAND_DOWN } from '../net/socket-taker.ts';
 import type { FromWorker, LogLevel, ToWorker, WorkerCall, WorkerStart } from './messages.ts';
 
 type Connect = Extract<ToWorker, { kind: 'connect' }>;
@@ -96,6 +97,9 @@ export class WorkerDevice {
       case 'hang-up':
         this.streams.get(message.id)?.hangUp();
         return;
+      case 'stand-down':
+        this.standDown(message.id);
+        return;
       case 'recorded': {
         const done = this.recordsWaiting.get(message.id);
         assert(done !== undefined, 'an answer to no record');
@@ -109,6 +113,25 @@ export class WorkerDevice {
       case 'call':
         this.call(message.id, message.call);
     }
+  }
+
+  /** Replies are held until the client has nothing more to ask, as in `NodeConnection`. */
+  private standDown(id: number): void {
+    let looks = 0;
+    let seen = -1;
+    const look = (): void => {
+      const stream = this.streams.get(id);
+      if (stream === undefined) return;
+      looks += 1;
+      if ((stream.activity === seen && stream.isIdle) || looks >= STAND_DOWN.LOOKS) {
+        stream.release();
+        return;
+      }
+      seen = stream.activity;
+      this.plane.clock.after(STAND_DOWN.LOOK_MS, look);
+    };
+    this.streams.get(id)?.hold();
+    look();
   }
 
   private call(id: number, call: WorkerCall): void {

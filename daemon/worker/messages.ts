@@ -65,6 +65,7 @@ export type ToWorker =
       readonly agreed: Agreement;
     }
   | { readonly kind: 'hang-up'; readonly id: number }
+  | { readonly kind: 'stand-down'; readonly id: number }
   | { readonly kind: 'recorded'; readonly id: number; readonly errno: number }
   | { readonly kind: 'go' }
   | { readonly kind: 'call'; readonly id: number; readonly call: WorkerCall };

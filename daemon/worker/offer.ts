@@ -78,7 +78,10 @@ export class WorkerOffer implements SocketTaker {
     const id = this.takes;
     this.clients.set(id, ended);
     this.host.connect(id, { input, output }, early, agreed);
-    return { hangUp: () => this.host.hangUp(id) };
+    return {
+      hangUp: () => this.host.hangUp(id),
+      standDown: () => this.host.standDown(id),
+    };
   }
 
   /** The thread has closed a client. */
