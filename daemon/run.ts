@@ -10,13 +10,15 @@ export interface RunOptions {
   readonly log: DaemonLog;
   /** On SIGHUP; without it SIGHUP ends the daemon, as it ends any program of a closed terminal. */
   readonly reload?: () => Promise<void>;
+  /** Called when a signal would be heard: whoever is told may send one. */
+  readonly ready?: () => void;
   /** Ends the run as SIGTERM would. */
   readonly ended?: Promise<void>;
 }
 
 /** Fulfilled with the exit code when the daemon has been stopped. */
 export async function runUntilStopped(daemon: Daemon, options: RunOptions): Promise<number> {
-  const { log, reload, ended } = options;
+  const { log, reload, ready, ended } = options;
   process.once('uncaughtException', (error) => {
     log.error({ stack: error.stack ?? error.message }, 'a defect: stopped at once');
     process.exit(EXIT.FAILED);
@@ -29,6 +31,7 @@ export async function runUntilStopped(daemon: Daemon, options: RunOptions): Prom
       if (reload === undefined) stop('SIGHUP');
       else void reload();
     });
+    ready?.();
   });
   log.info({ reason }, 'stopping');
   return new Promise((exit) => {

@@ -47,6 +47,8 @@ const COMMAND_ARGS = {
     log: z.string().optional(),
     regionSizeBytes: bytes.optional(),
     readPolicy: z.string().optional(),
+    /** `none`, `writeback`, `LEG=none`, `LEG=writeback`; LEG as in `mirror`. */
+    cache: z.array(z.string()).optional(),
     assumeClean: z.boolean().optional(),
     readOnly: z.boolean().optional(),
     force: z.boolean().optional(),

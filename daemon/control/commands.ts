@@ -1,10 +1,12 @@
 /** What each command of the control protocol does. */
 import { resolve } from 'node:path';
+import { mapCacheWord } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { parseArgs } from '../../core/control/messages.ts';
 import type { CommandArgs, CommandName, CommandResults } from '../../core/control/messages.ts';
 import { PROTOCOL_VERSION, VERSION } from '../../core/control/version.ts';
+import { absoluteLeg } from '../config/load.ts';
 import { ALL_TARGET_TYPES, withAbsolutePaths } from '../devices/assemble.ts';
 import type { EngineName } from '../engine.ts';
 import type { DeviceManager } from '../devices/manager.ts';
@@ -81,7 +83,7 @@ async function create(
 }
 
 function requestOf(args: CommandArgs<'create'>): DeviceRequest {
-  const { cwd, force, table, assumeClean, readOnly, ...rest } = args;
+  const { cwd, force, table, cache, assumeClean, readOnly, ...rest } = args;
   for (const leg of args.mirror ?? []) {
     if (leg !== '' && !isLegUri(leg) && resolve(leg) !== leg) {
       throw new ControlError('bad-argument', `leg ${leg}: an absolute path is wanted`);
@@ -90,6 +92,7 @@ function requestOf(args: CommandArgs<'create'>): DeviceRequest {
   return {
     ...rest,
     ...(table !== undefined && { table: withAbsolutePaths(table, cwd ?? '/') }),
+    cache: cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, cwd ?? '/'))),
     source: 'create',
     assumeClean: assumeClean === true,
     readOnly: readOnly === true,

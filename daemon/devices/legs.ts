@@ -3,6 +3,7 @@ import { lstatSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
+import type { CacheMode } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { ErrorCode } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
@@ -16,6 +17,8 @@ import { signatureOf, SIGNATURE_BYTES } from './signature.ts';
 export interface OpenLegsOptions {
   readonly loop: Loop;
   readonly readOnly: boolean;
+  /** By path; a leg that is not there has its kind's default. */
+  readonly cache: Readonly<Record<string, CacheMode>>;
   /** Missing legs are made, this long. */
   readonly createBytes: number | null;
   /** Ends the sentence about a missing leg; empty when nothing would make it. */
@@ -67,11 +70,17 @@ export class OpenLegs {
     if (isLegUri(path)) {
       throw new ControlError('unsupported', `leg ${path}: only file and block device paths so far`);
     }
-    const { loop, readOnly, createBytes } = options;
+    const { loop, readOnly, createBytes, cache } = options;
     const create = createBytes === null ? {} : { create: { sizeBytes: createBytes } };
     const wasThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
     try {
-      const device = await openFileDevice(path, { loop, readOnly, exclusive: true, ...create });
+      const device = await openFileDevice(path, {
+        loop,
+        readOnly,
+        exclusive: true,
+        ...create,
+        cache: cache[path],
+      });
       this.devices.set(path, device);
       // Nothing in it: whoever may have been faster than we left no content.
       if (!wasThere && lstatSync(path).blocks === 0) this.created.push(path);
@@ -138,6 +147,7 @@ const ERROR_CODES: Readonly<Record<OpenErrorCode, ErrorCode>> = {
   empty: 'bad-leg',
   size: 'bad-leg',
   'no-space': 'io',
+  'no-direct': 'bad-leg',
   failed: 'io',
 };
 

@@ -21,8 +21,12 @@ const IN_PLACE_BYTES = 1024 * 1024;
  * still in the CPU's cache, and the memory is used again for the next.
  */
 const IN_PLACE_BATCH_BYTES = 256 * 1024;
-/** A write that takes longer was throttled by the kernel: the ring's helpers take over for a while. */
+/**
+ * A write that takes longer was throttled by the kernel, or we had to wait for a CPU. When it happens
+ * again soon, it is the kernel, and the ring's helpers take over for a while.
+ */
 const IN_PLACE_MAX_MS = 2;
+const IN_PLACE_AGAIN_MS = 50;
 const IN_PLACE_PAUSE_MS = 50;
 const EINTR = 4;
 
@@ -84,6 +88,8 @@ export class UringEngine {
 export interface UringDeviceOptions {
   readonly name: string;
   readonly fd: number;
+  /** More descriptions of the same file, for syncs beside each other. */
+  readonly syncFds?: readonly number[];
   readonly sectors: number;
   readonly limits: QueueLimits;
   /** Opened with O_DIRECT: io_uring never blocks on it. */
@@ -106,11 +112,12 @@ export class UringDevice implements BlockDevice {
   readonly fd: number;
   readonly engine: UringEngine;
   readonly sync: SharedSync;
-  private readonly direct: boolean;
+  readonly direct: boolean;
   private readonly putOff = new Queue<Bio>(64);
   /** The file system can say that a read would wait. */
   private readsNow = true;
   private inPlaceAgainMs = 0;
+  private slowWriteMs = -IN_PLACE_AGAIN_MS;
   private pending = 0;
 
   constructor(engine: UringEngine, options: UringDeviceOptions) {
@@ -122,7 +129,7 @@ export class UringDevice implements BlockDevice {
     const { maxSegments } = options.limits;
     this.limits = { ...options.limits, maxSegments: Math.min(maxSegments, MAX_SEGMENTS) };
     this.direct = options.direct;
-    this.sync = new SharedSync(this);
+    this.sync = new SharedSync(this, [options.fd, ...(options.syncFds ?? [])]);
   }
 
   /** Operations under way. */
@@ -214,7 +221,12 @@ export class UringDevice implements BlockDevice {
     }
     const result = pwrite(this.fd, address, bytes, offset);
     const ended = performance.now();
-    if (ended - began > IN_PLACE_MAX_MS) this.inPlaceAgainMs = ended + IN_PLACE_PAUSE_MS;
+    if (ended - began > IN_PLACE_MAX_MS) {
+      if (began - this.slowWriteMs < IN_PLACE_AGAIN_MS) {
+        this.inPlaceAgainMs = ended + IN_PLACE_PAUSE_MS;
+      }
+      this.slowWriteMs = ended;
+    }
     return result;
   }
 }

@@ -11,6 +11,12 @@ export interface Room {
   readonly words: Uint32Array;
 }
 
+/** A mapping: page-aligned, at an address that never changes. */
+export interface MappedBytes {
+  readonly address: number;
+  readonly bytes: Uint8Array;
+}
+
 /**
  * Memory the kernel may be told the address of. The arena is one mapping; other buffers (a region
  * copy's, the edges of an unaligned write) are ordinary typed arrays whose address is asked once.
@@ -38,6 +44,12 @@ export class Memory {
     const address = addressOfBuffer(page);
     this.addresses.set(page, address);
     return address;
+  }
+
+  /** Page-aligned memory of its own, for good. */
+  pages(bytes: number): MappedBytes {
+    const { address, buffer } = mapAnonymous(bytes);
+    return { address, bytes: new Uint8Array(buffer) };
   }
 
   /** `bytes` of mapped memory for good; a multiple of 16. */

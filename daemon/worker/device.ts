@@ -50,9 +50,8 @@ export class WorkerDevice {
   private build(start: WorkerStart): Assembled {
     const { engine, loop, clock } = this.plane;
     const devices = new Map<string, BlockDevice>();
-    for (const { path, fd, sectors, limits } of start.legs) {
-      const options = { name: path, fd, sectors, limits, direct: false };
-      devices.set(path, new UringDevice(engine, options));
+    for (const { path, ...leg } of start.legs) {
+      devices.set(path, new UringDevice(engine, { name: path, ...leg }));
     }
     const legs = {
       missing: new Map(start.missing),

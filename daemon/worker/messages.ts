@@ -10,6 +10,9 @@ import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 interface WorkerLeg {
   readonly path: string;
   readonly fd: number;
+  /** More descriptions of the same file: see SharedSync. */
+  readonly syncFds: readonly number[];
+  readonly direct: boolean;
   readonly sectors: number;
   readonly limits: QueueLimits;
 }
