@@ -46,6 +46,19 @@ export class Memory {
     return address;
   }
 
+  /**
+   * Makes `iovec` point at a piece of the page. Not by way of `addressOf`: a number above 2^31 that
+   * is returned from a call may be boxed.
+   */
+  point(iovec: Uint32Array, page: Uint8Array, offset: number, length: number): void {
+    const address = (page === this.bytes ? this.address : this.addressOf(page)) + offset;
+    const high = Math.floor(address / 4294967296);
+    iovec[0] = address - high * 4294967296;
+    iovec[1] = high;
+    iovec[2] = length;
+    iovec[3] = 0;
+  }
+
   /** Page-aligned memory of its own, for good. */
   pages(bytes: number): MappedBytes {
     const { address, buffer } = mapAnonymous(bytes);
