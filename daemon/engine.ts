@@ -35,6 +35,11 @@ export async function chooseEngine(wanted: Engine): Promise<ChosenEngine> {
   return { name: 'node', fields: { engine: 'node', why: problem }, message };
 }
 
+/** Why there is no io_uring here, and what helps; undefined: there is. */
+export async function uringProblem(): Promise<string | undefined> {
+  return (await probe()).problem;
+}
+
 /** `ring`: the flags it is set up with, best first; `problem`: why there is none, and what helps. */
 type Found = { readonly ring: string; readonly problem?: undefined } | { readonly problem: string };
 

@@ -14,6 +14,8 @@ export interface RunOptions {
   readonly ready?: () => void;
   /** Ends the run as SIGTERM would. */
   readonly ended?: Promise<void>;
+  /** Told before anything is taken down. */
+  readonly stopping?: () => void;
 }
 
 /** Fulfilled with the exit code when the daemon has been stopped. */
@@ -34,6 +36,7 @@ export async function runUntilStopped(daemon: Daemon, options: RunOptions): Prom
     ready?.();
   });
   log.info({ reason }, 'stopping');
+  options.stopping?.();
   return new Promise((exit) => {
     const hurry = (signal: string): void => {
       log.error({ signal }, 'hurried: stopped without flushing; the next start will check');

@@ -19,6 +19,7 @@ interface CreateOptions {
   regionSize?: number;
   readPolicy?: string;
   cache?: string[];
+  writeMostly?: string[];
   assumeClean?: boolean;
   readOnly?: boolean;
   force?: boolean;
@@ -43,6 +44,7 @@ export function addCreate(program: Command): void {
       'which leg answers reads: least-pending (default), round-robin, prefer=N',
     )
     .option('--cache <MODE>', CACHE_HELP, wordsOption)
+    .option('--write-mostly <LEG...>', 'legs that are read only where no other is good', legsOption)
     .option('--assume-clean', 'the legs are equal already: no first resync')
     .option('--read-only', 'refuse writes')
     .option('--force', 'take legs that carry a file system or other data');
@@ -57,11 +59,12 @@ export function addCreate(program: Command): void {
       command.error('error: say what to make: either --mirror LEG LEG... or --table TABLE');
     }
     const context = new Context(command);
-    const { size, regionSize, table, mirror, ...rest } = options;
+    const { size, regionSize, table, mirror, writeMostly, ...rest } = options;
     const report = await context.call('create', {
       name,
       ...rest,
       mirror: mirror?.map(absoluteLeg),
+      writeMostly: writeMostly?.map(absoluteLeg),
       table: table === '-' ? readFileSync(0, 'utf8') : table,
       cwd: process.cwd(),
       sizeBytes: size,

@@ -33,6 +33,10 @@ export class WorkerOffer implements SocketTaker {
     return this.facts.transmissionFlags;
   }
 
+  get logicalBlockBytes(): number {
+    return this.facts.logicalBlockBytes;
+  }
+
   get preferredBlockBytes(): number {
     return this.facts.preferredBlockBytes;
   }
