@@ -46,6 +46,8 @@ export const HOT_FILES = [
   'daemon/uring/shared-sync.ts',
   'daemon/uring/stream.ts',
   'daemon/uring/outbox.ts',
+  'daemon/uring/stopwatch.ts',
+  'daemon/uring/throttle.ts',
 ];
 
 // A function body that runs per request: any function but a constructor. What a constructor does

@@ -122,14 +122,15 @@ export class Daemon {
    */
   static async start(settings: Settings, log: DaemonLog): Promise<Daemon> {
     const { control, stateDir } = settings;
-    const engine = await chooseEngine(settings.engine, log);
+    const engine = await chooseEngine(settings.engine);
     if (control !== null) await clearStaleSocket(control, 'control socket');
     const store = stateDir === null ? null : StateStore.open(stateDir);
-    const daemon = new Daemon(settings, store, engine, log);
+    const daemon = new Daemon(settings, store, engine.name, log);
     try {
       await daemon.startDevices();
       daemon.attachments.restore();
       await daemon.startServing(settings);
+      log.info(engine.fields, engine.message);
       return daemon;
     } catch (error) {
       await daemon.stop();

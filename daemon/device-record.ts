@@ -3,6 +3,7 @@ import { open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { ERRNO } from '../core/base/errno.ts';
+import { CACHE_MODES, type CacheMode } from '../core/control/cache.ts';
 import { problemOf } from '../core/control/messages.ts';
 import { DEVICE_SOURCES, LEG_STATES } from '../core/control/status.ts';
 import type { DeviceSource } from '../core/control/status.ts';
@@ -41,6 +42,7 @@ const deviceRecord = z.strictObject({
   table: z.array(z.string()).min(1),
   readOnly: z.boolean(),
   readPolicy: z.string(),
+  cache: z.record(z.string(), z.enum(CACHE_MODES)).default({}),
   mirror: mirrorRecord.nullable(),
 });
 
@@ -52,6 +54,8 @@ export interface DeviceIdentity {
   readonly table: readonly string[];
   readonly readOnly: boolean;
   readonly readPolicy: string;
+  /** By the path of the leg; the others have their kind's default. */
+  readonly cache: Readonly<Record<string, CacheMode>>;
 }
 
 export interface DeviceRecord extends DeviceIdentity {

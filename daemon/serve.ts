@@ -1,6 +1,7 @@
 /** `dmio serve`: a private daemon for one device, in the foreground, that remembers nothing. */
 import { fstatSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { mapCacheWord } from '../core/control/cache.ts';
 import { ControlError } from '../core/control/error.ts';
 import { absoluteLeg } from './config/load.ts';
 import { ENGINES, type Engine } from './config/schema.ts';
@@ -25,6 +26,7 @@ export interface ServeOptions {
   readonly log?: string;
   readonly regionSize?: number;
   readonly readPolicy?: string;
+  readonly cache?: readonly string[];
   readonly assumeClean?: boolean;
   readonly name?: string;
   readonly socket?: string;
@@ -57,8 +59,8 @@ export async function serve(options: ServeOptions): Promise<number> {
   );
   if (options.stdio === true)
     return runUntilStopped(daemon, { log, ended: daemon.server.serveStdio() });
-  process.stdout.write(`serving ${request.name} at ${daemon.uriOf(request.name) ?? ''}\n`);
-  return runUntilStopped(daemon, { log });
+  const line = `serving ${request.name} at ${daemon.uriOf(request.name) ?? ''}\n`;
+  return runUntilStopped(daemon, { log, ready: () => void process.stdout.write(line) });
 }
 
 function requestOf(options: ServeOptions): DeviceRequest {
@@ -75,6 +77,7 @@ function requestOf(options: ServeOptions): DeviceRequest {
     log: options.log,
     regionSizeBytes: options.regionSize,
     readPolicy: options.readPolicy,
+    cache: options.cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, folder))),
     assumeClean: options.assumeClean === true,
     readOnly: options.readOnly === true,
     mayCreate: create === true,

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
+import { mapCacheWord } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { codeOf, reasonOf } from '../system-error.ts';
@@ -136,11 +137,14 @@ function withAbsolutePaths(config: Config, folder: string): Config {
 }
 
 function withAbsoluteLegs(device: DeviceConfig, folder: string): DeviceConfig {
-  const { mirror, linear } = device;
+  const { mirror, linear, cache } = device;
   return {
     ...device,
     ...(mirror !== undefined && { mirror: mirror.map((leg) => absoluteLeg(leg, folder)) }),
     ...(linear !== undefined && { linear: absoluteLeg(linear, folder) }),
+    ...(cache !== undefined && {
+      cache: cache.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, folder))),
+    }),
   };
 }
 

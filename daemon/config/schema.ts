@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { nameError } from '../../core/control/name.ts';
 import { parseSize, SECTOR_SIZE, SIZE_FORMAT } from '../../core/base/units.ts';
+import { CACHE_FORMAT, cacheModes, parseCacheWord } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { readTable } from '../devices/assemble.ts';
 import { parseReadPolicy, READ_POLICY_FORMAT } from '../devices/read-policy.ts';
@@ -83,6 +84,14 @@ const readPolicy = z
     error: `expected ${READ_POLICY_FORMAT}`,
   });
 
+const cacheWord = z
+  .string({ error: `expected ${CACHE_FORMAT}` })
+  .refine((text) => parseCacheWord(text) !== undefined, { error: `expected ${CACHE_FORMAT}` });
+
+const cache = z.union([cacheWord.transform((word) => [word]), z.array(cacheWord)], {
+  error: `expected ${CACHE_FORMAT}, or an array of these`,
+});
+
 const device = z
   .strictObject(
     {
@@ -93,6 +102,7 @@ const device = z
       log: z.literal('core', { error: 'expected "core": there is no other log yet' }).optional(),
       'region-size': regionSizeBytes.optional(),
       'read-policy': readPolicy.optional(),
+      cache: cache.optional(),
       'read-only': boolean.optional(),
       'assume-clean': boolean.optional(),
       ...ACCESS_KEYS,
@@ -110,6 +120,11 @@ const device = z
       if (given[key] !== undefined && kind !== undefined && kind !== 'mirror') {
         context.addIssue({ code: 'custom', path: [key], message: 'only a mirror has it' });
       }
+    }
+    const named = given.mirror ?? (given.linear === undefined ? undefined : [given.linear]);
+    const caches = named === undefined ? {} : cacheModes(given.cache ?? [], named);
+    if (typeof caches === 'string') {
+      context.addIssue({ code: 'custom', path: ['cache'], message: caches });
     }
     const policy = parseReadPolicy(given['read-policy'] ?? '');
     const count = given.mirror?.length ?? 0;

@@ -1,10 +1,12 @@
 /** What each command of the control protocol does. */
 import { resolve } from 'node:path';
+import { mapCacheWord } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { parseArgs } from '../../core/control/messages.ts';
 import type { CommandArgs, CommandName, CommandResults } from '../../core/control/messages.ts';
 import { PROTOCOL_VERSION, VERSION } from '../../core/control/version.ts';
+import { absoluteLeg } from '../config/load.ts';
 import { ALL_TARGET_TYPES, withAbsolutePaths } from '../devices/assemble.ts';
 import type { Attachments } from '../attach/attachments.ts';
 import type { EngineName } from '../engine.ts';
@@ -151,11 +153,12 @@ function refuseRelative(leg: string): void {
 }
 
 function requestOf(args: CommandArgs<'create'>): DeviceRequest {
-  const { cwd, force, table, assumeClean, readOnly, ...rest } = args;
+  const { cwd, force, table, cache, assumeClean, readOnly, ...rest } = args;
   for (const leg of args.mirror ?? []) if (leg !== '') refuseRelative(leg);
   return {
     ...rest,
     ...(table !== undefined && { table: withAbsolutePaths(table, cwd ?? '/') }),
+    cache: cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, cwd ?? '/'))),
     source: 'create',
     assumeClean: assumeClean === true,
     readOnly: readOnly === true,

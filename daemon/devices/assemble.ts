@@ -48,6 +48,10 @@ export interface OpenLeg {
   readonly path: string;
   /** Stays the control thread's to close, and to hold the lock with. */
   readonly fd: number;
+  /** More descriptions of the same file: see daemon/uring/shared-sync.ts. */
+  readonly syncFds: readonly number[];
+  /** Opened with O_DIRECT. */
+  readonly direct: boolean;
   readonly sectors: number;
   readonly limits: QueueLimits;
 }

@@ -16,7 +16,7 @@ import { LegChanges } from './leg-changes.ts';
 import { LegReturn, type ReturnPolicy } from './leg-return.ts';
 import { OpenLegs, refuseDifferentContent, refuseForeignContent } from './legs.ts';
 import { DEFAULT_READ_POLICY } from './read-policy.ts';
-import { checkRequest, linearTable, mirrorTable } from './request.ts';
+import { cacheOf, checkRequest, linearTable, mirrorTable } from './request.ts';
 import type { DeviceRequest } from './request.ts';
 import { runHere, runInWorker } from './running.ts';
 
@@ -53,6 +53,7 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
       table: linesOf(table),
       readOnly: request.readOnly,
       readPolicy: request.readPolicy ?? DEFAULT_READ_POLICY,
+      cache: cacheOf(request.cache, pathsOf(readTable(table))),
     };
     // Made a moment ago, all of them: zeros everywhere.
     const areEqual = pathsOf(readTable(table)).every((path) => legs.created.includes(path));
@@ -76,6 +77,7 @@ export async function buildRecorded(record: DeviceRecord, context: BuildContext)
   const legs = await OpenLegs.open(pathsOf(spec), {
     loop: context.environment.loop,
     readOnly: record.readOnly && !isMirror(spec),
+    cache: record.cache,
     createBytes: null,
     createHint: '',
     mayBeMissing: isMirror(spec) && record.mirror !== null,
@@ -98,6 +100,7 @@ async function openNew(request: DeviceRequest, { environment }: BuildContext): P
   const legs = await OpenLegs.open(paths, {
     loop: environment.loop,
     readOnly: request.readOnly && !isNewMirror,
+    cache: cacheOf(request.cache, paths),
     createBytes: mayCreate && sizeBytes !== undefined ? sizeBytes : null,
     createHint: table === undefined ? request.createHint : '',
     mayBeMissing: false,

@@ -4,6 +4,7 @@ import type { Loop } from '../../core/block/loop.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { LegStatus } from '../../core/control/status.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
+import type { FileDevice } from '../fsio/file-device.ts';
 import { refuseTwins, type OpenLeg } from './assemble.ts';
 import type { LegFacts } from './leg-calls.ts';
 import { identityOf, type LegIdentity } from './leg-identity.ts';
@@ -249,11 +250,8 @@ class Before {
   }
 }
 
-function openLegOf(
-  path: string,
-  { fd, sectors, limits }: Pick<OpenLeg, 'fd' | 'sectors' | 'limits'>,
-): OpenLeg {
-  return { path, fd, sectors, limits };
+function openLegOf(path: string, { fd, syncFds, isDirect, sectors, limits }: FileDevice): OpenLeg {
+  return { path, fd, syncFds, direct: isDirect, sectors, limits };
 }
 
 function refuseKnown(name: string, path: string, legs: readonly LegStatus[]): void {

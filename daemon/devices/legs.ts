@@ -4,6 +4,7 @@ import { open } from 'node:fs/promises';
 import { assert } from '../../core/base/assert.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
+import type { CacheMode } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { ErrorCode } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
@@ -14,6 +15,9 @@ import type { OpenErrorCode } from '../fsio/open-error.ts';
 import { AbsentDevice } from './absent-device.ts';
 import type { OpenLeg } from './assemble.ts';
 import { contentIdOf, signatureOf, SIGNATURE_BYTES } from './signature.ts';
+
+/** How legs are cached, by path; a leg that is not there has its kind's default. */
+type CacheByPath = Readonly<Record<string, CacheMode>>;
 
 export interface OpenLegsOptions {
   readonly loop: Loop;
@@ -33,13 +37,21 @@ export class OpenLegs {
   readonly missing = new Map<string, string>();
   /** Legs made just now: they hold zeros. */
   readonly created: string[] = [];
+  private readonly cache: CacheByPath;
+
+  private constructor(cache: CacheByPath) {
+    this.cache = cache;
+  }
 
   /**
    * Opens every path once, under an exclusive lock. What fails leaves nothing behind.
    * @throws ControlError
    */
-  static async open(paths: readonly string[], options: OpenLegsOptions): Promise<OpenLegs> {
-    const legs = new OpenLegs();
+  static async open(
+    paths: readonly string[],
+    options: OpenLegsOptions & { readonly cache: CacheByPath },
+  ): Promise<OpenLegs> {
+    const legs = new OpenLegs(options.cache);
     try {
       for (const path of new Set(paths)) await legs.openOne(path, options);
       return legs;
@@ -109,7 +121,13 @@ export class OpenLegs {
     const create = createBytes === null ? {} : { create: { sizeBytes: createBytes } };
     const wasThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
     try {
-      const device = await openFileDevice(path, { loop, readOnly, exclusive: true, ...create });
+      const device = await openFileDevice(path, {
+        loop,
+        readOnly,
+        exclusive: true,
+        ...create,
+        cache: this.cache[path],
+      });
       this.devices.set(path, device);
       // Nothing in it: whoever may have been faster than we left no content.
       if (!wasThere && lstatSync(path).blocks === 0) this.created.push(path);
@@ -191,6 +209,7 @@ const ERROR_CODES: Readonly<Record<OpenErrorCode, ErrorCode>> = {
   empty: 'bad-leg',
   size: 'bad-leg',
   'no-space': 'io',
+  'no-direct': 'bad-leg',
   failed: 'io',
 };
 

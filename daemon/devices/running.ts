@@ -61,8 +61,8 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
       table: identity.table.join('\n'),
       readOnly,
       readPolicy,
-      legs: [...legs.devices].map(([path, { fd, sectors, limits }]) => {
-        return { path, fd, sectors, limits };
+      legs: [...legs.devices].map(([path, { fd, syncFds, isDirect, sectors, limits }]) => {
+        return { path, fd, syncFds, direct: isDirect, sectors, limits };
       }),
       missing: [...legs.missing],
       recorded,

@@ -54,8 +54,8 @@ export class WorkerDevice {
   private build(start: WorkerStart): Assembled {
     const { engine, loop, clock } = this.plane;
     const devices = new Map<string, BlockDevice>();
-    const makeDevice = ({ path, fd, sectors, limits }: OpenLeg): BlockDevice =>
-      new UringDevice(engine, { name: path, fd, sectors, limits, direct: false });
+    const makeDevice = ({ path, ...leg }: OpenLeg): BlockDevice =>
+      new UringDevice(engine, { name: path, ...leg });
     for (const leg of start.legs) devices.set(leg.path, makeDevice(leg));
     const legs = {
       missing: new Map(start.missing),
