@@ -8,9 +8,13 @@ import { addDeps } from './commands/deps.ts';
 import { addInfo } from './commands/info.ts';
 import { addLeg } from './commands/leg.ts';
 import { addLs } from './commands/ls.ts';
+import { addMessage } from './commands/message.ts';
+import { addClear, addReload } from './commands/reload.ts';
 import { addRemove } from './commands/remove.ts';
+import { addResume } from './commands/resume.ts';
 import { addServe } from './commands/serve.ts';
 import { addStatus } from './commands/status.ts';
+import { addSuspend } from './commands/suspend.ts';
 import { addTable } from './commands/table.ts';
 import { addTargets } from './commands/targets.ts';
 import { addVersion } from './commands/version.ts';
@@ -25,6 +29,11 @@ const COMMANDS = [
   addLs,
   addStatus,
   addTable,
+  addSuspend,
+  addReload,
+  addResume,
+  addClear,
+  addMessage,
   addInfo,
   addDeps,
   addWait,

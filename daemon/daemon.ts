@@ -132,6 +132,7 @@ export class Daemon {
 
   private async takeDown(drainMs: number): Promise<void> {
     this.control?.close();
+    await this.manager.wakeAll();
     await this.server.close(drainMs);
     await this.manager.stopAll(0);
     this.store?.close();

@@ -36,7 +36,7 @@ const deviceRecord = z.strictObject({
   mirror: mirrorRecord.nullable(),
 });
 
-/** What never changes while the device exists. */
+/** What changes only with another table, by `DeviceRecorder.replace`. */
 export interface DeviceIdentity {
   readonly name: string;
   readonly source: DeviceSource;
@@ -101,7 +101,7 @@ async function syncFolder(path: string): Promise<void> {
  */
 export class DeviceRecorder implements MirrorRecorder {
   private readonly path: string;
-  private readonly identity: DeviceIdentity;
+  private identity: DeviceIdentity;
   private latest: MirrorRecord | null;
   private waiting: ((errno: number) => void)[] = [];
   private writing = false;
@@ -126,6 +126,18 @@ export class DeviceRecorder implements MirrorRecorder {
   save(done: (errno: number) => void): void {
     this.waiting.push(done);
     if (!this.writing) void this.writeAll();
+  }
+
+  /**
+   * Another table and who is in sync in it, both or neither: they are one file. 0 when that is
+   * durable, else the errno that kept it from being so. Nobody else may record meanwhile.
+   */
+  async replace(identity: DeviceIdentity, mirror: MirrorRecord | null): Promise<number> {
+    this.identity = identity;
+    this.latest = mirror;
+    return new Promise((told) => {
+      this.save(told);
+    });
   }
 
   /** After what is under way, the record is gone for good. */

@@ -19,8 +19,10 @@ import type {
   LegFailReport,
   LinesReport,
   ListReport,
+  MessageReport,
   RemoveReport,
   StatusReport,
+  TableChangeReport,
   TargetsReport,
   VersionReport,
   WaitReport,
@@ -67,6 +69,23 @@ const COMMAND_ARGS = {
     eventNr: z.int().nonnegative().optional(),
     timeoutMs: z.int().nonnegative().optional(),
   }),
+  /** `flush` false: what is under way ends, but is not made durable (`--noflush`). */
+  suspend: z.strictObject({ name: z.string(), flush: z.boolean().optional() }),
+  resume: oneName,
+  /** Loads a table that the next `resume` makes the live one. */
+  reload: z.strictObject({
+    name: z.string(),
+    table: z.string(),
+    cwd: z.string().optional(),
+    force: z.boolean().optional(),
+  }),
+  clear: oneName,
+  message: z.strictObject({
+    name: z.string(),
+    /** Which target of the table; 0 is the first. */
+    sector: z.int().nonnegative().optional(),
+    words: z.array(z.string()).min(1),
+  }),
   'leg-fail': z.strictObject({ name: z.string(), leg: z.string() }),
 } as const;
 
@@ -85,6 +104,11 @@ export interface CommandResults {
   deps: DepsReport;
   version: VersionReport;
   wait: WaitReport;
+  suspend: TableChangeReport;
+  resume: TableChangeReport;
+  reload: TableChangeReport;
+  clear: TableChangeReport;
+  message: MessageReport;
   'leg-fail': LegFailReport;
 }
 

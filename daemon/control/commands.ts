@@ -7,6 +7,10 @@ import type { CommandArgs, CommandName, CommandResults } from '../../core/contro
 import { PROTOCOL_VERSION, VERSION } from '../../core/control/version.ts';
 import { ALL_TARGET_TYPES, withAbsolutePaths } from '../devices/assemble.ts';
 import type { EngineName } from '../engine.ts';
+import type { BuildContext } from '../devices/build.ts';
+import type { Device } from '../devices/device.ts';
+import { clear, load, resume, suspend } from '../devices/live-table.ts';
+import type { TableChangeReport } from '../../core/control/status.ts';
 import type { DeviceManager } from '../devices/manager.ts';
 import type { DeviceRequest } from '../devices/request.ts';
 import type { Handler } from './server.ts';
@@ -59,6 +63,18 @@ const COMMANDS: Commands = {
   }),
   wait: ({ name, eventNr, timeoutMs }, { manager }, signal) =>
     manager.wait(name, eventNr, timeoutMs, signal),
+  suspend: ({ name, flush }, context) =>
+    changeTable(name, context, (device) => suspend(device, flush !== false)),
+  resume: ({ name }, context) => changeTable(name, context, resume),
+  reload: ({ name, table, cwd, force }, context) =>
+    changeTable(name, context, (device, build) =>
+      load(device, withAbsolutePaths(table, cwd ?? '/'), force === true, build),
+    ),
+  clear: ({ name }, context) => changeTable(name, context, clear),
+  message: async ({ name, sector, words }, { manager }) => ({
+    name,
+    answer: await manager.message(name, sector ?? 0, words),
+  }),
   'leg-fail': ({ name, leg }, { manager }) => manager.failLeg(name, leg),
 };
 
@@ -67,6 +83,20 @@ export function makeHandler(context: CommandContext): Handler {
     // One command, its arguments and its function: the union of all three is too wide for TypeScript.
     const run = COMMANDS[command] as (...all: unknown[]) => unknown;
     return run(parseArgs(command, args), context, signal);
+  };
+}
+
+async function changeTable(
+  name: string,
+  { manager, isConfigured }: CommandContext,
+  change: (device: Device, context: BuildContext) => Promise<void>,
+): Promise<TableChangeReport> {
+  const { isSuspended, inactive } = await manager.change(name, change);
+  return {
+    name,
+    state: isSuspended ? 'SUSPENDED' : 'ACTIVE',
+    tables: inactive === null ? ['live'] : ['live', 'inactive'],
+    inConfig: isConfigured(name),
   };
 }
 

@@ -8,6 +8,7 @@ import { buildTable } from '../../core/dm/build.ts';
 import { MappedDevice } from '../../core/dm/mapped-device.ts';
 import { parseTable } from '../../core/dm/parse.ts';
 import type { TableSpec } from '../../core/dm/parse.ts';
+import type { Table } from '../../core/dm/table.ts';
 import { createMirrorTargetType } from '../../core/dm/target-mirror.ts';
 import type { BuildMirror, MirrorArgs } from '../../core/dm/target-mirror.ts';
 import { targetTypes } from '../../core/dm/target-types.ts';
@@ -29,6 +30,8 @@ export interface MirrorPlan {
   readonly readPolicy: ReadPolicy;
   readonly recorder: MirrorRecorder;
   readonly onEvent: (event: MirrorEvent) => void;
+  /** The last event's number of the mirror that this one replaces. */
+  readonly eventNr?: number;
   start(places: readonly LegPlace[], args: MirrorArgs): MirrorStart;
 }
 
@@ -50,7 +53,8 @@ export interface AssemblyRequest {
 export interface Assembled {
   readonly mapped: MappedDevice;
   readonly exported: Export;
-  readonly mirror: MirrorSet | null;
+  /** That of the live table. */
+  mirror: MirrorSet | null;
 }
 
 const never: BuildMirror = () => {
@@ -142,6 +146,33 @@ export async function refuseTwins(paths: readonly string[]): Promise<void> {
  * @throws ControlError
  */
 export function assemble(request: AssemblyRequest, environment: TargetEnvironment): Assembled {
+  const { name, readOnly } = request;
+  const { table, mirror } = assembleTable(request, environment);
+  const mapped = new MappedDevice(name, table, environment.loop);
+  return { mapped, exported: new Export({ name, device: mapped, readOnly }), mirror };
+}
+
+/**
+ * Puts another table under a device that is suspended and, if it is a mirror, frozen. Its mirror
+ * begins when the device is resumed.
+ * @throws ControlError the device has its table still
+ */
+export function swapTable(
+  parts: Assembled,
+  request: AssemblyRequest,
+  environment: TargetEnvironment,
+): void {
+  const { table, mirror } = assembleTable(request, environment);
+  parts.mirror?.retire();
+  parts.mapped.swap(table);
+  parts.mirror = mirror;
+}
+
+/** @throws ControlError */
+export function assembleTable(
+  request: AssemblyRequest,
+  environment: TargetEnvironment,
+): { readonly table: Table; readonly mirror: MirrorSet | null } {
   let mirror: MirrorSet | null = null;
   const build: BuildMirror = (parts, devices) => {
     refuseSmallRegions(parts.args.regionSectors, devices);
@@ -150,14 +181,13 @@ export function assemble(request: AssemblyRequest, environment: TargetEnvironmen
     return new MirrorTarget(parts, mirror);
   };
   try {
-    const { name, legs, readOnly } = request;
+    const { legs, readOnly } = request;
     const spec = readTable(request.table, [...targetTypes, createMirrorTargetType(build)]);
     const devices = spec.lines.map((line) =>
       line.spec.devices.map(({ path }) => legs.deviceOf(path, environment.loop)),
     );
     const table = buildTable(readOnly ? forReadOnly(spec) : spec, devices, environment);
-    const mapped = new MappedDevice(name, table, environment.loop);
-    return { mapped, exported: new Export({ name, device: mapped, readOnly }), mirror };
+    return { table, mirror };
   } catch (error) {
     throw tableErrorOf(error);
   }
@@ -201,7 +231,7 @@ function makeSet(
   regionSectors: number,
   environment: TargetEnvironment,
 ): MirrorSet {
-  const { readPolicy, recorder, onEvent } = mirror;
+  const { readPolicy, recorder, onEvent, eventNr = 0 } = mirror;
   return new MirrorSet({
     ...environment,
     ...start,
@@ -210,10 +240,11 @@ function makeSet(
     sectors,
     regionSectors,
     readPolicy,
+    eventNr,
     onEvent,
   });
 }
 
-function tableErrorOf(error: unknown): unknown {
+export function tableErrorOf(error: unknown): unknown {
   return error instanceof TableError ? new ControlError('bad-table', error.message) : error;
 }

@@ -146,7 +146,7 @@ async function start(
   areEqual: boolean,
 ): Promise<Device> {
   const { exports, store } = context;
-  const { name, source } = identity;
+  const { name } = identity;
   const recorder = store?.recorder(identity, recorded) ?? null;
   const made = { identity, legs, recorded, areEqual, recorder };
   const running =
@@ -161,9 +161,8 @@ async function start(
   }
   exports.add(running.exported);
   running.go();
-  const deps = [...new Set(pathsOf(readTable(identity.table.join('\n'))))];
   const { exported, runner } = running;
-  return new Device({ name, source, exported, runner, legs, deps, recorder });
+  return new Device({ identity, exported, runner, legs, recorder });
 }
 
 /** The record is durable before anybody hears of the device; of a new one nothing is left if not. */

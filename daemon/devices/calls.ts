@@ -4,6 +4,11 @@
  * or later, with callbacks: a data-plane thread never returns to Node's loop, so promises end nowhere.
  */
 import { ControlError } from '../../core/control/error.ts';
+import { errnoName } from '../../core/base/errno.ts';
+import type { MappedDevice } from '../../core/dm/mapped-device.ts';
+import { flushSuspended, resume, suspend } from '../../core/dm/suspend.ts';
+import { TableError } from '../../core/dm/target.ts';
+import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { Assembled } from './assemble.ts';
 import { failLeg, snapshotOf, type DeviceSnapshot, type FailedLeg } from './runner.ts';
 
@@ -11,6 +16,24 @@ import { failLeg, snapshotOf, type DeviceSnapshot, type FailedLeg } from './runn
 export interface DeviceCalls {
   snapshot: { readonly args: null; readonly value: DeviceSnapshot };
   'fail-leg': { readonly args: { readonly leg: string }; readonly value: FailedLeg };
+  /** Answered when nothing is under way; with `flush`, when all is durable. */
+  suspend: { readonly args: { readonly flush: boolean }; readonly value: null };
+  resume: { readonly args: null; readonly value: null };
+  /** A suspended device makes ready for another table: all is durable, its mirror records no more. */
+  freeze: { readonly args: null; readonly value: FrozenMirror };
+  /** It keeps its table after all. */
+  thaw: { readonly args: null; readonly value: null };
+  /** Who is in sync, as it would be recorded; null for a table without a mirror. */
+  'mirror-record': { readonly args: null; readonly value: MirrorRecord | null };
+  message: {
+    readonly args: { readonly sector: number; readonly words: readonly string[] };
+    readonly value: string;
+  };
+}
+
+export interface FrozenMirror {
+  readonly record: MirrorRecord | null;
+  readonly eventNr: number;
 }
 
 export type CallName = keyof DeviceCalls;
@@ -38,7 +61,64 @@ const HANDLERS: Handlers = {
   'fail-leg': ({ mapped, mirror }, { leg }, answer) => {
     answer.done(failLeg(mapped.name, mirror, leg));
   },
+  suspend: ({ mapped }, { flush }, answer) => {
+    suspend(mapped, flush, (errno) => {
+      if (errno === 0) answer.done(null);
+      else answer.refuse(notDurable(mapped.name, 'is not suspended', errno));
+    });
+  },
+  resume: ({ mapped }, _, answer) => {
+    resume(mapped);
+    answer.done(null);
+  },
+  freeze: ({ mapped, mirror }, _, answer) => {
+    flushSuspended(mapped, (errno) => {
+      if (errno !== 0) answer.refuse(notDurable(mapped.name, 'keeps its table', errno));
+      else if (mirror === null) answer.done({ record: null, eventNr: 0 });
+      else {
+        mirror.freeze((record) => {
+          answer.done({ record, eventNr: mirror.eventNr });
+        });
+      }
+    });
+  },
+  thaw: ({ mirror }, _, answer) => {
+    mirror?.thaw();
+    answer.done(null);
+  },
+  'mirror-record': ({ mirror }, _, answer) => {
+    answer.done(mirror === null ? null : mirror.record());
+  },
+  message: ({ mapped }, { sector, words }, answer) => {
+    answer.done(message(mapped, sector, words));
+  },
 };
+
+function notDurable(name: string, what: string, errno: number): ControlError {
+  const why = `its last flush or record failed: ${errnoName(errno)}`;
+  return new ControlError('io', `device ${name} ${what}: ${why}`);
+}
+
+/** @throws ControlError bad-argument, unsupported */
+function message(mapped: MappedDevice, sector: number, words: readonly string[]): string {
+  if (sector >= mapped.sectors) {
+    throw new ControlError(
+      'bad-argument',
+      `sector ${sector}: device ${mapped.name} has sectors 0 to ${mapped.sectors - 1}`,
+    );
+  }
+  const { target } = mapped.table.find(sector);
+  if (target.message === undefined) {
+    const { name } = target.type;
+    throw new ControlError('unsupported', `device ${mapped.name}: ${name} takes no messages`);
+  }
+  try {
+    return target.message(words);
+  } catch (error) {
+    if (!(error instanceof TableError)) throw error;
+    throw new ControlError('bad-argument', `device ${mapped.name}: ${error.message}`);
+  }
+}
 
 /** Runs a call on a device that lives in this thread. */
 export function callDevice<C extends CallName>(

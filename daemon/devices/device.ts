@@ -1,18 +1,18 @@
 /** A device that serves: what clients see of it, what moves its data, what it stands on. */
 import type { DeviceInfo, DeviceSource, DeviceStatus } from '../../core/control/status.ts';
 import type { Offer } from '../../core/export/offer.ts';
-import type { DeviceRecorder } from '../device-record.ts';
+import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { DeviceIdentity, DeviceRecorder } from '../device-record.ts';
+import { pathsOf, readTable } from './assemble.ts';
+import type { InactiveTable } from './live-table.ts';
 import type { OpenLegs } from './legs.ts';
 import { settleProblem, type Runner } from './runner.ts';
 
 export interface DeviceParts {
-  readonly name: string;
-  readonly source: DeviceSource;
+  readonly identity: DeviceIdentity;
   readonly exported: Offer;
   readonly runner: Runner;
   readonly legs: OpenLegs;
-  /** Every device of the table, in its order. */
-  readonly deps: readonly string[];
   /** Null: a private daemon remembers nothing. */
   readonly recorder: DeviceRecorder | null;
 }
@@ -21,19 +21,30 @@ export class Device {
   readonly name: string;
   readonly source: DeviceSource;
   readonly exported: Offer;
-  readonly deps: readonly string[];
   readonly runner: Runner;
   readonly recorder: DeviceRecorder | null;
-  private readonly legs: OpenLegs;
+  readonly legs: OpenLegs;
+  /** Of the live table. */
+  identity: DeviceIdentity;
+  /** Checked and waiting for `resume`. */
+  inactive: InactiveTable | null = null;
+  isSuspended = false;
+  /** Suspended, and its record may name another table than the live one: who is in sync in this one. */
+  inDoubt: { readonly record: MirrorRecord | null } | null = null;
 
   constructor(parts: DeviceParts) {
-    this.name = parts.name;
-    this.source = parts.source;
+    this.name = parts.identity.name;
+    this.source = parts.identity.source;
+    this.identity = parts.identity;
     this.exported = parts.exported;
     this.runner = parts.runner;
     this.legs = parts.legs;
-    this.deps = parts.deps;
     this.recorder = parts.recorder;
+  }
+
+  /** Every device of the live table, in its order. */
+  get deps(): readonly string[] {
+    return [...new Set(pathsOf(readTable(this.identity.table.join('\n'))))];
   }
 
   get connections(): number {
@@ -65,7 +76,8 @@ export class Device {
     const { sizeBytes, targets, eventNr } = await this.runner.call('snapshot', null);
     return {
       name: this.name,
-      state: 'ACTIVE',
+      state: this.isSuspended ? 'SUSPENDED' : 'ACTIVE',
+      tables: this.inactive === null ? ['live'] : ['live', 'inactive'],
       readOnly: this.exported.readOnly,
       openCount: this.connections,
       eventNr,
@@ -91,6 +103,7 @@ export class Device {
    */
   async stop(): Promise<string | undefined> {
     const errno = await this.runner.settle();
+    await this.inactive?.added.close();
     await this.legs.close();
     return settleProblem(errno);
   }

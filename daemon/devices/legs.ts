@@ -52,6 +52,32 @@ export class OpenLegs {
     return this.devices.get(path) ?? new AbsentDevice(path, loop);
   }
 
+  /** Those of these and of `added` that `paths` name, for who only looks. */
+  with(added: OpenLegs, paths: readonly string[]): OpenLegs {
+    const some = new OpenLegs();
+    for (const path of paths) {
+      const device = this.devices.get(path) ?? added.devices.get(path);
+      if (device !== undefined) some.devices.set(path, device);
+    }
+    return some;
+  }
+
+  /** Takes the legs of `added` over. */
+  adopt(added: OpenLegs): void {
+    for (const [path, device] of added.devices) this.devices.set(path, device);
+    added.devices.clear();
+  }
+
+  /** Closes all but those that `paths` name. */
+  async closeOthers(paths: readonly string[]): Promise<void> {
+    for (const path of this.missing.keys()) this.missing.delete(path);
+    for (const [path, device] of this.devices) {
+      if (paths.includes(path)) continue;
+      this.devices.delete(path);
+      await device.close();
+    }
+  }
+
   async close(): Promise<void> {
     for (const device of this.devices.values()) await device.close();
     this.devices.clear();

@@ -17,6 +17,7 @@ import type { BuildContext, Built } from './build.ts';
 import type { CallArgs, CallName, CallValue } from './calls.ts';
 import { Device } from './device.ts';
 import { FailedDevice } from './failed-device.ts';
+import { clear, resume } from './live-table.ts';
 import type { DeviceRequest } from './request.ts';
 
 /** Clients of a removed device get this long for what they have under way. */
@@ -187,6 +188,30 @@ export class DeviceManager {
     return this.get(name).deps;
   }
 
+  /**
+   * Changes the tables of a device, or the flow of its bios.
+   * @throws ControlError no-device, no-leg: it is failed; busy; what the change refuses
+   */
+  async change(
+    name: string,
+    work: (device: Device, context: BuildContext) => Promise<void>,
+  ): Promise<Device> {
+    const device = this.running(name);
+    await this.reserving(name, () => work(device, this.context));
+    this.changed();
+    return device;
+  }
+
+  async message(name: string, sector: number, words: readonly string[]): Promise<string> {
+    return this.call(name, 'message', { sector, words });
+  }
+
+  /** Suspended devices go on, for they are about to be stopped: clients get their answers. */
+  async wakeAll(): Promise<void> {
+    const running = [...this.devices.values()].filter((entry) => entry instanceof Device);
+    await Promise.all(running.map((device) => this.wake(device)));
+  }
+
   /** @throws ControlError no-device, no-leg; would-lose-data: it is the last good one */
   async failLeg(name: string, leg: string): Promise<LegFailReport> {
     return { name, ...(await this.call(name, 'fail-leg', { leg })) };
@@ -227,11 +252,25 @@ export class DeviceManager {
     call: C,
     args: CallArgs<C>,
   ): Promise<CallValue<C>> {
+    return this.running(name).runner.call(call, args);
+  }
+
+  private running(name: string): Device {
     const entry = this.get(name);
     if (entry instanceof FailedDevice) {
       throw new ControlError('no-leg', `device ${name} is failed: ${entry.reason}`);
     }
-    return entry.runner.call(call, args);
+    return entry;
+  }
+
+  /** The loaded table is forgotten: a stop is not the resume that was asked for. */
+  private async wake(device: Device): Promise<void> {
+    try {
+      await clear(device);
+      await resume(device);
+    } catch (error) {
+      this.options.log.error({ device: device.name, why: reasonOf(error) }, 'cannot be resumed');
+    }
   }
 
   private get(name: string): Entry {
@@ -273,6 +312,7 @@ export class DeviceManager {
 
   private async stop(device: Device, drainMs: number): Promise<void> {
     const { name } = device;
+    await this.wake(device);
     await this.options.server.removeExport(name, drainMs);
     this.devices.delete(name);
     this.changed();

@@ -11,6 +11,9 @@ import { formatTable } from '../../core/dm/parse.ts';
 import type { MirrorSet } from '../../core/mirror/set.ts';
 import { mirrorStatus, type MirrorStatus } from '../../core/mirror/status.ts';
 import type { Assembled } from './assemble.ts';
+import type { DeviceIdentity } from '../device-record.ts';
+import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { OpenLegs } from './legs.ts';
 import { callDevice, type CallArgs, type CallName, type CallValue } from './calls.ts';
 
 /** Everything people and programs may ask of a device, as of one moment. Plain data. */
@@ -31,8 +34,21 @@ export interface DeviceSnapshot {
 export interface Runner {
   /** @throws ControlError what the call refuses, or that the device's thread has ended */
   call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>>;
+  /**
+   * Puts another table under a device that is suspended and frozen.
+   * @throws ControlError it has its table still
+   */
+  swap(plan: SwapPlan): Promise<void>;
   /** Flushes, marks a mirror clean; no request of a client may be under way. 0, or an errno. */
   settle(): Promise<number>;
+}
+
+/** The next table of a device, and what its mirror starts from. */
+export interface SwapPlan {
+  readonly identity: DeviceIdentity;
+  readonly legs: OpenLegs;
+  readonly recorded: MirrorRecord | null;
+  readonly eventNr: number;
 }
 
 export interface FailedLeg {
@@ -43,9 +59,16 @@ export interface FailedLeg {
 /** A device in this thread. */
 export class LocalRunner implements Runner {
   private readonly parts: Assembled;
+  private readonly swapHere: (plan: SwapPlan) => void;
 
-  constructor(parts: Assembled) {
+  constructor(parts: Assembled, swapHere: (plan: SwapPlan) => void) {
     this.parts = parts;
+    this.swapHere = swapHere;
+  }
+
+   
+  async swap(plan: SwapPlan): Promise<void> {
+    this.swapHere(plan);
   }
 
   call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>> {
@@ -71,11 +94,13 @@ export function snapshotOf(mapped: MappedDevice, mirror: MirrorSet | null): Devi
       `${startSector} ${endSector - startSector} ${target.type.name} ${target.status()}`.trimEnd(),
     ),
   };
+  const held = mapped.isHeld ? 'suspended' : null;
   if (mirror === null) {
-    return { ...common, state: 'in-sync', eventNr: 0, regions: null, resync: null, legs: [] };
+    const state = held ?? 'in-sync';
+    return { ...common, state, eventNr: 0, regions: null, resync: null, legs: [] };
   }
   const { state, eventNr, regions, resync, legs } = mirrorStatus(mirror);
-  return { ...common, state, eventNr, regions, resync, legs };
+  return { ...common, state: held ?? state, eventNr, regions, resync, legs };
 }
 
 /** @throws ControlError no-leg, would-lose-data */

@@ -4,10 +4,13 @@ import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { assert } from '../../core/base/assert.ts';
 import type { Log, LogFields } from '../../core/base/ports.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
-import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
+import { ControlError } from '../../core/control/error.ts';
+import type { TargetEnvironment } from '../../core/dm/target.ts';
+import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { NoRecorder } from '../../core/mirror/record.ts';
 import { AbsentDevice } from '../devices/absent-device.ts';
-import { assemble, type Assembled } from '../devices/assemble.ts';
+import { assemble, swapTable } from '../devices/assemble.ts';
+import type { Assembled, AssemblyRequest, MirrorPlan } from '../devices/assemble.ts';
 import { callDevice } from '../devices/calls.ts';
 import { readPolicyOf } from '../devices/request.ts';
 import { settle } from '../devices/runner.ts';
@@ -15,10 +18,14 @@ import { mirrorOfRecord, newMirror } from '../devices/standing.ts';
 import { UringDevice } from '../uring/engine.ts';
 import { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
-import type { FromWorker, LogLevel, ToWorker, WorkerCall, WorkerStart } from './messages.ts';
+import type { FromWorker, LogLevel, OfferFacts, ToWorker, WorkerCall } from './messages.ts';
+import type { WorkerLeg, WorkerStart, WorkerTable } from './messages.ts';
 
 export class WorkerDevice {
+  private readonly start: WorkerStart;
   private readonly plane: DataPlane;
+  private readonly environment: TargetEnvironment;
+  private readonly legs = new Map<string, UringDevice>();
   private readonly port: MessagePort;
   private readonly parts: Assembled;
   private readonly streams = new Map<number, UringStream>();
@@ -27,17 +34,15 @@ export class WorkerDevice {
   private records = 0;
 
   constructor(start: WorkerStart, port: MessagePort) {
+    this.start = start;
     this.port = port;
     const { arenaBytes, maxConnections, wakeFd } = start;
     this.plane = new DataPlane({ arenaBytes, maxConnections }, wakeFd);
     this.plane.onMessage = () => this.readMessages();
     this.plane.onClosed = (stream, why) => this.streamClosed(stream, why);
-    this.parts = this.build(start);
-    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes } = this.parts.exported;
-    this.say({
-      kind: 'ready',
-      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes },
-    });
+    this.environment = { loop: this.plane.loop, clock: this.plane.clock, log: this.log() };
+    this.parts = assemble(this.requestOf(start), this.environment);
+    this.say({ kind: 'ready', offer: this.facts() });
   }
 
   /** Serves until it is settled. Blocks the thread. */
@@ -45,36 +50,52 @@ export class WorkerDevice {
     this.plane.run();
   }
 
-  private build(start: WorkerStart): Assembled {
-    const { engine, loop, clock } = this.plane;
-    const devices = new Map<string, BlockDevice>();
-    for (const { path, fd, sectors, limits } of start.legs) {
-      const options = { name: path, fd, sectors, limits, direct: false };
-      devices.set(path, new UringDevice(engine, options));
-    }
-    const legs = {
-      missing: new Map(start.missing),
-      deviceOf: (path: string) => devices.get(path) ?? new AbsentDevice(path, loop),
-    };
-    const recorder: MirrorRecorder = start.isRecorded
-      ? { record: (state, done) => this.record(state, done) }
-      : new NoRecorder(loop);
-    const { name, table, readOnly, recorded, areEqual } = start;
-    const mirror = {
-      readPolicy: readPolicyOf(start.readPolicy),
-      recorder,
-      onEvent: (event: Extract<FromWorker, { kind: 'event' }>['event']) =>
-        this.say({ kind: 'event', event }),
-      start: (
-        places: Parameters<typeof newMirror>[0],
-        args: { readonly sync: 'sync' | 'nosync' | undefined },
-      ) =>
+  /** Legs by path: those of the live table, and while another is put in its place, those of both. */
+  private legOf({ path, fd, sectors, limits }: WorkerLeg): BlockDevice {
+    const there = this.legs.get(path);
+    // Closed and opened again, a path is another descriptor.
+    if (there?.fd === fd) return there;
+    const options = { name: path, fd, sectors, limits, direct: false };
+    const made = new UringDevice(this.plane.engine, options);
+    this.legs.set(path, made);
+    return made;
+  }
+
+  private requestOf(table: WorkerTable): AssemblyRequest {
+    const { loop } = this.plane;
+    const { name, readPolicy, areEqual, isRecorded } = this.start;
+    const devices = new Map(table.legs.map((leg) => [leg.path, this.legOf(leg)]));
+    const { recorded, eventNr } = table;
+    const mirror: MirrorPlan = {
+      readPolicy: readPolicyOf(readPolicy),
+      recorder: isRecorded
+        ? { record: (state, done) => this.record(state, done) }
+        : new NoRecorder(loop),
+      onEvent: (event) => this.say({ kind: 'event', event }),
+      eventNr,
+      start: (places, args) =>
         recorded === null
           ? newMirror(places, areEqual || args.sync === 'nosync')
           : mirrorOfRecord(places, recorded),
     };
-    const environment = { loop, clock, log: this.log() };
-    return assemble({ name, table, legs, readOnly, mirror }, environment);
+    const legs = {
+      missing: new Map(table.missing),
+      deviceOf: (path: string) => devices.get(path) ?? new AbsentDevice(path, loop),
+    };
+    return { name, table: table.table, legs, readOnly: table.readOnly, mirror };
+  }
+
+  private swap(next: WorkerTable): OfferFacts {
+    swapTable(this.parts, this.requestOf(next), this.environment);
+    const kept = new Set(next.legs.map(({ path }) => path));
+    for (const path of this.legs.keys()) if (!kept.has(path)) this.legs.delete(path);
+    return this.facts();
+  }
+
+  private facts(): OfferFacts {
+    const { sizeBytes, readOnly, transmissionFlags } = this.parts.exported;
+    const { blockBytes, preferredBlockBytes } = this.parts.exported;
+    return { sizeBytes, readOnly, transmissionFlags, blockBytes, preferredBlockBytes };
   }
 
   private record(state: MirrorRecord, done: (errno: number) => void): void {
@@ -131,6 +152,9 @@ export class WorkerDevice {
           refuse: ({ code, message }) => this.say({ kind: 'refused', id, code, why: message }),
         });
         return;
+      case 'swap':
+        this.answerSwap(id, call.next);
+        return;
       case 'shut-down':
         exported.shutDown(() => {
           this.say({ kind: 'answer', id, value: 0 });
@@ -141,6 +165,15 @@ export class WorkerDevice {
           this.say({ kind: 'answer', id, value: errno });
           this.plane.stop();
         });
+    }
+  }
+
+  private answerSwap(id: number, next: WorkerTable): void {
+    try {
+      this.say({ kind: 'answer', id, value: this.swap(next) });
+    } catch (error) {
+      if (!(error instanceof ControlError)) throw error;
+      this.say({ kind: 'refused', id, code: error.code, why: error.message });
     }
   }
 

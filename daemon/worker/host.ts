@@ -9,13 +9,14 @@ import { ControlError, type ErrorCode } from '../../core/control/error.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecorder } from '../../core/mirror/record.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
-import type { Runner } from '../devices/runner.ts';
+import type { Runner, SwapPlan } from '../devices/runner.ts';
 import { close, eventfd } from '../uring/syscall.ts';
 import type { FromWorker, OfferFacts, ToWorker, WorkerAnswer, WorkerCall } from './messages.ts';
-import type { WorkerStart } from './messages.ts';
+import type { WorkerStart, WorkerTable } from './messages.ts';
 
 export interface WorkerHostOptions {
   readonly start: Omit<WorkerStart, 'wakeFd'>;
+  tableOf(plan: SwapPlan): WorkerTable;
   readonly log: Log;
   readonly recorder: MirrorRecorder | null;
   onEvent(event: MirrorEvent): void;
@@ -33,7 +34,7 @@ interface Waiting {
 const WAKE = new BigUint64Array([1n]);
 
 export class WorkerHost implements Runner {
-  readonly offer: OfferFacts;
+  private facts: OfferFacts;
   private readonly worker: Worker;
   private readonly wakeFd: number;
   private readonly options: WorkerHostOptions;
@@ -50,7 +51,7 @@ export class WorkerHost implements Runner {
   ) {
     this.worker = worker;
     this.wakeFd = wakeFd;
-    this.offer = offer;
+    this.facts = offer;
     this.options = options;
     worker.on('message', (message: FromWorker) => this.heard(message));
     worker.on('error', (error: Error) => this.died(error.stack ?? error.message));
@@ -84,6 +85,11 @@ export class WorkerHost implements Runner {
     });
   }
 
+  /** As of the live table. */
+  get offer(): OfferFacts {
+    return this.facts;
+  }
+
   /** The mirror begins to heal and to record. */
   go(): void {
     this.say({ kind: 'go' });
@@ -101,6 +107,11 @@ export class WorkerHost implements Runner {
 
   async call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>> {
     return (await this.ask({ name: 'device', call: name, args })) as CallValue<C>;
+  }
+
+  async swap(plan: SwapPlan): Promise<void> {
+    const next = this.options.tableOf(plan);
+    this.facts = (await this.ask({ name: 'swap', next })) as OfferFacts;
   }
 
   /** Requests get ESHUTDOWN from now on; fulfilled when none is with the device. */

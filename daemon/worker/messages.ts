@@ -6,27 +6,33 @@ import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 
 /** An open leg: the descriptor stays the control thread's to close, and to hold the lock with. */
-interface WorkerLeg {
+export interface WorkerLeg {
   readonly path: string;
   readonly fd: number;
   readonly sectors: number;
   readonly limits: QueueLimits;
 }
 
+/** A table, and what it is made of. */
+export interface WorkerTable {
+  readonly table: string;
+  readonly readOnly: boolean;
+  readonly legs: readonly WorkerLeg[];
+  /** Legs that are not there: path and why. */
+  readonly missing: readonly (readonly [path: string, reason: string])[];
+  readonly recorded: MirrorRecord | null;
+  /** The number of the last event there was. */
+  readonly eventNr: number;
+}
+
 /** `workerData` of a data-plane thread: everything a device is made of. */
-export interface WorkerStart {
+export interface WorkerStart extends WorkerTable {
   /** An eventfd: written to when a message waits. */
   readonly wakeFd: number;
   readonly arenaBytes: number;
   readonly maxConnections: number;
   readonly name: string;
-  readonly table: string;
-  readonly readOnly: boolean;
   readonly readPolicy: string;
-  readonly legs: readonly WorkerLeg[];
-  /** Legs that are not there: path and why. */
-  readonly missing: readonly (readonly [path: string, reason: string])[];
-  readonly recorded: MirrorRecord | null;
   /** A new mirror's legs hold the same bytes. */
   readonly areEqual: boolean;
   /** False: nothing is remembered, and `record` messages are not sent. */
@@ -38,6 +44,7 @@ export interface OfferFacts {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   readonly transmissionFlags: number;
+  readonly blockBytes: number;
   readonly preferredBlockBytes: number;
 }
 
@@ -56,6 +63,8 @@ export type ToWorker =
 export type WorkerCall =
   /** One of daemon/devices/calls.ts. */
   | { readonly name: 'device'; readonly call: CallName; readonly args: CallArgs<CallName> }
+  /** Another table for a device that is suspended and frozen; answered with its OfferFacts. */
+  | { readonly name: 'swap'; readonly next: WorkerTable }
   /** From now on requests get ESHUTDOWN; answered when none is with the device. */
   | { readonly name: 'shut-down' }
   /** Flush, mark clean. Answered with an errno; nothing may come after. */
@@ -79,4 +88,4 @@ export type FromWorker =
   | { readonly kind: 'answer'; readonly id: number; readonly value: WorkerAnswer }
   | { readonly kind: 'refused'; readonly id: number; readonly code: string; readonly why: string };
 
-export type WorkerAnswer = CallValue<CallName> | number;
+export type WorkerAnswer = CallValue<CallName> | OfferFacts | number;

@@ -144,6 +144,7 @@ describe('small things', () => {
         {
           name: 'x',
           state: 'ACTIVE',
+          tables: ['live', 'inactive'],
           readOnly: true,
           openCount: 2,
           eventNr: 0,
@@ -156,6 +157,7 @@ describe('small things', () => {
     ).toEqual([
       'Name:               x',
       'State:              ACTIVE (READ-ONLY)',
+      'Tables present:     LIVE & INACTIVE',
       'Open count:         2',
       'Event number:       0',
       'Number of targets:  1',
