@@ -3,8 +3,13 @@
 import { Command, CommanderError } from 'commander';
 import { ControlError, EXIT, oneLine } from '../core/control/error.ts';
 import { VERSION } from '../core/control/version.ts';
+import { addAttach } from './commands/attach.ts';
+import { addAttached } from './commands/attached.ts';
+import { addCompletion, addManual } from './commands/completion.ts';
 import { addCreate } from './commands/create.ts';
 import { addDeps } from './commands/deps.ts';
+import { addDetach } from './commands/detach.ts';
+import { addDoctor } from './commands/doctor.ts';
 import { addInfo } from './commands/info.ts';
 import { addLeg } from './commands/leg.ts';
 import { addLs } from './commands/ls.ts';
@@ -38,7 +43,13 @@ const COMMANDS = [
   addDeps,
   addWait,
   addLeg,
+  addAttach,
+  addDetach,
+  addAttached,
   addTargets,
+  addDoctor,
+  addCompletion,
+  addManual,
   addVersion,
 ];
 

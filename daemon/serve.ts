@@ -97,8 +97,7 @@ function settingsOf({
     stateDir: null,
     listen: listenOf(socket, port, bind),
     devices: {},
-    // A thread of its own takes one socket; stdin and stdout may be two pipes.
-    engine: stdio === true ? 'node' : engineOf(engine ?? 'auto'),
+    engine: engineOf(engine ?? 'auto'),
   };
 }
 

@@ -13,8 +13,11 @@ import { z } from 'zod';
 import { ControlError } from './error.ts';
 import { parseJson } from './reply.ts';
 import type {
+  AttachedReport,
+  AttachReport,
   CreateReport,
   DepsReport,
+  DetachReport,
   InfoReport,
   LegFailReport,
   LinesReport,
@@ -86,6 +89,17 @@ const COMMAND_ARGS = {
     sector: z.int().nonnegative().optional(),
     words: z.array(z.string()).min(1),
   }),
+  attach: z.strictObject({
+    name: z.string(),
+    /** /dev/nbdN; without it, the first that is free. */
+    device: z.string().optional(),
+    connections: z.int(),
+    timeoutSeconds: z.int().optional(),
+    deadSeconds: z.int().optional(),
+  }),
+  /** `target`: a device's name, or /dev/nbdN. */
+  detach: z.strictObject({ target: z.string() }),
+  attached: nothing,
   'leg-fail': z.strictObject({ name: z.string(), leg: z.string() }),
 } as const;
 
@@ -109,6 +123,9 @@ export interface CommandResults {
   reload: TableChangeReport;
   clear: TableChangeReport;
   message: MessageReport;
+  attach: AttachReport;
+  detach: DetachReport;
+  attached: AttachedReport;
   'leg-fail': LegFailReport;
 }
 

@@ -51,6 +51,8 @@ export interface DeviceStatus {
   readonly connections: number;
   /** /dev/nbdN that this device is attached to on this machine. */
   readonly attached: readonly string[];
+  /** Where those are mounted, as the daemon sees mounts. */
+  readonly mounts: readonly MountPoint[];
   readonly eventNr: number;
   /** Null for targets without regions. */
   readonly regions: RegionsStatus | null;
@@ -59,6 +61,12 @@ export interface DeviceStatus {
   readonly legs: readonly LegStatus[];
   /** Why it is `failed` or `degraded`, in words; null when there is nothing to say. */
   readonly reason: string | null;
+}
+
+interface MountPoint {
+  /** /dev/nbdN */
+  readonly device: string;
+  readonly path: string;
 }
 
 export interface StatusReport {
@@ -165,4 +173,27 @@ export interface LegFailReport {
   readonly name: string;
   readonly leg: string;
   readonly index: number;
+}
+
+export interface AttachReport {
+  /** /dev/nbdN */
+  readonly device: string;
+  readonly name: string;
+  /** What is not as it should be, although it is attached; null: all is well. */
+  readonly warning: string | null;
+}
+
+export interface DetachReport {
+  readonly detached: readonly string[];
+}
+
+export interface AttachedReport {
+  readonly attached: readonly {
+    readonly device: string;
+    readonly name: string;
+    readonly sizeBytes: number;
+    /** Of those wanted, how many there are now. */
+    readonly connections: number;
+    readonly mounts: readonly string[];
+  }[];
 }

@@ -72,7 +72,7 @@ export class Export implements Offer {
     return this.readOnly ? CAPABILITIES | TRANSMISSION_FLAG.READ_ONLY : CAPABILITIES;
   }
 
-  get blockBytes(): number {
+  get logicalBlockBytes(): number {
     return this.device.limits.logicalBlockSize;
   }
 

@@ -25,7 +25,14 @@ export type LegErrorKind = 'read' | 'write' | 'flush' | 'resync';
 
 /** A leg is one copy. */
 export class Leg {
+  /** Position in the set's list of legs. */
   readonly index: number;
+  /** 0..63: the leg's number in the metadata, its own as long as it belongs to the set. */
+  readonly slot: number;
+  /** Who the leg is, wherever its device is found; null: the set's log knows no uuids. */
+  uuid: string | null = null;
+  /** What it lacks is known exactly enough for a copy of that alone (law D1). */
+  deltaPossible = false;
   /** As the user named it. */
   readonly name: string;
   /** First sector of the leg's part of its device. */
@@ -52,8 +59,10 @@ export class Leg {
     device: BlockDevice | null,
     standing: Standing,
     regions: number,
+    slot = index,
   ) {
     this.index = index;
+    this.slot = slot;
     this.name = name;
     this.startSector = startSector;
     this.device = device;

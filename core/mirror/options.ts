@@ -18,6 +18,8 @@ export interface MirrorLegOptions {
   readonly standing: Standing;
   readonly reason?: string;
   readonly errors?: LegErrors;
+  /** The leg's number in the metadata; left out: its position. */
+  readonly slot?: number;
 }
 
 export interface MirrorOptions {

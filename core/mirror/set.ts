@@ -416,8 +416,8 @@ function mirrorLimits(legs: readonly Leg[]): QueueLimits {
 }
 
 function makeLeg(options: MirrorOptions['legs'][number], index: number, regions: number): Leg {
-  const { name, startSector, device, standing } = options;
-  const leg = new Leg(index, name, startSector, device, standing, regions);
+  const { name, startSector, device, standing, slot } = options;
+  const leg = new Leg(index, name, startSector, device, standing, regions, slot);
   leg.reason = options.reason ?? null;
   if (options.errors !== undefined) Object.assign(leg.errors, options.errors);
   return leg;

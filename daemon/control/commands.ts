@@ -6,6 +6,7 @@ import { parseArgs } from '../../core/control/messages.ts';
 import type { CommandArgs, CommandName, CommandResults } from '../../core/control/messages.ts';
 import { PROTOCOL_VERSION, VERSION } from '../../core/control/version.ts';
 import { ALL_TARGET_TYPES, withAbsolutePaths } from '../devices/assemble.ts';
+import type { Attachments } from '../attach/attachments.ts';
 import type { EngineName } from '../engine.ts';
 import type { BuildContext } from '../devices/build.ts';
 import type { Device } from '../devices/device.ts';
@@ -21,6 +22,7 @@ export interface CommandContext {
   readonly isConfigured: (name: string) => boolean;
   readonly uriOf: (name: string) => string | null;
   readonly engine: EngineName;
+  readonly attachments: Attachments;
 }
 
 type Commands = {
@@ -33,7 +35,8 @@ type Commands = {
 
 const COMMANDS: Commands = {
   create,
-  remove: async ({ name, force }, { manager, isConfigured }) => {
+  remove: async ({ name, force }, { manager, isConfigured, attachments }) => {
+    if (force === true) await attachments.drop(name);
     await manager.remove(name, force === true);
     return { name, inConfig: isConfigured(name) };
   },
@@ -44,7 +47,17 @@ const COMMANDS: Commands = {
     });
     return { devices };
   },
-  status: async ({ name }, { manager }) => ({ devices: await manager.status(name) }),
+  status: async ({ name }, { manager, attachments }) => {
+    const found = await manager.status(name);
+    const devices = found.map((device) => {
+      const attached = attachments.of(device.name);
+      return { ...device, attached, mounts: attachments.mountsOf(device.name) };
+    });
+    return { devices };
+  },
+  attach: (args, { attachments }) => attachments.attach(args),
+  detach: ({ target }, { attachments }) => attachments.detach(target),
+  attached: (_, { attachments }) => attachments.report(),
   'status-dm': async ({ name }, { manager }) => ({ devices: await manager.statusLines(name) }),
   table: async ({ name }, { manager }) => ({ devices: await manager.tables(name) }),
   info: async ({ name }, { manager }) => ({ devices: await manager.info(name) }),

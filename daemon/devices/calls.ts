@@ -13,7 +13,7 @@ import type { Assembled } from './assemble.ts';
 import { failLeg, snapshotOf, type DeviceSnapshot, type FailedLeg } from './runner.ts';
 
 /** Every call: its arguments and its answer. */
-export interface DeviceCalls {
+interface DeviceCalls {
   snapshot: { readonly args: null; readonly value: DeviceSnapshot };
   'fail-leg': { readonly args: { readonly leg: string }; readonly value: FailedLeg };
   /** Answered when nothing is under way; with `flush`, when all is durable. */

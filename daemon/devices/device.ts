@@ -64,6 +64,7 @@ export class Device {
       uri,
       connections: this.connections,
       attached: [],
+      mounts: [],
       eventNr,
       regions,
       resync,

@@ -47,6 +47,7 @@ export class FailedDevice {
       uri: null,
       connections: 0,
       attached: [],
+      mounts: [],
       eventNr: this.eventNr,
       regions: null,
       resync: null,

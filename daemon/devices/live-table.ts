@@ -206,7 +206,7 @@ function tryOut(
     environment,
   );
   const block = table.limits.logicalBlockSize;
-  const told = device.exported.blockBytes;
+  const told = device.exported.logicalBlockBytes;
   if (block <= told) return;
   throw new ControlError(
     'bad-table',

@@ -29,10 +29,6 @@ export interface Running {
   go(): void;
 }
 
-/** Payload memory of a data plane: two of the largest requests there can be. */
-const ARENA_BYTES = 64 * 2 ** 20;
-const MAX_CONNECTIONS = 256;
-
 /** @throws ControlError */
 export function runHere(made: Made, { environment, onEvent }: BuildContext): Running {
   const { areEqual, recorder } = made;
@@ -65,8 +61,6 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
   const { name, readPolicy } = identity;
   const host = await WorkerHost.start({
     start: {
-      arenaBytes: ARENA_BYTES,
-      maxConnections: MAX_CONNECTIONS,
       name,
       readPolicy,
       ...tableOf({ identity, legs, recorded, eventNr: 0 }),

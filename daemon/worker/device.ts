@@ -1,5 +1,5 @@
 /** One device in a data-plane thread: made of what the control thread has opened. */
-import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
+import { fstatSync } from 'node:fs';
 
 import { assert } from '../../core/base/assert.ts';
 import type { Log, LogFields } from '../../core/base/ports.ts';
@@ -16,38 +16,40 @@ import { readPolicyOf } from '../devices/request.ts';
 import { settle } from '../devices/runner.ts';
 import { mirrorOfRecord, newMirror } from '../devices/standing.ts';
 import { UringDevice } from '../uring/engine.ts';
-import { DataPlane } from '../uring/plane.ts';
+import type { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
+import { closeClient } from './client-fds.ts';
+import type { ClientFds } from '../net/socket-taker.ts';
 import type { FromWorker, LogLevel, OfferFacts, ToWorker, WorkerCall } from './messages.ts';
 import type { WorkerLeg, WorkerStart, WorkerTable } from './messages.ts';
 
+/** What a device asks of its thread. */
+export interface DeviceThread {
+  readonly plane: DataPlane;
+  say(message: FromWorker): void;
+  /** The device is settled: nothing of it is left but its descriptors. */
+  deviceEnded(): void;
+}
+
 export class WorkerDevice {
   private readonly start: WorkerStart;
+  private readonly thread: DeviceThread;
   private readonly plane: DataPlane;
   private readonly environment: TargetEnvironment;
   private readonly legs = new Map<string, UringDevice>();
-  private readonly port: MessagePort;
   private readonly parts: Assembled;
   private readonly streams = new Map<number, UringStream>();
-  private readonly idOf = new Map<UringStream, number>();
   private readonly recordsWaiting = new Map<number, (errno: number) => void>();
   private records = 0;
 
-  constructor(start: WorkerStart, port: MessagePort) {
+  /** @throws ControlError it cannot be made of this */
+  constructor(start: WorkerStart, thread: DeviceThread) {
     this.start = start;
-    this.port = port;
-    const { arenaBytes, maxConnections, wakeFd } = start;
-    this.plane = new DataPlane({ arenaBytes, maxConnections }, wakeFd);
-    this.plane.onMessage = () => this.readMessages();
-    this.plane.onClosed = (stream, why) => this.streamClosed(stream, why);
+    this.thread = thread;
+    this.plane = thread.plane;
     this.environment = { loop: this.plane.loop, clock: this.plane.clock, log: this.log() };
     this.parts = assemble(this.requestOf(start), this.environment);
     this.say({ kind: 'ready', offer: this.facts() });
-  }
-
-  /** Serves until it is settled. Blocks the thread. */
-  run(): void {
-    this.plane.run();
   }
 
   /** Legs by path: those of the live table, and while another is put in its place, those of both. */
@@ -94,8 +96,8 @@ export class WorkerDevice {
 
   private facts(): OfferFacts {
     const { sizeBytes, readOnly, transmissionFlags } = this.parts.exported;
-    const { blockBytes, preferredBlockBytes } = this.parts.exported;
-    return { sizeBytes, readOnly, transmissionFlags, blockBytes, preferredBlockBytes };
+    const { logicalBlockBytes, preferredBlockBytes } = this.parts.exported;
+    return { sizeBytes, readOnly, transmissionFlags, logicalBlockBytes, preferredBlockBytes };
   }
 
   private record(state: MirrorRecord, done: (errno: number) => void): void {
@@ -104,27 +106,11 @@ export class WorkerDevice {
     this.say({ kind: 'record', id: this.records, state });
   }
 
-  private readMessages(): void {
-    for (;;) {
-      const received = receiveMessageOnPort(this.port) as
-        { readonly message: ToWorker } | undefined;
-      if (received === undefined) return;
-      this.handle(received.message);
-    }
-  }
-
-  private handle(message: ToWorker): void {
+  handle(message: ToWorker): void {
     switch (message.kind) {
-      case 'connect': {
-        const stream = this.plane.connect(message.fd, this.parts.exported, message.early);
-        if (stream === null) {
-          this.say({ kind: 'closed', id: message.id, why: 'no place for one more client' });
-          return;
-        }
-        this.streams.set(message.id, stream);
-        this.idOf.set(stream, message.id);
+      case 'connect':
+        this.connect(message.id, message.fds, message.early);
         return;
-      }
       case 'hang-up':
         this.streams.get(message.id)?.hangUp();
         return;
@@ -163,7 +149,8 @@ export class WorkerDevice {
       case 'settle':
         settle(mapped, mirror, (errno) => {
           this.say({ kind: 'answer', id, value: errno });
-          this.plane.stop();
+          for (const stream of this.streams.values()) stream.drop('the device has ended');
+          this.thread.deviceEnded();
         });
     }
   }
@@ -177,16 +164,23 @@ export class WorkerDevice {
     }
   }
 
-  private streamClosed(stream: UringStream, why: string): void {
-    const id = this.idOf.get(stream);
-    assert(id !== undefined, 'a stream of nobody was closed');
-    this.idOf.delete(stream);
-    this.streams.delete(id);
-    this.say({ kind: 'closed', id, why });
+  private connect(id: number, { input, output }: ClientFds, early: Uint8Array): void {
+    const fds = { input, output, isSocket: fstatSync(input).isSocket() };
+    // A client may be gone before it is known.
+    let isGone = false;
+    const stream = this.plane.connect(fds, this.parts.exported, early, (why) => {
+      isGone = true;
+      this.streams.delete(id);
+      this.say({ kind: 'closed', id, why });
+    });
+    if (stream === null) {
+      closeClient({ input, output });
+      this.say({ kind: 'closed', id, why: 'no place for one more client' });
+    } else if (!isGone) this.streams.set(id, stream);
   }
 
   private say(message: FromWorker): void {
-    this.port.postMessage(message);
+    this.thread.say(message);
   }
 
   private log(): Log {

@@ -3,6 +3,7 @@ import type { LogFields } from '../../core/base/ports.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { ClientFds } from '../net/socket-taker.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 
 /** An open leg: the descriptor stays the control thread's to close, and to hold the lock with. */
@@ -25,12 +26,28 @@ export interface WorkerTable {
   readonly eventNr: number;
 }
 
-/** `workerData` of a data-plane thread: everything a device is made of. */
-export interface WorkerStart extends WorkerTable {
+/** `workerData` of a data-plane thread. */
+export interface ThreadStart {
   /** An eventfd: written to when a message waits. */
   readonly wakeFd: number;
   readonly arenaBytes: number;
   readonly maxConnections: number;
+}
+
+/** To a thread. `device`: the number of a device there. */
+export type ToThread =
+  | { readonly kind: 'add'; readonly device: number; readonly start: WorkerStart }
+  | { readonly kind: 'device'; readonly device: number; readonly message: ToWorker }
+  /** No device is left. */
+  | { readonly kind: 'end' };
+
+export interface FromThread {
+  readonly device: number;
+  readonly message: FromWorker;
+}
+
+/** Everything a device is made of. */
+export interface WorkerStart extends WorkerTable {
   readonly name: string;
   readonly readPolicy: string;
   /** A new mirror's legs hold the same bytes. */
@@ -44,15 +61,16 @@ export interface OfferFacts {
   readonly sizeBytes: number;
   readonly readOnly: boolean;
   readonly transmissionFlags: number;
-  readonly blockBytes: number;
   readonly preferredBlockBytes: number;
+  readonly logicalBlockBytes: number;
 }
 
 export type ToWorker =
   | {
       readonly kind: 'connect';
       readonly id: number;
-      readonly fd: number;
+      /** The thread's to close. */
+      readonly fds: ClientFds;
       readonly early: Uint8Array;
     }
   | { readonly kind: 'hang-up'; readonly id: number }

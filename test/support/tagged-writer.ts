@@ -74,6 +74,7 @@ export class TaggedWriter {
   private readonly inFlight = new Map<number, { readonly slot: number; readonly tag: number }>();
   private cookie = 0;
   private stopping = false;
+  private ended = false;
   private running: Promise<void> = Promise.resolve();
 
   private constructor(client: RawClient, book: TagBook, prng: Prng) {
@@ -90,8 +91,15 @@ export class TaggedWriter {
   ): Promise<TaggedWriter> {
     const client = await RawClient.open({ kind: 'unix', path: socket }, name);
     const writer = new TaggedWriter(client, book, prng);
-    writer.running = writer.run();
+    writer.running = writer.run().finally(() => {
+      writer.ended = true;
+    });
     return writer;
+  }
+
+  /** The server is gone, or all is answered after `stop`. */
+  get isEnded(): boolean {
+    return this.ended;
   }
 
   /** Fulfilled when every request is answered, or the server is gone. */

@@ -18,6 +18,7 @@ const HEALTHY: DeviceStatus = {
   uri: 'nbd+unix:///data?socket=/run/dmiod/nbd.sock',
   connections: 1,
   attached: [],
+  mounts: [],
   eventNr: 3,
   regions: { sizeBytes: 524288, total: 2048, dirty: 1, outOfSync: 0 },
   resync: null,
