@@ -7,13 +7,20 @@ import { ExportTable } from '../core/export/export-table.ts';
 import { NODE_CLOCK } from './clock.ts';
 import type { Config, Engine } from './config/schema.ts';
 import { chooseEngine, type EngineName } from './engine.ts';
-import { contradiction, requestOfConfig, withConfig } from './config/devices.ts';
+import {
+  contradiction,
+  legsOfConfig,
+  legsOfRecord,
+  requestOfConfig,
+  withConfig,
+} from './config/devices.ts';
 import { makeHandler } from './control/commands.ts';
 import { Attachments } from './attach/attachments.ts';
 import { NbdBlocks } from './attach/nbd-block.ts';
 import { clearStaleSocket, ControlServer } from './control/server.ts';
 import { DeviceManager } from './devices/manager.ts';
 import type { DeviceRequest } from './devices/request.ts';
+import { inStackOrder } from './devices/stack.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
 import { ListenError } from './net/address.ts';
@@ -130,7 +137,12 @@ export class Daemon {
       }
     }
     const found = new Map((this.store?.load() ?? []).map((record) => [record.name, record]));
-    for (const [name, device] of Object.entries(config.device)) {
+    const wanted = inStackOrder(
+      Object.entries(config.device),
+      ([name]) => name,
+      ([, device]) => legsOfConfig(device),
+    );
+    for (const [name, device] of wanted) {
       if (!this.manager.has(name)) await this.startConfigured(name, device, found.get(name));
     }
     log.info({}, 'config file reloaded; control, state-dir, listen and engine need a restart');
@@ -156,11 +168,25 @@ export class Daemon {
 
   private async startDevices(): Promise<void> {
     const found = this.store?.load() ?? [];
-    const configured = new Map(Object.entries(this.devices));
-    for (const one of found) {
-      const { name, record, damage } = one;
-      const config = configured.get(name);
-      configured.delete(name);
+    const foundOf = new Map(found.map((one) => [one.name, one]));
+    const names = [...new Set([...foundOf.keys(), ...Object.keys(this.devices)])];
+    const legsOf = (name: string): readonly string[] => {
+      const config = this.devices[name];
+      const record = foundOf.get(name)?.record;
+      return record == null
+        ? config === undefined
+          ? []
+          : legsOfConfig(config)
+        : legsOfRecord(record);
+    };
+    for (const name of inStackOrder(names, (each) => each, legsOf)) {
+      const config = this.devices[name];
+      const one = foundOf.get(name);
+      if (one === undefined) {
+        if (config !== undefined) await this.startConfigured(name, config, undefined);
+        continue;
+      }
+      const { record, damage } = one;
       if (record === null) {
         this.manager.addFailed(name, 'create', damage ?? 'unknown', null, true);
       } else if (record.source === 'config') {
@@ -173,7 +199,6 @@ export class Daemon {
         await this.manager.restore(record);
       }
     }
-    for (const [name, config] of configured) await this.startConfigured(name, config, undefined);
   }
 
   private async startServing({ first, listen, control }: Settings): Promise<void> {

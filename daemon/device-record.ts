@@ -140,6 +140,11 @@ export class DeviceRecorder implements MirrorRecorder {
     });
   }
 
+  /** The record as it was last given here. */
+  get current(): DeviceRecord {
+    return { format: 1, ...this.identity, mirror: this.latest };
+  }
+
   /** After what is under way, the record is gone for good. */
   async remove(): Promise<void> {
     this.removed = true;
@@ -167,9 +172,8 @@ export class DeviceRecorder implements MirrorRecorder {
     // The first await keeps `done` out of `record`, whatever comes next.
     await Promise.resolve();
     if (this.removed) return ERRNO.OK;
-    const record: DeviceRecord = { format: 1, ...this.identity, mirror: this.latest };
     try {
-      await replaceFile(this.path, `${JSON.stringify(record, null, 2)}\n`);
+      await replaceFile(this.path, `${JSON.stringify(this.current, null, 2)}\n`);
       return ERRNO.OK;
     } catch (error) {
       return errnoOf(error);

@@ -5,7 +5,6 @@ import { ControlError } from '../../core/control/error.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { ExportTable } from '../../core/export/export-table.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
-import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { errnoName } from '../../core/base/errno.ts';
 import type { DeviceIdentity, DeviceRecord, DeviceRecorder } from '../device-record.ts';
 import type { EngineName } from '../engine.ts';
@@ -16,9 +15,12 @@ import { OpenLegs, refuseDifferentContent, refuseForeignContent } from './legs.t
 import { DEFAULT_READ_POLICY } from './read-policy.ts';
 import { checkRequest, linearTable, mirrorTable } from './request.ts';
 import type { DeviceRequest } from './request.ts';
-import { runHere, runInWorker } from './running.ts';
+import type { PlaneThread } from '../worker/threads.ts';
+import type { Stack } from './stack.ts';
+import { runHere, runInWorker, type Made } from './running.ts';
 
 export interface BuildContext {
+  readonly stack: Stack;
   readonly environment: TargetEnvironment;
   readonly exports: ExportTable;
   /** Null: a private daemon, nothing is remembered. */
@@ -52,7 +54,8 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
     };
     // Made a moment ago, all of them: zeros everywhere.
     const areEqual = pathsOf(readTable(table)).every((path) => legs.created.includes(path));
-    const device = await start(identity, legs, context, null, areEqual);
+    const how = { recorded: null, areEqual, thread: null };
+    const device = await start(identity, legs, context, how);
     return { device, createdLegs: [...legs.created] };
   } catch (error) {
     await legs.undo();
@@ -64,11 +67,18 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
  * A device of the state directory. Legs of a mirror may be missing as long as one in sync is there.
  * @throws ControlError
  */
-export async function buildRecorded(record: DeviceRecord, context: BuildContext): Promise<Device> {
+export async function buildRecorded(
+  record: DeviceRecord,
+  context: BuildContext,
+  thread: PlaneThread | null = null,
+): Promise<Device> {
   const table = record.table.join('\n');
   const spec = readTable(table);
   if (isMirror(spec)) await refuseTwins(pathsOf(spec));
+  await context.stack.gather(pathsOf(spec), thread);
   const legs = await OpenLegs.open(pathsOf(spec), {
+    upper: record.name,
+    stack: context.stack,
     loop: context.environment.loop,
     readOnly: record.readOnly && !isMirror(spec),
     createBytes: null,
@@ -77,20 +87,26 @@ export async function buildRecorded(record: DeviceRecord, context: BuildContext)
   });
   try {
     const { format: _, mirror, ...identity } = record;
-    return await start(identity, legs, context, mirror, false);
+    return await start(identity, legs, context, { recorded: mirror, areEqual: false, thread });
   } catch (error) {
     await legs.undo();
     throw error;
   }
 }
 
-async function openNew(request: DeviceRequest, { environment }: BuildContext): Promise<OpenLegs> {
+async function openNew(
+  request: DeviceRequest,
+  { environment, stack }: BuildContext,
+): Promise<OpenLegs> {
   const { mirror, linear, table, sizeBytes, mayCreate } = request;
   const spec = table === undefined ? null : readTable(table);
   const paths = mirror ?? (linear === undefined ? pathsOf(spec ?? readTable('')) : [linear]);
   const isNewMirror = mirror !== undefined || (spec !== null && isMirror(spec));
   if (isNewMirror) await refuseTwins(paths.map((path) => resolve(path)));
+  await stack.gather(paths, null);
   const legs = await OpenLegs.open(paths, {
+    upper: request.name,
+    stack,
     loop: environment.loop,
     readOnly: request.readOnly && !isNewMirror,
     createBytes: mayCreate && sizeBytes !== undefined ? sizeBytes : null,
@@ -98,7 +114,7 @@ async function openNew(request: DeviceRequest, { environment }: BuildContext): P
     mayBeMissing: false,
   });
   try {
-    if (isNewMirror) await refuseContent(request, paths);
+    if (isNewMirror) await refuseContent(request, legs, paths);
     return legs;
   } catch (error) {
     await legs.undo();
@@ -106,22 +122,29 @@ async function openNew(request: DeviceRequest, { environment }: BuildContext): P
   }
 }
 
-async function refuseContent({ content }: DeviceRequest, paths: readonly string[]): Promise<void> {
+async function refuseContent(
+  { content }: DeviceRequest,
+  legs: OpenLegs,
+  paths: readonly string[],
+): Promise<void> {
   switch (content.kind) {
     case 'take':
       return;
     case 'refuse':
-      await refuseForeignContent(paths, content.remedy);
+      await refuseForeignContent(legs, paths, content.remedy);
       return;
     case 'refuse-different':
-      await refuseDifferentContent(paths, content.remedy);
+      await refuseDifferentContent(legs, paths, content.remedy);
   }
 }
 
 /** The lines of the device, whose size is now known. */
 async function tableOf(request: DeviceRequest, legs: OpenLegs): Promise<string> {
   if (request.table !== undefined) return request.table;
-  const devices = [...legs.devices.values()];
+  const lower = [...legs.stacked.values()].map(({ name, below }) => {
+    return { name, sectors: below.sectors };
+  });
+  const devices = [...legs.devices.values(), ...lower];
   const sizes = devices.map((device) => bytesOfSectors(device.sectors));
   const sizeBytes = request.sizeBytes ?? Math.min(...sizes);
   const small = devices.find((device) => bytesOfSectors(device.sectors) < sizeBytes);
@@ -142,13 +165,13 @@ async function start(
   identity: DeviceIdentity,
   legs: OpenLegs,
   context: BuildContext,
-  recorded: MirrorRecord | null,
-  areEqual: boolean,
+  how: Pick<Made, 'recorded' | 'areEqual' | 'thread'>,
 ): Promise<Device> {
+  const { recorded } = how;
   const { exports, store } = context;
   const { name } = identity;
   const recorder = store?.recorder(identity, recorded) ?? null;
-  const made = { identity, legs, recorded, areEqual, recorder };
+  const made = { identity, legs, recorder, ...how };
   const running =
     context.engine === 'uring' ? await runInWorker(made, context) : runHere(made, context);
   if (recorder !== null) {

@@ -5,6 +5,10 @@
  */
 import { ControlError } from '../../core/control/error.ts';
 import { errnoName } from '../../core/base/errno.ts';
+import { bytesOfSectors } from '../../core/base/units.ts';
+import { Bio } from '../../core/block/bio.ts';
+import { REQ_OP } from '../../core/block/op.ts';
+import type { OfferFacts } from '../worker/messages.ts';
 import type { MappedDevice } from '../../core/dm/mapped-device.ts';
 import { flushSuspended, resume, suspend } from '../../core/dm/suspend.ts';
 import { TableError } from '../../core/dm/target.ts';
@@ -25,6 +29,10 @@ interface DeviceCalls {
   thaw: { readonly args: null; readonly value: null };
   /** Who is in sync, as it would be recorded; null for a table without a mirror. */
   'mirror-record': { readonly args: null; readonly value: MirrorRecord | null };
+  /** The first bytes of the device; fewer when it is shorter. */
+  head: { readonly args: { readonly sectors: number }; readonly value: Uint8Array };
+  /** Lent to a device that stands on it, or not any more; what its clients are told from now on. */
+  lend: { readonly args: { readonly isLent: boolean }; readonly value: OfferFacts };
   message: {
     readonly args: { readonly sector: number; readonly words: readonly string[] };
     readonly value: string;
@@ -89,10 +97,47 @@ const HANDLERS: Handlers = {
   'mirror-record': ({ mirror }, _, answer) => {
     answer.done(mirror === null ? null : mirror.record());
   },
+  head: ({ mapped }, { sectors }, answer) => {
+    readHead(mapped, Math.min(sectors, mapped.sectors), answer);
+  },
+  lend: (parts, { isLent }, answer) => {
+    parts.exported.isLent = isLent;
+    answer.done(offerFacts(parts));
+  },
   message: ({ mapped }, { sector, words }, answer) => {
     answer.done(message(mapped, sector, words));
   },
 };
+
+export function offerFacts({ exported, mapped }: Assembled): OfferFacts {
+  const { sizeBytes, readOnly, transmissionFlags } = exported;
+  const { logicalBlockBytes, preferredBlockBytes } = exported;
+  const { sectors, limits } = mapped;
+  return {
+    sizeBytes,
+    readOnly,
+    transmissionFlags,
+    logicalBlockBytes,
+    preferredBlockBytes,
+    sectors,
+    limits,
+  };
+}
+
+function readHead(mapped: MappedDevice, sectors: number, answer: Answer<Uint8Array>): void {
+  const bytes = new Uint8Array(bytesOfSectors(sectors));
+  const bio = new Bio();
+  bio.op = REQ_OP.READ;
+  bio.sectors = sectors;
+  bio.setBuffer(bytes, 0, bytes.length);
+  bio.owner = {
+    endIo: () => {
+      if (bio.error === 0) answer.done(bytes);
+      else answer.refuse(new ControlError('io', `${mapped.name}: ${errnoName(bio.error)}`));
+    },
+  };
+  mapped.submit(bio);
+}
 
 function notDurable(name: string, what: string, errno: number): ControlError {
   const why = `its last flush or record failed: ${errnoName(errno)}`;

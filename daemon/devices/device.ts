@@ -29,6 +29,8 @@ export class Device {
   /** Checked and waiting for `resume`. */
   inactive: InactiveTable | null = null;
   isSuspended = false;
+  /** The device that stands on this one. */
+  holder: string | null = null;
   /** Suspended, and its record may name another table than the live one: who is in sync in this one. */
   inDoubt: { readonly record: MirrorRecord | null } | null = null;
 
@@ -80,7 +82,7 @@ export class Device {
       state: this.isSuspended ? 'SUSPENDED' : 'ACTIVE',
       tables: this.inactive === null ? ['live'] : ['live', 'inactive'],
       readOnly: this.exported.readOnly,
-      openCount: this.connections,
+      openCount: this.connections + (this.holder === null ? 0 : 1),
       eventNr,
       targets: targets.length,
       sizeBytes,

@@ -55,7 +55,8 @@ export async function load(
   const added = await openAdded(device, spec, context);
   try {
     if (isMirror(spec) && !force) {
-      await refuseForeignContent(added.devices.keys(), OVERWRITES);
+      const news = [...added.devices.keys(), ...added.stacked.keys()];
+      await refuseForeignContent(added, news, OVERWRITES);
     }
     const identity = { ...device.identity, table: lines };
     tryOut(device, identity, added, record, context);
@@ -166,10 +167,14 @@ function refuseSmaller(name: string, live: TableSpec, next: TableSpec): void {
 async function openAdded(
   device: Device,
   spec: TableSpec,
-  { environment }: BuildContext,
+  { environment, stack }: BuildContext,
 ): Promise<OpenLegs> {
-  const absent = pathsOf(spec).filter((path) => !device.legs.devices.has(path));
+  const { devices, stacked } = device.legs;
+  const absent = pathsOf(spec).filter((path) => !devices.has(path) && !stacked.has(path));
+  await stack.gather(absent, device.runner.below().place?.thread ?? null);
   return OpenLegs.open(absent, {
+    upper: device.name,
+    stack,
     loop: environment.loop,
     readOnly: device.identity.readOnly && !isMirror(spec),
     createBytes: null,

@@ -14,6 +14,7 @@ import type { Assembled } from './assemble.ts';
 import type { DeviceIdentity } from '../device-record.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { OpenLegs } from './legs.ts';
+import type { Below } from './stack.ts';
 import { callDevice, type CallArgs, type CallName, type CallValue } from './calls.ts';
 
 /** Everything people and programs may ask of a device, as of one moment. Plain data. */
@@ -39,6 +40,10 @@ export interface Runner {
    * @throws ControlError it has its table still
    */
   swap(plan: SwapPlan): Promise<void>;
+  /** As a leg of another device. */
+  below(): Below;
+  /** While it is one, its own clients may only read. */
+  lend(isLent: boolean): Promise<void>;
   /** Flushes, marks a mirror clean; no request of a client may be under way. 0, or an errno. */
   settle(): Promise<number>;
 }
@@ -66,7 +71,6 @@ export class LocalRunner implements Runner {
     this.swapHere = swapHere;
   }
 
-   
   async swap(plan: SwapPlan): Promise<void> {
     this.swapHere(plan);
   }
@@ -75,6 +79,15 @@ export class LocalRunner implements Runner {
     return new Promise((done, refuse) => {
       callDevice(this.parts, name, args, { done, refuse });
     });
+  }
+
+  below(): Below {
+    const { mapped } = this.parts;
+    return { sectors: mapped.sectors, limits: mapped.limits, device: mapped, place: null };
+  }
+
+  async lend(isLent: boolean): Promise<void> {
+    await this.call('lend', { isLent });
   }
 
   settle(): Promise<number> {

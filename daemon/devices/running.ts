@@ -10,6 +10,7 @@ import type { OpenLegs } from './legs.ts';
 import { readPolicyOf } from './request.ts';
 import { LocalRunner, type Runner, type SwapPlan } from './runner.ts';
 import type { WorkerTable } from '../worker/messages.ts';
+import type { PlaneThread } from '../worker/threads.ts';
 import { mirrorOfRecord, newMirror } from './standing.ts';
 
 export interface Made {
@@ -20,6 +21,8 @@ export interface Made {
   /** The legs of a new mirror hold the same bytes. */
   readonly areEqual: boolean;
   readonly recorder: DeviceRecorder | null;
+  /** The thread it has to live in; null: that of the devices it stands on, or any. */
+  readonly thread: PlaneThread | null;
 }
 
 export interface Running {
@@ -59,7 +62,9 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
   const { WorkerOffer } = await import('../worker/offer.ts');
   const { identity, legs, recorded, areEqual, recorder } = made;
   const { name, readPolicy } = identity;
+  const lower = [...legs.stacked.values()].map(({ below }) => below.place?.thread);
   const host = await WorkerHost.start({
+    thread: made.thread ?? lower[0] ?? null,
     start: {
       name,
       readPolicy,
@@ -89,6 +94,7 @@ export function tableOf({ identity, legs, recorded, eventNr }: SwapPlan): Worker
     legs: [...legs.devices].map(([path, { fd, sectors, limits }]) => {
       return { path, fd, sectors, limits };
     }),
+    lower: [...legs.stacked].map(([path, { below }]) => [path, below.place?.number ?? -1]),
     missing: [...legs.missing],
     recorded,
     eventNr,

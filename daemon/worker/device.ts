@@ -11,7 +11,7 @@ import { NoRecorder } from '../../core/mirror/record.ts';
 import { AbsentDevice } from '../devices/absent-device.ts';
 import { assemble, swapTable } from '../devices/assemble.ts';
 import type { Assembled, AssemblyRequest, MirrorPlan } from '../devices/assemble.ts';
-import { callDevice } from '../devices/calls.ts';
+import { callDevice, offerFacts } from '../devices/calls.ts';
 import { readPolicyOf } from '../devices/request.ts';
 import { settle } from '../devices/runner.ts';
 import { mirrorOfRecord, newMirror } from '../devices/standing.ts';
@@ -27,6 +27,8 @@ import type { WorkerLeg, WorkerStart, WorkerTable } from './messages.ts';
 export interface DeviceThread {
   readonly plane: DataPlane;
   say(message: FromWorker): void;
+  /** A device of this thread that another stands on. */
+  deviceAt(number: number): BlockDevice | undefined;
   /** The device is settled: nothing of it is left but its descriptors. */
   deviceEnded(): void;
 }
@@ -66,7 +68,14 @@ export class WorkerDevice {
   private requestOf(table: WorkerTable): AssemblyRequest {
     const { loop } = this.plane;
     const { name, readPolicy, areEqual, isRecorded } = this.start;
-    const devices = new Map(table.legs.map((leg) => [leg.path, this.legOf(leg)]));
+    const devices = new Map<string, BlockDevice>(
+      table.legs.map((leg) => [leg.path, this.legOf(leg)]),
+    );
+    for (const [path, number] of table.lower) {
+      const device = this.thread.deviceAt(number);
+      assert(device !== undefined, 'a device below that is not in this thread');
+      devices.set(path, device);
+    }
     const { recorded, eventNr } = table;
     const mirror: MirrorPlan = {
       readPolicy: readPolicyOf(readPolicy),
@@ -95,9 +104,12 @@ export class WorkerDevice {
   }
 
   private facts(): OfferFacts {
-    const { sizeBytes, readOnly, transmissionFlags } = this.parts.exported;
-    const { logicalBlockBytes, preferredBlockBytes } = this.parts.exported;
-    return { sizeBytes, readOnly, transmissionFlags, logicalBlockBytes, preferredBlockBytes };
+    return offerFacts(this.parts);
+  }
+
+  /** For a device that stands on this one. */
+  get mapped(): BlockDevice {
+    return this.parts.mapped;
   }
 
   private record(state: MirrorRecord, done: (errno: number) => void): void {

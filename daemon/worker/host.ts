@@ -10,11 +10,14 @@ import type { Runner, SwapPlan } from '../devices/runner.ts';
 import type { ClientFds } from '../net/socket-taker.ts';
 import type { FromWorker, OfferFacts, ToWorker, WorkerAnswer, WorkerCall } from './messages.ts';
 import type { WorkerStart, WorkerTable } from './messages.ts';
+import type { Below } from '../devices/stack.ts';
 import { closeClient } from './client-fds.ts';
 import { threadForDevice, type PlaneThread } from './threads.ts';
 
 export interface WorkerHostOptions {
   readonly start: WorkerStart;
+  /** Where it has to live, because of what it stands on; null: anywhere. */
+  readonly thread: PlaneThread | null;
   tableOf(plan: SwapPlan): WorkerTable;
   readonly log: Log;
   readonly recorder: MirrorRecorder | null;
@@ -58,7 +61,7 @@ export class WorkerHost implements Runner {
    * @throws whatever making the device throws there
    */
   static start(options: WorkerHostOptions): Promise<WorkerHost> {
-    const thread = threadForDevice();
+    const thread = options.thread ?? threadForDevice();
     return new Promise((resolve, reject) => {
       let host: WorkerHost | undefined;
       const device = thread.add(options.start, {
@@ -111,6 +114,15 @@ export class WorkerHost implements Runner {
   async swap(plan: SwapPlan): Promise<void> {
     const next = this.options.tableOf(plan);
     this.facts = (await this.ask({ name: 'swap', next })) as OfferFacts;
+  }
+
+  below(): Below {
+    const { sectors, limits } = this.facts;
+    return { sectors, limits, device: null, place: { thread: this.thread, number: this.device } };
+  }
+
+  async lend(isLent: boolean): Promise<void> {
+    this.facts = await this.call('lend', { isLent });
   }
 
   /** Requests get ESHUTDOWN from now on; fulfilled when none is with the device. */

@@ -19,6 +19,8 @@ export interface WorkerTable {
   readonly table: string;
   readonly readOnly: boolean;
   readonly legs: readonly WorkerLeg[];
+  /** Legs that are devices of the same thread: path and number there. */
+  readonly lower: readonly (readonly [path: string, device: number])[];
   /** Legs that are not there: path and why. */
   readonly missing: readonly (readonly [path: string, reason: string])[];
   readonly recorded: MirrorRecord | null;
@@ -62,6 +64,9 @@ export interface OfferFacts {
   readonly readOnly: boolean;
   readonly transmissionFlags: number;
   readonly preferredBlockBytes: number;
+  /** Of the device itself, for one that stands on it. */
+  readonly sectors: number;
+  readonly limits: QueueLimits;
   readonly logicalBlockBytes: number;
 }
 
