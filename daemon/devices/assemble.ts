@@ -78,6 +78,12 @@ export function readTable(
   try {
     const spec = parseTable(text, types);
     const mirrors = spec.lines.filter((line) => line.spec.type.name === 'mirror');
+    if (linesOf(text).some(hasDiskLog)) {
+      throw new ControlError(
+        'unsupported',
+        'mirror log disk: this version has core only (in memory)',
+      );
+    }
     if (mirrors.length > 0 && spec.lines.length > 1) {
       throw new TableError('a mirror must be the only target of its table');
     }
@@ -85,6 +91,11 @@ export function readTable(
   } catch (error) {
     throw tableErrorOf(error);
   }
+}
+
+function hasDiskLog(line: string): boolean {
+  const [, , type, log] = splitWords(line);
+  return type === 'mirror' && log === 'disk';
 }
 
 /** The lines that are targets: no blank ones, no comments. */
