@@ -19,6 +19,7 @@ import { Attachments } from './attach/attachments.ts';
 import { NbdBlocks } from './attach/nbd-block.ts';
 import { clearStaleSocket, ControlServer } from './control/server.ts';
 import { DeviceManager } from './devices/manager.ts';
+import type { ReturnPolicy } from './devices/leg-return.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { inStackOrder } from './devices/stack.ts';
 import { clientUri } from './listen.ts';
@@ -41,6 +42,7 @@ export interface Settings {
   readonly listen: readonly ListenAddress[];
   readonly devices: Config['device'];
   readonly engine: Engine;
+  readonly legReturn: ReturnPolicy;
   /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
   readonly first: DeviceRequest | null;
 }
@@ -74,6 +76,7 @@ export class Daemon {
       exports,
       store,
       engine,
+      legReturn: settings.legReturn,
       server: this.server,
       log,
       uriOf: (name) => this.uriOf(name),

@@ -1,7 +1,7 @@
 import { isPowerOfTwo, SECTOR_SIZE, sectorsCeil } from '../base/units.ts';
 import { diskLogBytes } from '../mirror/disk-log-format.ts';
 import type { BlockDevice } from '../block/device.ts';
-import { escapeWord, parseCount, parseSectors } from './args.ts';
+import { escapeWord, parseCount, parseSectors, splitWords } from './args.ts';
 import { TableError } from './target.ts';
 import type { DeviceReference, Target, TargetEnvironment, TargetType } from './target.ts';
 
@@ -53,13 +53,16 @@ export type BuildMirror = (
   environment: TargetEnvironment,
 ) => Target;
 
-/** `mirror`: glue between the table line and core/mirror, which `build` calls. */
-export function createMirrorTargetType(build: BuildMirror): TargetType {
+/**
+ * `mirror`: glue between the table line and core/mirror, which `build` calls. `legsMin`: 1 for a
+ * mirror that runs or has run, for a leg may have been removed.
+ */
+export function createMirrorTargetType(build: BuildMirror, legsMin = LEGS_MIN): TargetType {
   const type: TargetType = {
     name: 'mirror',
     version: [1, 15, 0],
     parse(startSector, sectors, words) {
-      const args = parseMirrorArgs(sectors, words);
+      const args = parseMirrorArgs(sectors, words, legsMin);
       const legs = args.legs.map((leg) => ({ ...leg, sectors, writable: true }));
       const devices: readonly DeviceReference[] = [...legs, ...logReferences(sectors, args)];
       const parts = { type, startSector, sectors, args };
@@ -77,14 +80,18 @@ export function createMirrorTargetType(build: BuildMirror): TargetType {
  * Reads `LOGTYPE #LOGARGS LOGARGS... #MIRRORS {DEV OFFSET}xN [#FEATURES FEATURE...]`.
  * @throws TableError what is wrong, in the user's words
  */
-export function parseMirrorArgs(sectors: number, args: readonly string[]): MirrorArgs {
+export function parseMirrorArgs(
+  sectors: number,
+  args: readonly string[],
+  legsMin = LEGS_MIN,
+): MirrorArgs {
   const words = new Words(args);
   const logType = words.next('the log type');
   if (logType !== 'core' && logType !== 'disk') {
     throw new TableError(`unknown mirror log ${JSON.stringify(logType)}, known are core and disk`);
   }
   const log = parseLog(sectors, logType, words.group('the number of log arguments'));
-  const legs = parseLegs(words);
+  const legs = parseLegs(words, legsMin);
   if (legs.some(({ path }) => path === log.logDevice)) {
     throw new TableError(`the log is on ${log.logDevice}, which is a leg`);
   }
@@ -116,6 +123,13 @@ export function formatMirrorArgs(args: MirrorArgs): string {
   ];
   if (features.length > 0) words.push(features.length, ...features);
   return words.join(' ');
+}
+
+/** A mirror's table line with other legs. */
+export function withMirrorLegs(line: string, legs: MirrorArgs['legs']): string {
+  const [start = '', length = '', type = '', ...words] = splitWords(line);
+  const args = parseMirrorArgs(Number(length), words, 1);
+  return `${start} ${length} ${type} ${formatMirrorArgs({ ...args, legs })}`;
 }
 
 function parseLog(
@@ -158,9 +172,9 @@ function logReferences(
   return [{ path: logDevice, startSector: 0, sectors: sectorsCeil(bytes), writable: true }];
 }
 
-function parseLegs(words: Words): MirrorLegArgs[] {
+function parseLegs(words: Words, legsMin: number): MirrorLegArgs[] {
   const count = parseCount(words.next('the number of legs'), 'the number of legs');
-  if (count < LEGS_MIN || count > LEGS_MAX) {
+  if (count < legsMin || count > LEGS_MAX) {
     throw new TableError(`a mirror has ${LEGS_MIN} to ${LEGS_MAX} legs, not ${count}`);
   }
   const legs: MirrorLegArgs[] = [];

@@ -13,6 +13,7 @@ import type { Device } from '../devices/device.ts';
 import { clear, load, resume, suspend } from '../devices/live-table.ts';
 import type { TableChangeReport } from '../../core/control/status.ts';
 import type { DeviceManager } from '../devices/manager.ts';
+import { legsError } from '../devices/request.ts';
 import type { DeviceRequest } from '../devices/request.ts';
 import type { Handler } from './server.ts';
 
@@ -66,7 +67,7 @@ const COMMANDS: Commands = {
       .sort((a, b) => (a.name < b.name ? -1 : 1))
       .map(({ name, version }) => ({ name, version })),
   }),
-  deps: ({ name }, { manager }) => ({ name, deps: manager.deps(name) }),
+  deps: async ({ name }, { manager }) => ({ name, deps: await manager.deps(name) }),
   version: (_, { engine }) => ({
     version: VERSION,
     protocol: PROTOCOL_VERSION,
@@ -88,7 +89,21 @@ const COMMANDS: Commands = {
     name,
     answer: await manager.message(name, sector ?? 0, words),
   }),
-  'leg-fail': ({ name, leg }, { manager }) => manager.failLeg(name, leg),
+  'leg-add': ({ name, leg, ...options }, context) => addLeg(name, leg, null, options, context),
+  'leg-replace': ({ name, old, leg, ...options }, context) =>
+    addLeg(name, leg, old, options, context),
+  'leg-fail': async ({ name, leg }, { manager }) => ({
+    name,
+    ...(await manager.legsOf(name).fail(leg)),
+  }),
+  'leg-remove': async ({ name, leg }, { manager, isConfigured }) => {
+    const removed = await manager.legsOf(name).remove(leg);
+    return { name, ...removed, inConfig: isConfigured(name) };
+  },
+  'leg-re-add': async ({ name, leg, force }, { manager }) => ({
+    name,
+    ...(await manager.legsOf(name).readd(leg, force === true)),
+  }),
 };
 
 export function makeHandler(context: CommandContext): Handler {
@@ -123,13 +138,35 @@ async function create(
   return { name, sizeBytes, uri: uriOf(name), createdLegs };
 }
 
+async function addLeg(
+  name: string,
+  leg: string,
+  replaces: string | null,
+  options: Omit<CommandArgs<'leg-add'>, 'name' | 'leg'>,
+  { manager, isConfigured }: CommandContext,
+): Promise<CommandResults['leg-add']> {
+  refuseRelative(leg);
+  const legs = manager.legsOf(name);
+  const added = await legs.add(leg, {
+    writeMostly: options.writeMostly === true,
+    force: options.force === true,
+    create: options.create === true,
+    replaces,
+  });
+  return { name, ...added, inConfig: isConfigured(name) };
+}
+
+/** The daemon stands elsewhere than the user. */
+function refuseRelative(leg: string): void {
+  const problem = legsError([leg, leg]);
+  if (problem !== undefined) throw new ControlError('bad-argument', problem);
+  if (isLegUri(leg) || resolve(leg) === leg) return;
+  throw new ControlError('bad-argument', `leg ${leg}: an absolute path is wanted`);
+}
+
 function requestOf(args: CommandArgs<'create'>): DeviceRequest {
   const { cwd, force, table, assumeClean, readOnly, ...rest } = args;
-  for (const leg of args.mirror ?? []) {
-    if (leg !== '' && !isLegUri(leg) && resolve(leg) !== leg) {
-      throw new ControlError('bad-argument', `leg ${leg}: an absolute path is wanted`);
-    }
-  }
+  for (const leg of args.mirror ?? []) if (leg !== '') refuseRelative(leg);
   return {
     ...rest,
     ...(table !== undefined && { table: withAbsolutePaths(table, cwd ?? '/') }),

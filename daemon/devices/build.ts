@@ -9,8 +9,10 @@ import { errnoName } from '../../core/base/errno.ts';
 import type { DeviceIdentity, DeviceRecord, DeviceRecorder } from '../device-record.ts';
 import type { EngineName } from '../engine.ts';
 import type { StateStore } from '../state-store.ts';
-import { isMirror, linesOf, pathsOf, readTable, refuseTwins } from './assemble.ts';
+import { isMirror, linesOf, pathsOf, readKnownTable, readTable, refuseTwins } from './assemble.ts';
 import { Device } from './device.ts';
+import { LegChanges } from './leg-changes.ts';
+import { LegReturn, type ReturnPolicy } from './leg-return.ts';
 import { OpenLegs, refuseDifferentContent, refuseForeignContent } from './legs.ts';
 import { DEFAULT_READ_POLICY } from './read-policy.ts';
 import { checkRequest, linearTable, mirrorTable } from './request.ts';
@@ -26,6 +28,8 @@ export interface BuildContext {
   /** Null: a private daemon, nothing is remembered. */
   readonly store: StateStore | null;
   readonly engine: EngineName;
+  /** How legs that are out come back. */
+  readonly legReturn: ReturnPolicy;
   readonly onEvent: (device: string, event: MirrorEvent) => void;
   /** The thread of a device has ended although nobody asked it to. */
   readonly onDeath: (device: string, why: string) => void;
@@ -54,7 +58,8 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
     };
     // Made a moment ago, all of them: zeros everywhere.
     const areEqual = pathsOf(readTable(table)).every((path) => legs.created.includes(path));
-    const how = { recorded: null, areEqual, thread: null };
+    const writeMostly = request.writeMostly ?? [];
+    const how = { recorded: null, areEqual, writeMostly, thread: null };
     const device = await start(identity, legs, context, how);
     return { device, createdLegs: [...legs.created] };
   } catch (error) {
@@ -73,7 +78,7 @@ export async function buildRecorded(
   thread: PlaneThread | null = null,
 ): Promise<Device> {
   const table = record.table.join('\n');
-  const spec = readTable(table);
+  const spec = readKnownTable(table);
   if (isMirror(spec)) await refuseTwins(pathsOf(spec));
   await context.stack.gather(pathsOf(spec), thread);
   const legs = await OpenLegs.open(pathsOf(spec), {
@@ -87,7 +92,8 @@ export async function buildRecorded(
   });
   try {
     const { format: _, mirror, ...identity } = record;
-    return await start(identity, legs, context, { recorded: mirror, areEqual: false, thread });
+    const how = { recorded: mirror, areEqual: false, writeMostly: [], thread };
+    return await start(identity, legs, context, how);
   } catch (error) {
     await legs.undo();
     throw error;
@@ -165,7 +171,7 @@ async function start(
   identity: DeviceIdentity,
   legs: OpenLegs,
   context: BuildContext,
-  how: Pick<Made, 'recorded' | 'areEqual' | 'thread'>,
+  how: Pick<Made, 'recorded' | 'areEqual' | 'writeMostly' | 'thread'>,
 ): Promise<Device> {
   const { recorded } = how;
   const { exports, store } = context;
@@ -185,7 +191,12 @@ async function start(
   exports.add(running.exported);
   running.go();
   const { exported, runner } = running;
-  return new Device({ identity, exported, runner, legs, recorder });
+  const { loop, log } = context.environment;
+  const changes = new LegChanges(name, runner, legs, loop);
+  const legReturn = new LegReturn(name, runner, changes, context.legReturn, log);
+  // A leg may have been missing, or out, from the start.
+  legReturn.wake();
+  return new Device({ identity, exported, runner, legs, changes, legReturn, recorder });
 }
 
 /** The record is durable before anybody hears of the device; of a new one nothing is left if not. */

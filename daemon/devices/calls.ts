@@ -14,12 +14,12 @@ import { flushSuspended, resume, suspend } from '../../core/dm/suspend.ts';
 import { TableError } from '../../core/dm/target.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { Assembled } from './assemble.ts';
-import { failLeg, snapshotOf, type DeviceSnapshot, type FailedLeg } from './runner.ts';
+import { LEG_HANDLERS, type LegCalls } from './leg-calls.ts';
+import { snapshotOf, type DeviceSnapshot } from './runner.ts';
 
 /** Every call: its arguments and its answer. */
-interface DeviceCalls {
+interface DeviceCalls extends LegCalls {
   snapshot: { readonly args: null; readonly value: DeviceSnapshot };
-  'fail-leg': { readonly args: { readonly leg: string }; readonly value: FailedLeg };
   /** Answered when nothing is under way; with `flush`, when all is durable. */
   suspend: { readonly args: { readonly flush: boolean }; readonly value: null };
   resume: { readonly args: null; readonly value: null };
@@ -66,9 +66,6 @@ const HANDLERS: Handlers = {
   snapshot: ({ mapped, mirror }, _, answer) => {
     answer.done(snapshotOf(mapped, mirror));
   },
-  'fail-leg': ({ mapped, mirror }, { leg }, answer) => {
-    answer.done(failLeg(mapped.name, mirror, leg));
-  },
   suspend: ({ mapped }, { flush }, answer) => {
     suspend(mapped, flush, (errno) => {
       if (errno === 0) answer.done(null);
@@ -80,6 +77,10 @@ const HANDLERS: Handlers = {
     answer.done(null);
   },
   freeze: ({ mapped, mirror }, _, answer) => {
+    const [leaving] = mirror?.leaving ?? [];
+    if (leaving !== undefined) {
+      throw new ControlError('busy', `leg ${leaving.name} of ${mapped.name} is being removed`);
+    }
     flushSuspended(mapped, (errno) => {
       if (errno !== 0) answer.refuse(notDurable(mapped.name, 'keeps its table', errno));
       else if (mirror === null) answer.done({ record: null, eventNr: 0 });
@@ -107,6 +108,7 @@ const HANDLERS: Handlers = {
   message: ({ mapped }, { sector, words }, answer) => {
     answer.done(message(mapped, sector, words));
   },
+  ...LEG_HANDLERS,
 };
 
 export function offerFacts({ exported, mapped }: Assembled): OfferFacts {

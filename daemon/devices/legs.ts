@@ -1,6 +1,7 @@
 /** Opening the legs of a device, all or none, and putting back what creation did. */
 import { lstatSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { assert } from '../../core/base/assert.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import { sectorsFloor } from '../../core/base/units.ts';
 import type { Loop } from '../../core/block/loop.ts';
@@ -13,12 +14,13 @@ import { OpenError } from '../fsio/open-error.ts';
 import type { OpenErrorCode } from '../fsio/open-error.ts';
 import { AbsentDevice } from './absent-device.ts';
 import { lowerNameOf, StackedLeg, type Stack } from './stack.ts';
-import { signatureOf, SIGNATURE_BYTES } from './signature.ts';
+import type { OpenLeg } from './assemble.ts';
+import { contentIdOf, signatureOf, SIGNATURE_BYTES } from './signature.ts';
 
 export interface OpenLegsOptions {
-  /** The device that is to stand on these legs, and the others it may stand on. */
+  /** The device that is to stand on these legs, and the others it may stand on; null: on none. */
   readonly upper: string;
-  readonly stack: Stack;
+  readonly stack: Stack | null;
   readonly loop: Loop;
   readonly readOnly: boolean;
   /** Missing legs are made, this long. */
@@ -99,6 +101,45 @@ export class OpenLegs {
     }
   }
 
+  /**
+   * One more, or one again.
+   * @throws ControlError
+   */
+  async openMore(path: string, options: OpenLegsOptions): Promise<FileDevice> {
+    try {
+      await this.openOne(path, options);
+    } catch (error) {
+      throw controlErrorOf(error);
+    }
+    const device = this.devices.get(path);
+    if (device === undefined) throw new ControlError('no-leg', this.missing.get(path) ?? path);
+    this.missing.delete(path);
+    return device;
+  }
+
+  attach({ path }: OpenLeg): BlockDevice {
+    const device = this.devices.get(path);
+    assert(device !== undefined, 'a leg nobody has opened was attached');
+    return device;
+  }
+
+  /** Lets go of one leg: nothing may be under way there. */
+  async closeOne(path: string): Promise<void> {
+    const device = this.devices.get(path);
+    const lower = this.stacked.get(path);
+    this.devices.delete(path);
+    this.stacked.delete(path);
+    await lower?.release();
+    await device?.close();
+  }
+
+  /** The same, and what opening has made is removed. */
+  async undoOne(path: string): Promise<void> {
+    const device = this.devices.get(path);
+    this.devices.delete(path);
+    await device?.abandon();
+  }
+
   async close(): Promise<void> {
     for (const device of this.devices.values()) await device.close();
     this.devices.clear();
@@ -118,8 +159,15 @@ export class OpenLegs {
   }
 
   private async stackOn(path: string, options: OpenLegsOptions): Promise<void> {
+    const { upper, stack } = options;
+    if (stack === null) {
+      throw new ControlError(
+        'unsupported',
+        `leg ${path}: devices become legs by create and reload`,
+      );
+    }
     try {
-      this.stacked.set(path, await StackedLeg.borrow(path, options.upper, options.stack));
+      this.stacked.set(path, await StackedLeg.borrow(path, upper, stack));
     } catch (error) {
       const isGone = error instanceof ControlError && error.code === 'no-leg';
       if (!options.mayBeMissing || !isGone) throw error;
@@ -183,6 +231,26 @@ export async function refuseDifferentContent(
     if (!head.subarray(0, length).equals(other.subarray(0, length))) different.push(path);
   }
   await refuseForeignContent(legs, different, howToForce);
+}
+
+/**
+ * A leg that comes back is filled from the others: what it carries must be of the set, or nothing
+ * that can be told from noise.
+ * @throws ControlError would-lose-data
+ */
+export async function refuseStranger(
+  legs: OpenLegs,
+  path: string,
+  member: string,
+  remedy: string,
+): Promise<void> {
+  const [head, ours] = [await headOf(legs, path), await headOf(legs, member)];
+  const found = signatureOf(head);
+  const isCopy = head.equals(ours.subarray(0, head.length));
+  if (found === undefined || isCopy) return;
+  const id = contentIdOf(head);
+  if (id !== undefined && id === contentIdOf(ours)) return;
+  throw new ControlError('would-lose-data', `leg ${path} carries ${found} of its own; ${remedy}`);
 }
 
 /** The first bytes of a leg; fewer when it is shorter. */

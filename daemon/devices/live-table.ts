@@ -17,7 +17,15 @@ import { ControlError } from '../../core/control/error.ts';
 import type { TableSpec } from '../../core/dm/parse.ts';
 import { NoRecorder, type MirrorRecord } from '../../core/mirror/record.ts';
 import type { DeviceIdentity, DeviceRecorder } from '../device-record.ts';
-import { assembleTable, isMirror, linesOf, pathsOf, readTable, refuseTwins } from './assemble.ts';
+import {
+  assembleTable,
+  isMirror,
+  linesOf,
+  pathsOf,
+  readKnownTable,
+  readTable,
+  refuseTwins,
+} from './assemble.ts';
 import type { BuildContext } from './build.ts';
 import type { Device } from './device.ts';
 import { OpenLegs, refuseForeignContent } from './legs.ts';
@@ -46,7 +54,7 @@ export async function load(
   await clear(device);
   const spec = readTable(text);
   const paths = pathsOf(spec);
-  const live = readTable(device.identity.table.join('\n'));
+  const live = await liveSpec(device);
   refuseSmaller(device.name, live, spec);
   if (isMirror(spec)) await refuseTwins(paths);
   const mirror = await device.runner.call('mirror-record', null);
@@ -111,7 +119,7 @@ async function replace(device: Device, inactive: InactiveTable): Promise<void> {
   const { runner, recorder } = device;
   const { identity, added } = inactive;
   const { record, eventNr } = await runner.call('freeze', null);
-  const before: Before = { spec: readTable(device.identity.table.join('\n')), mirror: record };
+  const before: Before = { spec: await liveSpec(device), mirror: record };
   try {
     const recorded = succeed(device.name, before, inactive);
     await save(recorder, identity, recorded);
@@ -152,6 +160,11 @@ async function save(
     'io',
     `the record of ${identity.name} cannot be written: ${errnoName(errno)}`,
   );
+}
+
+/** Legs of a mirror come and go: what the data plane says is the table. */
+async function liveSpec(device: Device): Promise<TableSpec> {
+  return readKnownTable((await device.tableLines()).join('\n'));
 }
 
 /** NBD cannot tell a client that its device has become smaller. */

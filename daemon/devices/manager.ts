@@ -4,20 +4,20 @@ import type {
   DeviceInfo,
   DeviceSource,
   DeviceStatus,
-  LegFailReport,
   LinesReport,
   WaitReport,
 } from '../../core/control/status.ts';
 import type { Log } from '../../core/base/ports.ts';
+import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { DeviceRecord } from '../device-record.ts';
 import type { NbdServer } from '../net/server.ts';
 import { reasonOf } from '../system-error.ts';
 import { buildNew, buildRecorded } from './build.ts';
 import type { BuildContext, Built } from './build.ts';
-import type { CallArgs, CallName, CallValue } from './calls.ts';
 import { Device } from './device.ts';
 import { FailedDevice } from './failed-device.ts';
 import { clear, resume } from './live-table.ts';
+import type { LegChanges } from './leg-changes.ts';
 import type { DeviceRequest } from './request.ts';
 import type { PlaneThread } from '../worker/threads.ts';
 import { lowerNameOf } from './stack.ts';
@@ -51,7 +51,7 @@ export class DeviceManager {
         find: (name) => this.findLower(name),
         gather: (legs, into) => this.gather(legs, into),
       },
-      onEvent: () => this.changed(),
+      onEvent: (name, event) => this.heard(name, event),
       onDeath: (name, why) => this.deviceDied(name, why),
     };
   }
@@ -244,8 +244,8 @@ export class DeviceManager {
     }));
   }
 
-  deps(name: string): readonly string[] {
-    return this.get(name).deps;
+  async deps(name: string): Promise<readonly string[]> {
+    return this.get(name).deps();
   }
 
   /**
@@ -256,14 +256,14 @@ export class DeviceManager {
     name: string,
     work: (device: Device, context: BuildContext) => Promise<void>,
   ): Promise<Device> {
-    const device = this.running(name);
-    await this.reserving(name, () => work(device, this.context));
+    const device = this.serving(name);
+    await this.reserving(name, () => device.changes.alone(() => work(device, this.context)));
     this.changed();
     return device;
   }
 
   async message(name: string, sector: number, words: readonly string[]): Promise<string> {
-    return this.call(name, 'message', { sector, words });
+    return this.serving(name).runner.call('message', { sector, words });
   }
 
   /** Suspended devices go on, for they are about to be stopped: clients get their answers. */
@@ -272,9 +272,12 @@ export class DeviceManager {
     await Promise.all(running.map((device) => this.wake(device)));
   }
 
-  /** @throws ControlError no-device, no-leg; would-lose-data: it is the last good one */
-  async failLeg(name: string, leg: string): Promise<LegFailReport> {
-    return { name, ...(await this.call(name, 'fail-leg', { leg })) };
+  /**
+   * What changes the legs of a device that serves.
+   * @throws ControlError no-device; no-leg: it is failed
+   */
+  legsOf(name: string): LegChanges {
+    return this.serving(name).changes;
   }
 
   /**
@@ -306,16 +309,7 @@ export class DeviceManager {
     }
   }
 
-  /** @throws ControlError no-device; no-leg: it is failed; what the call refuses */
-  private async call<C extends CallName>(
-    name: string,
-    call: C,
-    args: CallArgs<C>,
-  ): Promise<CallValue<C>> {
-    return this.running(name).runner.call(call, args);
-  }
-
-  private running(name: string): Device {
+  private serving(name: string): Device {
     const entry = this.get(name);
     if (entry instanceof FailedDevice) {
       throw new ControlError('no-leg', `device ${name} is failed: ${entry.reason}`);
@@ -331,6 +325,12 @@ export class DeviceManager {
     } catch (error) {
       this.options.log.error({ device: device.name, why: reasonOf(error) }, 'cannot be resumed');
     }
+  }
+
+  private heard(name: string, event: MirrorEvent): void {
+    const entry = this.devices.get(name);
+    if (entry instanceof Device) entry.heard(event);
+    this.changed();
   }
 
   private get(name: string): Entry {

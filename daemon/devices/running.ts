@@ -20,6 +20,8 @@ export interface Made {
   readonly recorded: MirrorRecord | null;
   /** The legs of a new mirror hold the same bytes. */
   readonly areEqual: boolean;
+  /** Legs of a new mirror that are read only where no other is good. */
+  readonly writeMostly: readonly string[];
   readonly recorder: DeviceRecorder | null;
   /** The thread it has to live in; null: that of the devices it stands on, or any. */
   readonly thread: PlaneThread | null;
@@ -34,7 +36,7 @@ export interface Running {
 
 /** @throws ControlError */
 export function runHere(made: Made, { environment, onEvent }: BuildContext): Running {
-  const { areEqual, recorder } = made;
+  const { areEqual, writeMostly, recorder } = made;
   const requestOf = ({ identity, legs, recorded, eventNr }: SwapPlan): AssemblyRequest => {
     const { name, readOnly } = identity;
     const mirror: MirrorPlan = {
@@ -44,7 +46,7 @@ export function runHere(made: Made, { environment, onEvent }: BuildContext): Run
       eventNr,
       start: (places, args: MirrorArgs) =>
         recorded === null
-          ? newMirror(places, areEqual || args.sync === 'nosync')
+          ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
           : mirrorOfRecord(places, recorded),
     };
     return { name, table: identity.table.join('\n'), legs, readOnly, mirror };
@@ -60,7 +62,7 @@ export function runHere(made: Made, { environment, onEvent }: BuildContext): Run
 export async function runInWorker(made: Made, context: BuildContext): Promise<Running> {
   const { WorkerHost } = await import('../worker/host.ts');
   const { WorkerOffer } = await import('../worker/offer.ts');
-  const { identity, legs, recorded, areEqual, recorder } = made;
+  const { identity, legs, recorded, areEqual, writeMostly, recorder } = made;
   const { name, readPolicy } = identity;
   const lower = [...legs.stacked.values()].map(({ below }) => below.place?.thread);
   const host = await WorkerHost.start({
@@ -70,6 +72,7 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
       readPolicy,
       ...tableOf({ identity, legs, recorded, eventNr: 0 }),
       areEqual,
+      writeMostly,
       isRecorded: recorder !== null,
     },
     tableOf,

@@ -55,7 +55,7 @@ export class StackedLeg {
       throw new ControlError('bad-leg', `leg ${leg}: a device cannot stand on itself`);
     }
     const lower = stack.find(name);
-    if (standsOn(lower, upper, stack)) {
+    if (standsOn(lower, upper)) {
       throw new ControlError(
         'bad-leg',
         `leg ${leg}: ${name} stands on ${upper}, this would be a loop`,
@@ -88,11 +88,9 @@ export class StackedLeg {
   }
 }
 
-function standsOn(device: Device, name: string, stack: Stack): boolean {
-  return device.deps.some((leg) => {
-    const below = lowerNameOf(leg);
-    if (below === undefined) return false;
-    return below === name || standsOn(stack.find(below), name, stack);
+function standsOn(device: Device, name: string): boolean {
+  return [...device.legs.stacked.values()].some(({ lower }) => {
+    return lower.name === name || standsOn(lower, name);
   });
 }
 

@@ -56,14 +56,21 @@ export function succeed(name: string, before: Before, next: Next): MirrorRecord 
   const isLonger = next.spec.sectors > before.spec.sectors;
   const isWord = args.sync === 'nosync' && (source === -1 || before.mirror === null);
   const truth = source === -1 ? 0 : source;
-  const legs = args.legs.map(({ path }, i): LegRecord => {
+  const slots = slotsOf(args, known);
+  const legs = args.legs.map(({ path, startSector }, i): LegRecord => {
     const carried = carries[i] === true && !isLonger && args.sync !== 'sync';
     const believed = i === truth || carried || (isWord && !known.has(path));
+    const before = known.get(path);
     return {
       path,
+      slot: slots[i] ?? i,
+      startSector,
+      writeMostly: before?.writeMostly ?? false,
+      failedByHand: false,
+      replaces: null,
       state: believed ? 'in-sync' : 'resyncing',
       reason: null,
-      errors: known.get(path)?.errors ?? NO_LEG_ERRORS,
+      errors: before?.errors ?? NO_LEG_ERRORS,
     };
   });
   // Without a crash nothing was under way: only a mirror that had doubts hands them on.
@@ -71,7 +78,20 @@ export function succeed(name: string, before: Before, next: Next): MirrorRecord 
   return { generation: (before.mirror?.generation ?? 0) + 1, clean, legs };
 }
 
-export function mirrorArgsOf(spec: TableSpec, lines: readonly string[]): MirrorArgs {
+/** A leg keeps its number for life; new ones get the lowest that are free. */
+function slotsOf({ legs }: MirrorArgs, known: ReadonlyMap<string, LegRecord>): readonly number[] {
+  const taken = new Set(legs.flatMap(({ path }) => known.get(path)?.slot ?? []));
+  let next = 0;
+  return legs.map(({ path }) => {
+    const kept = known.get(path)?.slot;
+    if (kept !== undefined) return kept;
+    while (taken.has(next)) next += 1;
+    taken.add(next);
+    return next;
+  });
+}
+
+function mirrorArgsOf(spec: TableSpec, lines: readonly string[]): MirrorArgs {
   const words = splitWords(linesOf(lines.join('\n'))[0] ?? '');
   return parseMirrorArgs(spec.sectors, words.slice(3));
 }

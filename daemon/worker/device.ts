@@ -10,7 +10,7 @@ import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { NoRecorder } from '../../core/mirror/record.ts';
 import { AbsentDevice } from '../devices/absent-device.ts';
 import { assemble, swapTable } from '../devices/assemble.ts';
-import type { Assembled, AssemblyRequest, MirrorPlan } from '../devices/assemble.ts';
+import type { Assembled, AssemblyRequest, MirrorPlan, OpenLeg } from '../devices/assemble.ts';
 import { callDevice, offerFacts } from '../devices/calls.ts';
 import { readPolicyOf } from '../devices/request.ts';
 import { settle } from '../devices/runner.ts';
@@ -21,7 +21,7 @@ import type { UringStream } from '../uring/stream.ts';
 import { closeClient } from './client-fds.ts';
 import type { ClientFds } from '../net/socket-taker.ts';
 import type { FromWorker, LogLevel, OfferFacts, ToWorker, WorkerCall } from './messages.ts';
-import type { WorkerLeg, WorkerStart, WorkerTable } from './messages.ts';
+import type { WorkerStart, WorkerTable } from './messages.ts';
 
 /** What a device asks of its thread. */
 export interface DeviceThread {
@@ -55,10 +55,13 @@ export class WorkerDevice {
   }
 
   /** Legs by path: those of the live table, and while another is put in its place, those of both. */
-  private legOf({ path, fd, sectors, limits }: WorkerLeg): BlockDevice {
-    const there = this.legs.get(path);
+  private legOf(leg: OpenLeg): BlockDevice {
+    const there = this.legs.get(leg.path);
     // Closed and opened again, a path is another descriptor.
-    if (there?.fd === fd) return there;
+    return there?.fd === leg.fd ? there : this.attach(leg);
+  }
+
+  private attach({ path, fd, sectors, limits }: OpenLeg): BlockDevice {
     const options = { name: path, fd, sectors, limits, direct: false };
     const made = new UringDevice(this.plane.engine, options);
     this.legs.set(path, made);
@@ -67,7 +70,7 @@ export class WorkerDevice {
 
   private requestOf(table: WorkerTable): AssemblyRequest {
     const { loop } = this.plane;
-    const { name, readPolicy, areEqual, isRecorded } = this.start;
+    const { name, readPolicy, areEqual, writeMostly, isRecorded } = this.start;
     const devices = new Map<string, BlockDevice>(
       table.legs.map((leg) => [leg.path, this.legOf(leg)]),
     );
@@ -86,12 +89,13 @@ export class WorkerDevice {
       eventNr,
       start: (places, args) =>
         recorded === null
-          ? newMirror(places, areEqual || args.sync === 'nosync')
+          ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
           : mirrorOfRecord(places, recorded),
     };
     const legs = {
       missing: new Map(table.missing),
       deviceOf: (path: string) => devices.get(path) ?? new AbsentDevice(path, loop),
+      attach: (leg: OpenLeg) => this.attach(leg),
     };
     return { name, table: table.table, legs, readOnly: table.readOnly, mirror };
   }

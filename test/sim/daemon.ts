@@ -7,10 +7,12 @@ import { Table } from '../../core/dm/table.ts';
 import { createMirrorTargetType, type MirrorParts } from '../../core/dm/target-mirror.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { MirrorTarget } from '../../daemon/devices/mirror-target.ts';
+import type { MirrorEvent } from '../../core/mirror/options.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
 import type { Prng } from '../../core/base/prng.ts';
 import type { Assembly } from '../../core/mirror/assemble.ts';
 import { at } from './at.ts';
+import { diskOf } from './disk-of.ts';
 import type { SimClock } from './clock.ts';
 import type { SimDisk } from './disk.ts';
 import type { SimOptions } from './options.ts';
@@ -25,6 +27,7 @@ export class Daemon {
   private readonly disks: readonly SimDisk[];
   private readonly recorder: SimRecorder;
   private readonly clock: SimClock;
+  private readonly onEvent: (event: MirrorEvent) => void;
 
   constructor(
     options: SimOptions,
@@ -33,6 +36,7 @@ export class Daemon {
     recorder: SimRecorder,
     clock: SimClock,
     prng: Prng,
+    onEvent: (event: MirrorEvent) => void,
   ) {
     const loop = new Loop({
       wake: () => {
@@ -45,9 +49,9 @@ export class Daemon {
     this.disks = disks;
     this.recorder = recorder;
     this.clock = clock;
-    for (const [i, disk] of disks.entries()) {
-      disk.open(loop, at(recorder.durable.legs, i).state === 'in-sync');
-    }
+    this.onEvent = onEvent;
+    const { legs } = recorder.durable;
+    for (const leg of legs) at(disks, diskOf(leg.path)).open(loop, leg.state === 'in-sync');
     this.set = this.makeSet(assembly, 0);
     this.mapped = new MappedDevice('sim', this.tableOf(this.set), loop);
   }
@@ -90,7 +94,8 @@ export class Daemon {
   }
 
   private makeSet(assembly: Extract<Assembly, { kind: 'assembled' }>, eventNr: number): MirrorSet {
-    const { options, disks, loop, clock, recorder } = this;
+    const { options, disks, loop, clock, recorder, onEvent } = this;
+    const { legs } = recorder.durable;
     return new MirrorSet({
       name: 'sim',
       loop,
@@ -99,16 +104,17 @@ export class Daemon {
       recorder,
       sectors: options.sectors,
       regionSectors: options.regionSectors,
-      legs: assembly.standings.map((standing, i) => ({
-        name: at(disks, i).name,
-        startSector: options.origin,
-        device: standing === 'missing' ? null : at(disks, i),
-        standing,
-      })),
+      legs: assembly.standings.map((standing, i) => {
+        const { path, slot, startSector, writeMostly, failedByHand, replaces } = at(legs, i);
+        const device = standing === 'missing' ? null : at(disks, diskOf(path));
+        const rest = { slot, startSector, writeMostly, failedByHand, replaces };
+        return { name: path, device, standing, ...rest };
+      }),
       generation: assembly.generation,
       membersEqual: assembly.membersEqual,
       readPolicy: options.readPolicy,
       eventNr,
+      onEvent,
     });
   }
 

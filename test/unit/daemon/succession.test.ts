@@ -2,7 +2,7 @@
 import { ControlError } from '../../../core/control/error.ts';
 import { NO_LEG_ERRORS } from '../../../core/control/status.ts';
 import type { LegState } from '../../../core/mirror/leg.ts';
-import type { MirrorRecord } from '../../../core/mirror/record.ts';
+import type { LegRecord, MirrorRecord } from '../../../core/mirror/record.ts';
 import { readTable } from '../../../daemon/devices/assemble.ts';
 import { succeed } from '../../../daemon/devices/succession.ts';
 
@@ -15,9 +15,17 @@ function mirror(legs: string, log = '1 64', sectors = SECTORS): string {
   return `0 ${sectors} mirror core ${log} ${words.length} ${words.join(' ')}`;
 }
 
+let slots = 0;
+
+function legRecord(path: string, state: LegState): LegRecord {
+  slots += 1;
+  const flags = { writeMostly: false, failedByHand: false, replaces: null, reason: null };
+  return { path, state, slot: slots % 64, startSector: 0, ...flags, errors: NO_LEG_ERRORS };
+}
+
 function record(states: Readonly<Record<string, LegState>>, clean = true): MirrorRecord {
   const legs = Object.entries(states).map(([path, state]) => {
-    return { path, state, reason: null, errors: NO_LEG_ERRORS };
+    return legRecord(path, state);
   });
   return { generation: 7, clean, legs };
 }
@@ -81,12 +89,13 @@ describe('succeed', () => {
       generation: 7,
       clean: false,
       legs: [
-        { path: '/a', state: 'in-sync', reason: null, errors },
-        { path: '/b', state: 'in-sync', reason: null, errors: NO_LEG_ERRORS },
+        { ...legRecord('/a', 'in-sync'), slot: 5, writeMostly: true, errors },
+        legRecord('/b', 'in-sync'),
       ],
     };
     const next = successor({ from: AB, known, to: mirror('/c /a') });
     expect(next).toMatchObject({ generation: 8, clean: false });
-    expect(next?.legs[1]?.errors).toEqual(errors);
+    expect(next?.legs[1]).toMatchObject({ errors, slot: 5, writeMostly: true });
+    expect(next?.legs[0]).toMatchObject({ slot: 0, writeMostly: false });
   });
 });
