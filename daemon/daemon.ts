@@ -7,7 +7,13 @@ import { ExportTable } from '../core/export/export-table.ts';
 import { NODE_CLOCK } from './clock.ts';
 import type { Config, Engine } from './config/schema.ts';
 import { chooseEngine, type EngineName } from './engine.ts';
-import { contradiction, requestOfConfig, withConfig } from './config/devices.ts';
+import {
+  contradiction,
+  legsOfConfig,
+  legsOfRecord,
+  requestOfConfig,
+  withConfig,
+} from './config/devices.ts';
 import { makeHandler } from './control/commands.ts';
 import { Attachments } from './attach/attachments.ts';
 import { NbdBlocks } from './attach/nbd-block.ts';
@@ -18,6 +24,7 @@ import { Hooks } from './hooks.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { DEFAULT_NETWORK, isSecure, policyOf, refusePlainTcp } from './config/network.ts';
 import { tlsFilesOf, tlsWordOf, type NetworkSettings } from './config/network.ts';
+import { inStackOrder } from './devices/stack.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
 import { MetricsServer, type MetricsAddress } from './metrics.ts';
@@ -166,7 +173,12 @@ export class Daemon {
     }
     this.reloadNetwork(config);
     const found = new Map((this.store?.load() ?? []).map((record) => [record.name, record]));
-    for (const [name, device] of Object.entries(config.device)) {
+    const wanted = inStackOrder(
+      Object.entries(config.device),
+      ([name]) => name,
+      ([, device]) => legsOfConfig(device),
+    );
+    for (const [name, device] of wanted) {
       if (!this.manager.has(name)) await this.startConfigured(name, device, found.get(name));
     }
     log.info({}, 'config file reloaded; control, state-dir, listen and engine need a restart');
@@ -202,6 +214,7 @@ export class Daemon {
     this.control?.close();
     this.metrics?.close();
     this.attachments.stop();
+    await this.manager.wakeAll();
     await this.server.close(drainMs);
     await this.manager.stopAll(0);
     this.store?.close();
@@ -209,11 +222,25 @@ export class Daemon {
 
   private async startDevices(): Promise<void> {
     const found = this.store?.load() ?? [];
-    const configured = new Map(Object.entries(this.devices));
-    for (const one of found) {
-      const { name, record, damage } = one;
-      const config = configured.get(name);
-      configured.delete(name);
+    const foundOf = new Map(found.map((one) => [one.name, one]));
+    const names = [...new Set([...foundOf.keys(), ...Object.keys(this.devices)])];
+    const legsOf = (name: string): readonly string[] => {
+      const config = this.devices[name];
+      const record = foundOf.get(name)?.record;
+      return record == null
+        ? config === undefined
+          ? []
+          : legsOfConfig(config)
+        : legsOfRecord(record);
+    };
+    for (const name of inStackOrder(names, (each) => each, legsOf)) {
+      const config = this.devices[name];
+      const one = foundOf.get(name);
+      if (one === undefined) {
+        if (config !== undefined) await this.startConfigured(name, config, undefined);
+        continue;
+      }
+      const { record, damage } = one;
       if (record === null) {
         this.manager.addFailed(name, 'create', damage ?? 'unknown', null, true);
       } else if (record.source === 'config') {
@@ -226,7 +253,6 @@ export class Daemon {
         await this.manager.restore(record);
       }
     }
-    for (const [name, config] of configured) await this.startConfigured(name, config, undefined);
   }
 
   private async startServing({ first, listen, control, metrics }: Settings): Promise<void> {

@@ -61,6 +61,8 @@ export class Export implements Offer {
   connections = 0;
   /** Requests handed to the device and not yet ended. */
   requestsInFlight = 0;
+  /** Another device stands on this one: clients may only read. */
+  isLent = false;
 
   private readonly forcedReadOnly: boolean;
   private shutdown: Promise<void> | undefined;
@@ -79,7 +81,7 @@ export class Export implements Offer {
 
   /** Asked anew each time: a table may be reloaded with other limits or another length. */
   get readOnly(): boolean {
-    return this.forcedReadOnly || this.device.limits.readOnly;
+    return this.forcedReadOnly || this.isLent || this.device.limits.readOnly;
   }
 
   /** Whole logical blocks only: a part of a block at the end could not be read back. */

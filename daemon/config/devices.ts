@@ -34,6 +34,23 @@ export function requestOfConfig(name: string, config: DeviceConfig): DeviceReque
   };
 }
 
+/** What a device stands on, as far as its lines can be read. */
+export function legsOfConfig({ mirror, linear, table }: DeviceConfig): readonly string[] {
+  return mirror ?? (linear === undefined ? legsOfTable(table ?? '') : [linear]);
+}
+
+export function legsOfRecord({ table }: DeviceRecord): readonly string[] {
+  return legsOfTable(table.join('\n'));
+}
+
+function legsOfTable(table: string): readonly string[] {
+  try {
+    return pathsOf(readTable(table));
+  } catch {
+    return [];
+  }
+}
+
 /** What in the config file contradicts the record, in words; undefined: they are of one device. */
 export function contradiction(config: DeviceConfig, record: DeviceRecord): string | undefined {
   const spec = readTable(record.table.join('\n'));

@@ -10,6 +10,10 @@ import { absoluteLeg } from '../config/load.ts';
 import { ALL_TARGET_TYPES, withAbsolutePaths } from '../devices/assemble.ts';
 import type { Attachments } from '../attach/attachments.ts';
 import type { EngineName } from '../engine.ts';
+import type { BuildContext } from '../devices/build.ts';
+import type { Device } from '../devices/device.ts';
+import { clear, load, resume, suspend } from '../devices/live-table.ts';
+import type { TableChangeReport } from '../../core/control/status.ts';
 import type { DeviceManager } from '../devices/manager.ts';
 import { legsError } from '../devices/request.ts';
 import type { DeviceRequest } from '../devices/request.ts';
@@ -75,6 +79,18 @@ const COMMANDS: Commands = {
   }),
   wait: ({ name, eventNr, timeoutMs }, { manager }, signal) =>
     manager.wait(name, eventNr, timeoutMs, signal),
+  suspend: ({ name, flush }, context) =>
+    changeTable(name, context, (device) => suspend(device, flush !== false)),
+  resume: ({ name }, context) => changeTable(name, context, resume),
+  reload: ({ name, table, cwd, force }, context) =>
+    changeTable(name, context, (device, build) =>
+      load(device, withAbsolutePaths(table, cwd ?? '/'), force === true, build),
+    ),
+  clear: ({ name }, context) => changeTable(name, context, clear),
+  message: async ({ name, sector, words }, { manager }) => ({
+    name,
+    answer: await manager.message(name, sector ?? 0, words),
+  }),
   'leg-add': ({ name, leg, ...options }, context) => addLeg(name, leg, null, options, context),
   'leg-replace': ({ name, old, leg, ...options }, context) =>
     addLeg(name, leg, old, options, context),
@@ -113,6 +129,20 @@ export function makeHandler(context: CommandContext): Handler {
     // One command, its arguments and its function: the union of all three is too wide for TypeScript.
     const run = COMMANDS[command] as (...all: unknown[]) => unknown;
     return run(parseArgs(command, args), context, signal);
+  };
+}
+
+async function changeTable(
+  name: string,
+  { manager, isConfigured }: CommandContext,
+  change: (device: Device, context: BuildContext) => Promise<void>,
+): Promise<TableChangeReport> {
+  const { isSuspended, inactive } = await manager.change(name, change);
+  return {
+    name,
+    state: isSuspended ? 'SUSPENDED' : 'ACTIVE',
+    tables: inactive === null ? ['live'] : ['live', 'inactive'],
+    inConfig: isConfigured(name),
   };
 }
 

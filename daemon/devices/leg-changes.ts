@@ -105,7 +105,8 @@ export class LegChanges {
     await Promise.all(this.closing);
   }
 
-  private alone<T>(change: () => Promise<T>): Promise<T> {
+  /** One after the other: also a change of the whole table. */
+  alone<T>(change: () => Promise<T>): Promise<T> {
     const turn = this.last.then(() => {
       if (this.stopped) throw new ControlError('busy', `device ${this.name} is being stopped`);
       return change();
@@ -124,6 +125,8 @@ export class LegChanges {
     refuseKnown(this.name, path, legs);
     await refuseTwins([...legs.map(({ leg }) => leg), path]);
     const device = await this.legs.openMore(path, {
+      upper: this.name,
+      stack: null,
       loop: this.loop,
       readOnly: false,
       createBytes: create ? sizeBytes : null,
@@ -132,7 +135,8 @@ export class LegChanges {
     });
     const isCreated = this.legs.created.includes(path);
     try {
-      if (!force) await refuseForeignContent([path], 'it would be overwritten; --force does it');
+      if (!force)
+        await refuseForeignContent(this.legs, [path], 'it would be overwritten; --force does it');
       this.known.set(path, await identityOf(device.fd));
       const replaces = old?.leg ?? null;
       const facts = await this.runner.call('add-leg', {
@@ -210,6 +214,8 @@ export class LegChanges {
 
   private reopen(path: string): ReturnType<OpenLegs['openMore']> {
     return this.legs.openMore(path, {
+      upper: this.name,
+      stack: null,
       loop: this.loop,
       readOnly: false,
       createBytes: null,
@@ -222,7 +228,7 @@ export class LegChanges {
     const { legs } = await this.mirror();
     const member = legs.find(({ state }) => state === 'in-sync');
     if (member === undefined) throw new ControlError('busy', `${this.name} has no leg in sync now`);
-    await refuseStranger(path, member.leg, 'it would be overwritten; --force does it');
+    await refuseStranger(this.legs, path, member.leg, 'it would be overwritten; --force does it');
   }
 
   private async mirror(): Promise<DeviceSnapshot> {

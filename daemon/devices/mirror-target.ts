@@ -13,6 +13,8 @@ export class MirrorTarget implements Target {
   readonly type: TargetType;
   readonly set: MirrorSet;
   private readonly parts: MirrorParts;
+  /** False until it is first quiet: a set of a table that was swapped in has not begun. */
+  private hasBegun = false;
 
   constructor(parts: MirrorParts, set: MirrorSet) {
     this.type = parts.type;
@@ -37,6 +39,7 @@ export class MirrorTarget implements Target {
   }
 
   quiesce(done: () => void): void {
+    this.hasBegun = true;
     this.set.quiesce(done);
   }
 
@@ -45,7 +48,8 @@ export class MirrorTarget implements Target {
   }
 
   resume(): void {
-    this.set.resume();
+    if (this.hasBegun) this.set.resume();
+    else this.set.start();
   }
 
   table(): string {

@@ -77,6 +77,7 @@ export function readPolicyOf(text: string | undefined, legs: number = MAX_REGION
 export function mirrorTable(request: DeviceRequest, sectors: number): string {
   const legs = request.mirror ?? [];
   const words = formatMirrorArgs({
+    logDevice: null,
     regionSectors: regionSectorsOf(request.regionSizeBytes, sectors),
     sync: request.assumeClean ? 'nosync' : undefined,
     legs: legs.map((path) => ({ path, startSector: 0 })),

@@ -10,7 +10,6 @@ export class WorkerOffer implements SocketTaker {
   readonly name: string;
   readonly description = '';
   private readonly host: WorkerHost;
-  private readonly facts: OfferFacts;
   private readonly clients = new Map<number, (why: string) => void>();
   private takes = 0;
   private shutdown: Promise<void> | undefined;
@@ -19,7 +18,11 @@ export class WorkerOffer implements SocketTaker {
   constructor(name: string, host: WorkerHost) {
     this.name = name;
     this.host = host;
-    this.facts = host.offer;
+  }
+
+  /** Asked anew each time: the table may have been reloaded. */
+  private get facts(): OfferFacts {
+    return this.host.offer;
   }
 
   get sizeBytes(): number {
