@@ -69,7 +69,8 @@ export function snapshotOf(mapped: MappedDevice, mirror: MirrorSet | null): Devi
     return { ...common, state: 'in-sync', eventNr: 0, regions: null, resync: null, legs: [] };
   }
   const { state, eventNr, regions, resync, legs } = mirrorStatus(mirror);
-  return { ...common, state, eventNr, regions, resync, legs };
+  const described = legs.map((leg) => ({ ...leg, note: null }));
+  return { ...common, state, eventNr, regions, resync, legs: described };
 }
 
 export function settle(
