@@ -16,8 +16,9 @@ import { UringDevice } from '../uring/engine.ts';
 import type { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
 import { closeClient } from './client-fds.ts';
-import type { ClientFds } from '../net/socket-taker.ts';
 import type { FromWorker, LogLevel, ToWorker, WorkerCall, WorkerStart } from './messages.ts';
+
+type Connect = Extract<ToWorker, { kind: 'connect' }>;
 
 /** What a device asks of its thread. */
 export interface DeviceThread {
@@ -40,11 +41,12 @@ export class WorkerDevice {
     this.thread = thread;
     this.plane = thread.plane;
     this.parts = this.build(start);
-    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, logicalBlockBytes } =
-      this.parts.exported;
+    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes } = this.parts.exported;
+    const { logicalBlockBytes, contexts } = this.parts.exported;
+    const facts = { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes };
     this.say({
       kind: 'ready',
-      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, logicalBlockBytes },
+      offer: { ...facts, logicalBlockBytes, contexts },
     });
   }
 
@@ -89,7 +91,7 @@ export class WorkerDevice {
   handle(message: ToWorker): void {
     switch (message.kind) {
       case 'connect':
-        this.connect(message.id, message.fds, message.early);
+        this.connect(message);
         return;
       case 'hang-up':
         this.streams.get(message.id)?.hangUp();
@@ -132,15 +134,16 @@ export class WorkerDevice {
     }
   }
 
-  private connect(id: number, { input, output }: ClientFds, early: Uint8Array): void {
+  private connect({ id, fds: { input, output }, early, agreed }: Connect): void {
     const fds = { input, output, isSocket: fstatSync(input).isSocket() };
     // A client may be gone before it is known.
     let isGone = false;
-    const stream = this.plane.connect(fds, this.parts.exported, early, (why) => {
+    const ended = (why: string): void => {
       isGone = true;
       this.streams.delete(id);
       this.say({ kind: 'closed', id, why });
-    });
+    };
+    const stream = this.plane.connect(fds, this.parts.exported, early, ended, agreed);
     if (stream === null) {
       closeClient({ input, output });
       this.say({ kind: 'closed', id, why: 'no place for one more client' });
