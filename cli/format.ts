@@ -119,6 +119,7 @@ function legTrouble({ outOfSyncBytes, errors, reason, ...leg }: LegStatus): stri
     parts.unshift(`${formatBytes(outOfSyncBytes)} behind`);
   }
   if (reason !== null) parts.push(reason);
+  if (leg.note !== null) parts.push(leg.note);
   return parts.join(', ');
 }
 

@@ -143,9 +143,10 @@ function legText({ name, index, leg }: LegReport): string {
   return `${name}: leg ${index} (${leg})`;
 }
 
-function toCopy({ outOfSyncBytes }: LegReport): string {
-  if (outOfSyncBytes === null || outOfSyncBytes === 0) return '';
-  return `, ${formatBytes(outOfSyncBytes)} to copy`;
+function toCopy({ outOfSyncBytes, state }: LegReport): string {
+  if (outOfSyncBytes === 0) return '';
+  const isDone = state === 'in-sync';
+  return `, ${formatBytes(outOfSyncBytes)} ${isDone ? 'copied' : 'to copy'}`;
 }
 
 function configLines({ inConfig }: { readonly inConfig: boolean }): string[] {

@@ -29,6 +29,8 @@ export interface LegStatus {
   readonly failedByHand: boolean;
   /** The leg that leaves when this one is in sync. */
   readonly replaces: string | null;
+  /** When it is tried again by itself, or why it is not; null when there is nothing to say. */
+  readonly note: string | null;
   /** Why it is not in sync, in words; null when there is nothing to say. */
   readonly reason: string | null;
 }
@@ -218,8 +220,8 @@ export interface LegReport {
   readonly leg: string;
   readonly index: number;
   readonly state: LegState;
-  /** What it has to be given; null when that is not known. */
-  readonly outOfSyncBytes: number | null;
+  /** What it had to be given when the change was made. */
+  readonly outOfSyncBytes: number;
 }
 
 export interface LegAddReport extends LegReport {

@@ -76,6 +76,8 @@ export class Mend implements DmIoOwner {
 
   /** False: there is nothing to write, and `mended` is not called. */
   start(): boolean {
+    // A leg that has left takes no writes.
+    this.runs = this.runs.filter(({ leg }) => leg.isActive);
     if (this.runs.length === 0) return false;
     this.send();
     return true;
@@ -90,11 +92,13 @@ export class Mend implements DmIoOwner {
     for (const { leg, from, sectors } of this.sent) {
       assert(leg.device !== null, 'a leg without a device was to be mended');
       request.addRegion(leg.device, leg.startSector + this.sector + from, sectors, from);
+      leg.enter();
     }
     this.set.client.submit(request);
   }
 
   dmIoDone(request: DmIoRequest): void {
+    for (const { leg } of this.sent) leg.leave();
     for (const [i, { leg }] of this.sent.entries()) {
       if (!request.errorBits.test(i)) continue;
       this.owner.mendFailed(leg, request.regions[i]?.error ?? ERRNO.EIO);

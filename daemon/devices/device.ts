@@ -1,10 +1,5 @@
 /** A device that serves: what clients see of it, what moves its data, what it stands on. */
-import type {
-  DeviceInfo,
-  DeviceSource,
-  DeviceStatus,
-  LegStatus,
-} from '../../core/control/status.ts';
+import type { DeviceInfo, DeviceSource, DeviceStatus } from '../../core/control/status.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { Offer } from '../../core/export/offer.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
@@ -79,7 +74,7 @@ export class Device {
       resync,
       scrub,
       regionMap,
-      legs: legs.map((leg) => this.withNote(leg)),
+      legs: legs.map((leg) => ({ ...leg, note: this.legReturn.noteOf(leg) })),
       reason: null,
     };
   }
@@ -118,11 +113,6 @@ export class Device {
   heard(event: MirrorEvent): void {
     this.changes.heard(event);
     this.legReturn.wake();
-  }
-
-  private withNote(leg: LegStatus): LegStatus {
-    const note = this.legReturn.noteOf(leg);
-    return note === null ? leg : { ...leg, reason: `${leg.reason ?? leg.state}; ${note}` };
   }
 
   /** No leg comes or goes any more; whatever is under way ends first. */

@@ -105,6 +105,6 @@ function specOf(record: DeviceRecord): TableSpec | null {
 /** As recorded; nobody has looked at the legs since. */
 function legStatus(leg: LegRecord, index: number): LegStatus {
   const { path, state, errors, reason, writeMostly, failedByHand } = leg;
-  const flags = { writeMostly, failedByHand, replaces: null };
+  const flags = { writeMostly, failedByHand, replaces: null, note: null };
   return { index, leg: path, state, errors, outOfSyncBytes: null, reason, ...flags };
 }

@@ -82,9 +82,8 @@ export const LEG_HANDLERS: LegHandlers = {
     refuseSecond(set, old);
     const attached = attach(parts, set, device, 0);
     const options = { name: device.path, startSector: 0, writeMostly, replaces: old };
-    const leg = addLeg(set, { ...options, device: attached }, (errno) => {
-      answerWith(set, leg, answer)(errno);
-    });
+    const leg = addLeg(set, { ...options, device: attached }, (errno) => tell(errno));
+    const tell = answerWith(set, leg, answer);
   },
 
   'detach-leg': (parts, args, answer) => {
@@ -110,7 +109,8 @@ export const LEG_HANDLERS: LegHandlers = {
     const leg = findLeg(set, device.path);
     refuseBusy(leg);
     const attached = attach(parts, set, device, leg.startSector);
-    readdLeg(set, leg, attached, isSame, answerWith(set, leg, answer));
+    readdLeg(set, leg, attached, isSame, (errno) => tell(errno));
+    const tell = answerWith(set, leg, answer);
   },
 };
 
@@ -155,9 +155,11 @@ function refuseBusy(leg: Leg): void {
   throw new ControlError('busy', `leg ${leg.name} has ${what} under way: try again later`);
 }
 
+/** What the leg lacks is told as of the change: when that is durable, some may have been copied. */
 function answerWith(set: MirrorSet, leg: Leg, answer: Answer<LegFacts>): (errno: number) => void {
+  const lacking = outOfSyncBytes(set, leg);
   return (errno) => {
-    if (errno === 0) answer.done(factsOf(set, leg));
+    if (errno === 0) answer.done({ ...factsOf(set, leg), outOfSyncBytes: lacking });
     else answer.refuse(notRecorded(set, errno));
   };
 }

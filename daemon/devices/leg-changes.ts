@@ -7,7 +7,7 @@ import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { FileDevice } from '../fsio/file-device.ts';
 import { refuseTwins, type OpenLeg } from './assemble.ts';
 import type { LegFacts } from './leg-calls.ts';
-import { identityOf, type LegIdentity } from './leg-identity.ts';
+import { identityAt, identityOf, type LegIdentity } from './leg-identity.ts';
 import { refuseForeignContent, refuseStranger, type OpenLegs } from './legs.ts';
 import type { DeviceSnapshot, Runner } from './runner.ts';
 
@@ -174,10 +174,12 @@ export class LegChanges {
     const path = facts.leg;
     await this.detach(path);
     const before = await this.close(path);
+    const found = await identityAt(path);
     const device = await this.reopen(path);
     try {
       const now = await identityOf(device.fd);
-      const isSame = before.isSameAs(now);
+      // It might have been exchanged between the two looks.
+      const isSame = found !== null && found.key === now.key && before.isSameAs(found);
       if (!isSame && !force) await this.refuseStranger(path);
       this.known.set(path, now);
       return await this.runner.call('re-add-leg', { device: openLegOf(path, device), isSame });

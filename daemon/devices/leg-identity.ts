@@ -1,6 +1,6 @@
 /** Whether what is at a path is still the file, or the disk, that was there before. */
-import { fstat as fstatOf } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { fstat as fstatOf, type BigIntStats } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { deviceNumber } from '../fsio/block-device-facts.ts';
 
@@ -18,7 +18,19 @@ export interface LegIdentity {
  * the kernel's count of disks (diskseq): so is the number.
  */
 export async function identityOf(fd: number): Promise<LegIdentity> {
-  const stats = await fstat(fd, { bigint: true });
+  return identityOfStats(await fstat(fd, { bigint: true }));
+}
+
+/** The same before it is opened, which may touch it; null: nothing is there. */
+export async function identityAt(path: string): Promise<LegIdentity | null> {
+  try {
+    return await identityOfStats(await stat(path, { bigint: true }));
+  } catch {
+    return null;
+  }
+}
+
+async function identityOfStats(stats: BigIntStats): Promise<LegIdentity> {
   if (!stats.isBlockDevice()) {
     const key = `file:${stats.dev}:${stats.ino}:${stats.birthtimeNs}`;
     return { key, changedNs: stats.mtimeNs };

@@ -129,7 +129,9 @@ export function snapshotOf(
   }
   const { state, eventNr, regions, resync, scrub, legs } = mirrorStatus(mirror);
   const regionMap = cells > 0 ? heatStrip(mirror, cells) : null;
-  return { ...common, state: held ?? state, eventNr, regions, resync, scrub, regionMap, legs };
+  const described = legs.map((leg) => ({ ...leg, note: null }));
+  const all = { ...common, eventNr, regions, resync, scrub, regionMap, legs: described };
+  return { ...all, state: held ?? state };
 }
 
 export function settle(

@@ -3,7 +3,7 @@ import { durationText, progressBar } from '../../../cli/text.ts';
 import type { DeviceState, DeviceStatus } from '../../../core/control/status.ts';
 import { NO_LEG_ERRORS } from '../../../core/control/status.ts';
 
-const NO_FLAGS = { writeMostly: false, failedByHand: false, replaces: null };
+const NO_FLAGS = { writeMostly: false, failedByHand: false, replaces: null, note: null };
 const HEALTHY: DeviceStatus = {
   name: 'data',
   sizeBytes: 2 ** 30,

@@ -14,6 +14,8 @@ state-dir = "state"
 listen = ["unix:nbd.sock", "tcp:127.0.0.1:10809", "tcp:[::1]:0"]
 engine = "auto"
 log-level = "debug"
+auto-re-add = false
+re-add-delay = 2.5
 
 [device.data]
 mirror = ["/srv/a.img", "b.img"]
@@ -43,6 +45,8 @@ table = """
       ],
       engine: 'auto',
       'log-level': 'debug',
+      'auto-re-add': false,
+      're-add-delay': 2.5,
       device: {
         data: {
           mirror: ['/srv/a.img', '/etc/dmiod/b.img'],
@@ -65,9 +69,10 @@ table = """
 });
 
 const LISTEN = 'unix:PATH or tcp:HOST:PORT';
-const KEYS = 'control, state-dir, listen, engine, log-level, [hooks], [device.NAME]';
+const KEYS =
+  'control, state-dir, listen, metrics, engine, log-level, auto-re-add, re-add-delay, [hooks], allow-plain-tcp, allow, allow-read, [tls], [limits], [device.NAME]';
 const DEVICE_KEYS =
-  'mirror, linear, table, size, log, region-size, read-policy, cache, read-only, assume-clean';
+  'mirror, linear, table, size, log, region-size, read-policy, cache, read-only, assume-clean, tls, allow, allow-read';
 const SIZES = 'a size such as 4096, 64KiB, 64K, 1GiB, 1G or 8s (sectors)';
 
 // text, line, the rest of the message
@@ -75,7 +80,7 @@ const BAD: readonly (readonly [string, number, string])[] = [
   ['control = ', 1, 'not TOML: unspecified values are invalid'],
   ['engine = "auto"\nengine = "node"', 2, 'not TOML: defining a key multiple times is invalid'],
   ['control = "/x"\n\nmirror = 1', 3, `key "mirror": unknown key (allowed: ${KEYS})`],
-  ['metrics = "localhost:9000"', 1, `key "metrics": unknown key (allowed: ${KEYS})`],
+  ['metricks = "localhost:9000"', 1, `key "metricks": unknown key (allowed: ${KEYS})`],
   ['[devices.x]', 1, `key "devices": unknown key (allowed: ${KEYS})`],
   ['control = 5', 1, 'key "control": expected a path, as a string'],
   ['control = ""', 1, 'key "control": a path must not be empty'],
@@ -105,6 +110,8 @@ const BAD: readonly (readonly [string, number, string])[] = [
     1,
     'key "log-level": expected one of trace, debug, info, warn, error, fatal, silent',
   ],
+  ['re-add-delay = 0', 1, 'key "re-add-delay": expected seconds, 0.1 to 86400'],
+  ['re-add-delay = "1 s"', 1, 'key "re-add-delay": expected seconds, 0.1 to 86400'],
   ['device = 1', 1, 'key "device": expected tables: [device.NAME]'],
   ['[device]\nx = 1', 2, 'key "device.x": expected a table: [device.NAME]'],
   [
@@ -152,7 +159,7 @@ const BAD: readonly (readonly [string, number, string])[] = [
   [
     '[device.x]\ntable = "0 8 zero\\n8 8 nope"',
     2,
-    'key "device.x.table": table line 2: unknown target "nope", known are error, linear, mirror, zero',
+    'key "device.x.table": table line 2: unknown target "nope", known are delay, dust, error, flakey, linear, mirror, striped, zero',
   ],
   [
     '[device.x]\nmirror = ["/a", "/b"]\nlog = "native"',

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { signatureOf, SIGNATURE_BYTES } from '../../../daemon/devices/signature.ts';
+import { contentIdOf, signatureOf, SIGNATURE_BYTES } from '../../../daemon/devices/signature.ts';
 import { tempDirectory } from '../../support/temp.ts';
 
 function headWith(offset: number, bytes: string): Uint8Array {
@@ -46,3 +46,24 @@ describe('signatureOf', () => {
 });
 
 const folder = tempDirectory();
+
+describe('contentIdOf', () => {
+  function withUuid(first: number, mounts: number): Uint8Array {
+    const head = headWith(1080, '\x53\xef');
+    head[1128] = first;
+    head[1076] = mounts;
+    return head;
+  }
+
+  it('is the same for one file system in use, another for another', () => {
+    expect(contentIdOf(withUuid(1, 0))).toMatch(/^an ext2\/3\/4 file system 1\.0\./);
+    expect(contentIdOf(withUuid(1, 9))).toBe(contentIdOf(withUuid(1, 0)));
+    expect(contentIdOf(withUuid(2, 0))).not.toBe(contentIdOf(withUuid(1, 0)));
+  });
+
+  it('is unknown for what has none, or ends before it', () => {
+    expect(contentIdOf(new Uint8Array(SIGNATURE_BYTES))).toBeUndefined();
+    expect(contentIdOf(headWith(0, 'hsqs'))).toBeUndefined();
+    expect(contentIdOf(withUuid(1, 0).subarray(0, 1130))).toBeUndefined();
+  });
+});

@@ -60,6 +60,10 @@ describe('a mirror of its record', () => {
       startSector: 0,
       device: THERE,
       standing: 'member',
+      slot: 0,
+      writeMostly: false,
+      failedByHand: false,
+      replaces: null,
       errors,
     });
     expect(legs[1]).toMatchObject({ standing, errors, device: isThere ? THERE : null });

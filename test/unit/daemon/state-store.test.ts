@@ -10,7 +10,11 @@ import { join } from 'node:path';
 
 import { ERRNO } from '../../../core/base/errno.ts';
 import type { MirrorRecord } from '../../../core/mirror/record.ts';
-import type { DeviceIdentity, DeviceRecorder } from '../../../daemon/device-record.ts';
+import type {
+  DeviceIdentity,
+  DeviceRecord,
+  DeviceRecorder,
+} from '../../../daemon/device-record.ts';
 import { StateStore } from '../../../daemon/state-store.ts';
 import { tempDirectory } from '../../support/temp.ts';
 
@@ -83,6 +87,32 @@ describe('the state directory', () => {
     ]);
     store.forget('data');
     expect(store.load()).toEqual([]);
+  });
+
+  it('names in its table the legs that are in the set now', async () => {
+    const errors = { read: 0, write: 0, flush: 0, resync: 0 };
+    const rest = { startSector: 0, writeMostly: true, failedByHand: false, replaces: 0, errors };
+    const legs: MirrorRecord['legs'] = [
+      { path: '/c', slot: 2, state: 'in-sync', reason: null, ...rest },
+    ];
+    const recorder = store.recorder(IDENTITY, null);
+    const errno = await new Promise<number>((done) => {
+      recorder.record({ generation: 9, clean: true, legs }, done);
+    });
+    expect(errno).toBe(0);
+    const { table, mirror: kept } = store.load()[0]?.record ?? {};
+    expect(table).toEqual(['0 8 mirror core 1 2 1 /c 0']);
+    expect(kept?.legs).toEqual(legs);
+  });
+
+  it('takes a record of a version that knew no slots', async () => {
+    await record(store.recorder(IDENTITY, null), 5);
+    const now = JSON.parse(readFileSync(file, 'utf8')) as DeviceRecord;
+    const legs = now.mirror?.legs.map(({ path, state, reason, errors }) => {
+      return { path, state, reason, errors };
+    });
+    writeFileSync(file, JSON.stringify({ ...now, mirror: { ...now.mirror, legs } }));
+    expect(store.load()[0]?.record).toEqual({ format: 1, ...IDENTITY, mirror: mirror(5) });
   });
 
   it('survives a crash before the rename: the old record holds, the leftover goes', async () => {

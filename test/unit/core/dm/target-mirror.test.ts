@@ -3,6 +3,7 @@ import {
   createMirrorTargetType,
   formatMirrorArgs,
   parseMirrorArgs,
+  withMirrorLegs,
 } from '../../../../core/dm/target-mirror.ts';
 import type { MirrorParts } from '../../../../core/dm/target-mirror.ts';
 import { parseTable } from '../../../../core/dm/parse.ts';
@@ -119,5 +120,27 @@ describe('a mirror line', () => {
     expect(() => spec?.build([], {} as Parameters<typeof spec.build>[1])).toThrow('built');
     expect(built).toHaveLength(1);
     expect(built[0]).toMatchObject({ startSector: 0, sectors: 4096, type: { name: 'mirror' } });
+  });
+});
+
+describe('a mirror line whose legs have changed', () => {
+  const line = '0 1048576 mirror core 2 1024 nosync 2 /dev/a 0 /dev/b 8 1 handle_errors';
+
+  it('keeps everything else', () => {
+    const legs = [
+      { path: '/dev/b', startSector: 8 },
+      { path: '/dev/c d', startSector: 0 },
+      { path: '/dev/e', startSector: 0 },
+    ];
+    expect(withMirrorLegs(line, legs)).toBe(
+      '0 1048576 mirror core 2 1024 nosync 3 /dev/b 8 /dev/c\\ d 0 /dev/e 0 1 handle_errors',
+    );
+  });
+
+  it('may be down to one leg, and is read again as such; a new one may not', () => {
+    const one = withMirrorLegs(line, [{ path: '/dev/b', startSector: 8 }]);
+    expect(one).toBe('0 1048576 mirror core 2 1024 nosync 1 /dev/b 8 1 handle_errors');
+    expect(withMirrorLegs(one, [{ path: '/dev/c', startSector: 0 }])).toContain(' 1 /dev/c 0 ');
+    expect(() => parse(one.slice('0 1048576 mirror '.length))).toThrow(TableError);
   });
 });
