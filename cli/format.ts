@@ -111,8 +111,10 @@ function legRow(leg: LegStatus): string[] {
   return [leg.state, leg.leg, legTrouble(leg)];
 }
 
-function legTrouble({ outOfSyncBytes, errors, reason }: LegStatus): string {
+function legTrouble({ outOfSyncBytes, errors, reason, ...leg }: LegStatus): string {
   const parts = errorParts(errors);
+  if (leg.replaces !== null) parts.unshift(`replaces ${leg.replaces}`);
+  if (leg.writeMostly) parts.unshift('write-mostly');
   if (outOfSyncBytes !== null && outOfSyncBytes > 0) {
     parts.unshift(`${formatBytes(outOfSyncBytes)} behind`);
   }

@@ -10,6 +10,7 @@ import { addCreate } from './commands/create.ts';
 import { addDeps } from './commands/deps.ts';
 import { addDetach } from './commands/detach.ts';
 import { addDoctor } from './commands/doctor.ts';
+import { addExamine } from './commands/examine.ts';
 import { addEvents } from './commands/events.ts';
 import { addInfo } from './commands/info.ts';
 import { addLeg } from './commands/leg.ts';
@@ -39,6 +40,7 @@ const COMMANDS = [
   addDeps,
   addWait,
   addLeg,
+  addExamine,
   addScrub,
   addResync,
   addStats,

@@ -13,6 +13,7 @@ import { Attachments } from './attach/attachments.ts';
 import { NbdBlocks } from './attach/nbd-block.ts';
 import { clearStaleSocket, ControlServer } from './control/server.ts';
 import { DeviceManager } from './devices/manager.ts';
+import type { ReturnPolicy } from './devices/leg-return.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
@@ -37,6 +38,7 @@ export interface Settings {
   readonly metrics: MetricsAddress | null;
   readonly devices: Config['device'];
   readonly engine: Engine;
+  readonly legReturn: ReturnPolicy;
   /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
   readonly first: DeviceRequest | null;
 }
@@ -71,6 +73,7 @@ export class Daemon {
       exports,
       store,
       engine,
+      legReturn: settings.legReturn,
       server: this.server,
       log,
       uriOf: (name) => this.uriOf(name),

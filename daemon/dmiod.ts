@@ -8,6 +8,7 @@ import { ENGINES, LOG_LEVELS } from './config/schema.ts';
 import type { Config, Engine, LogLevel } from './config/schema.ts';
 import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
+import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import { LISTEN_FORMAT, parseListen, takeListenFds } from './listen.ts';
 import { takeIoFlusherMark } from './io-flusher.ts';
 import { openLog } from './log.ts';
@@ -92,6 +93,10 @@ function settingsOf(options: Options, config: Config): Settings {
     metrics: options.metrics ?? config.metrics ?? null,
     devices: config.device,
     engine: options.engine ?? config.engine ?? 'auto',
+    legReturn: {
+      isAutomatic: config['auto-re-add'] ?? DEFAULT_RETURN.isAutomatic,
+      delayMs: 1000 * (config['re-add-delay'] ?? DEFAULT_RETURN.delayMs / 1000),
+    },
     first: null,
   };
 }

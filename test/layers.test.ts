@@ -36,10 +36,11 @@ const LAYERS: Readonly<Record<string, Rule>> = {
 
 /** In daemon/, the system-call layer only: everyone else asks it. */
 const KOFFI_FOLDERS = ['daemon/sys/', 'daemon/uring/', 'test/'];
-/** From cli to daemon, opened when needed: `dmio serve` is a daemon, `dmio doctor` has its eyes. */
+/** From cli to daemon, opened when needed: `dmio serve` is a daemon, the others have its eyes. */
 const DOORS = [
   { from: 'cli/commands/serve.ts', to: 'daemon/serve.ts' },
   { from: 'cli/commands/doctor.ts', to: 'daemon/doctor.ts' },
+  { from: 'cli/commands/examine.ts', to: 'daemon/examine.ts' },
 ];
 
 interface Import {

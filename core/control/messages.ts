@@ -20,7 +20,9 @@ import type {
   EventsReport,
   DetachReport,
   InfoReport,
-  LegFailReport,
+  LegAddReport,
+  LegRemoveReport,
+  LegReport,
   LinesReport,
   ListReport,
   RemoveReport,
@@ -40,6 +42,12 @@ const bytes = z.int().nonnegative();
 const oneName = z.strictObject({ name: z.string() });
 const maybeName = z.strictObject({ name: z.string().optional() });
 const nothing = z.strictObject({});
+const newLeg = {
+  writeMostly: z.boolean().optional(),
+  force: z.boolean().optional(),
+  /** Makes the leg file, as long as the device, when it is not there. */
+  create: z.boolean().optional(),
+};
 
 /** Arguments of each command. What they mean is checked by the daemon, which sees the machine. */
 const COMMAND_ARGS = {
@@ -54,6 +62,8 @@ const COMMAND_ARGS = {
     log: z.string().optional(),
     regionSizeBytes: bytes.optional(),
     readPolicy: z.string().optional(),
+    /** Those of `mirror` that are read only where no other leg is good. */
+    writeMostly: z.array(z.string()).optional(),
     assumeClean: z.boolean().optional(),
     readOnly: z.boolean().optional(),
     force: z.boolean().optional(),
@@ -89,6 +99,8 @@ const COMMAND_ARGS = {
   /** `target`: a device's name, or /dev/nbdN. */
   detach: z.strictObject({ target: z.string() }),
   attached: nothing,
+  'leg-add': z.strictObject({ name: z.string(), leg: z.string(), ...newLeg }),
+  /** A leg that is there is named by its path or its number. */
   scrub: z.strictObject({
     name: z.string(),
     action: z.enum(['start', 'stop', 'show']),
@@ -114,6 +126,19 @@ const COMMAND_ARGS = {
     waitMs: z.int().nonnegative().max(3_600_000).optional(),
   }),
   'leg-fail': z.strictObject({ name: z.string(), leg: z.string() }),
+  'leg-remove': z.strictObject({ name: z.string(), leg: z.string() }),
+  'leg-re-add': z.strictObject({
+    name: z.string(),
+    leg: z.string(),
+    force: z.boolean().optional(),
+  }),
+  'leg-replace': z.strictObject({
+    name: z.string(),
+    /** Leaves when `leg` is in sync. */
+    old: z.string(),
+    leg: z.string(),
+    ...newLeg,
+  }),
 } as const;
 
 export type CommandName = keyof typeof COMMAND_ARGS;
@@ -131,6 +156,11 @@ export interface CommandResults {
   deps: DepsReport;
   version: VersionReport;
   wait: WaitReport;
+  'leg-add': LegAddReport;
+  'leg-fail': LegReport;
+  'leg-remove': LegRemoveReport;
+  'leg-re-add': LegReport;
+  'leg-replace': LegAddReport;
   attach: AttachReport;
   detach: DetachReport;
   attached: AttachedReport;
@@ -138,7 +168,6 @@ export interface CommandResults {
   resync: ResyncReport;
   stats: StatsReport;
   events: EventsReport;
-  'leg-fail': LegFailReport;
 }
 
 const envelope = z.strictObject({

@@ -18,10 +18,14 @@ export interface MirrorLegOptions {
   /** null: the device is not there, and `standing` is `missing`. */
   readonly device: BlockDevice | null;
   readonly standing: Standing;
+  /** 0..63, another for each leg; without it the leg's place. */
+  readonly slot?: number;
+  readonly writeMostly?: boolean;
+  readonly failedByHand?: boolean;
+  /** Slot of the leg that leaves when this one is in sync. */
+  readonly replaces?: number | null;
   readonly reason?: string;
   readonly errors?: LegErrors;
-  /** The leg's number in the metadata; left out: its position. */
-  readonly slot?: number;
 }
 
 export interface MirrorOptions {
@@ -34,7 +38,7 @@ export interface MirrorOptions {
   readonly sectors: number;
   /** Power of two, 2 sectors or more. */
   readonly regionSectors: number;
-  /** 2..64. At least one is a member with a device. */
+  /** 1..64: one is what is left when the other was removed. At least one is a member with a device. */
   readonly legs: readonly MirrorLegOptions[];
   /** The generation of the record the set was assembled from; 0 for a new set. */
   readonly generation: number;
@@ -55,6 +59,9 @@ export interface MirrorOptions {
 export type MirrorEventKind =
   | 'leg-failed'
   | 'leg-in-sync'
+  | 'leg-added'
+  | 'leg-re-added'
+  | 'leg-removed'
   | 'resync-started'
   | 'resync-ended'
   | 'scrub-started'

@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts';
 import type { Timer } from '../base/ports.ts';
 import { ERRNO } from '../base/errno.ts';
 import { bytesOfSectors } from '../base/units.ts';
-import { STANDING } from './leg.ts';
+import { STANDING, type Leg } from './leg.ts';
 import { RegionBits } from './region-bits.ts';
 import { RegionCopy, type CopyOutcome } from './region-copy.ts';
 import { DEPTH_IDLE, type ResyncPace } from './resync-pace.ts';
@@ -314,10 +314,7 @@ export class Recovery {
 
   private finishIfDone(): void {
     if (this.active > 0 || this.later !== null || this.isWorkLeft()) return;
-    const joined = this.set.legs.some(
-      (leg) => leg.standing === STANDING.JOINING && leg.outOfSync.count === 0,
-    );
-    if (joined) {
+    if (this.set.legs.some(isComplete)) {
       this.admitJoined();
       return;
     }
@@ -343,13 +340,12 @@ export class Recovery {
   private admitJoined(): void {
     this.admitting = true;
     this.active += 1;
+    // Not a leg that joins while the flush is under way: it was not sent to that one.
+    const flushed = this.set.legs.filter(isComplete);
     this.set.flush((errno) => {
       this.admitting = false;
       this.active -= 1;
-      for (const leg of this.set.legs) {
-        const complete = leg.standing === STANDING.JOINING && leg.outOfSync.count === 0;
-        if (errno === 0 && complete) this.set.admit(leg);
-      }
+      for (const leg of flushed) if (errno === 0 && isComplete(leg)) this.set.admit(leg);
       if (this.isHalted) this.endIfHalted();
       else if (errno === 0) this.kick();
       else this.retryLater();
@@ -383,4 +379,9 @@ export class Recovery {
     }
     return sectors;
   }
+}
+
+/** A joining leg that lacks nothing any more; a flush makes it a member. */
+function isComplete(leg: Leg): boolean {
+  return leg.standing === STANDING.JOINING && leg.outOfSync.count === 0;
 }

@@ -127,6 +127,8 @@ const deviceName = z.string().superRefine((name, context) => {
   if (problem !== undefined) context.addIssue(problem);
 });
 
+const SECONDS = 'expected seconds, 0.1 to 86400';
+
 export const configSchema = z.strictObject({
   control: path
     .superRefine((text, context) => {
@@ -142,6 +144,12 @@ export const configSchema = z.strictObject({
   metrics: metricsAddress.optional(),
   engine: engine.optional(),
   'log-level': z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(', ')}` }).optional(),
+  'auto-re-add': boolean.optional(),
+  're-add-delay': z
+    .number({ error: SECONDS })
+    .min(0.1, { error: SECONDS })
+    .max(86_400, { error: SECONDS })
+    .optional(),
   device: z.record(deviceName, device, { error: 'expected tables: [device.NAME]' }).default({}),
 });
 

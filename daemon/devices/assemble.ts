@@ -1,6 +1,7 @@
 /** From table lines to a device: open what they name, put the targets together, all or nothing. */
 import { resolve } from 'node:path';
 import type { BlockDevice } from '../../core/block/device.ts';
+import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { bytesOfSectors } from '../../core/base/units.ts';
 import { escapeWord, splitWords } from '../../core/dm/args.ts';
@@ -38,6 +39,17 @@ interface LegSource {
   /** Legs that are not there, and why. */
   readonly missing: ReadonlyMap<string, string>;
   deviceOf(path: string, loop: Loop): BlockDevice;
+  /** The device of a leg that the control thread has opened just now. */
+  attach(leg: OpenLeg): BlockDevice;
+}
+
+/** An open leg, as it crosses threads. */
+export interface OpenLeg {
+  readonly path: string;
+  /** Stays the control thread's to close, and to hold the lock with. */
+  readonly fd: number;
+  readonly sectors: number;
+  readonly limits: QueueLimits;
 }
 
 export interface AssemblyRequest {
@@ -52,6 +64,7 @@ export interface Assembled {
   readonly mapped: MappedDevice;
   readonly exported: Export;
   readonly mirror: MirrorSet | null;
+  attach(leg: OpenLeg): BlockDevice;
   /** What clients have asked of it, and how long that took. */
   readonly clients: IoStats;
 }
@@ -65,6 +78,17 @@ export const ALL_TARGET_TYPES: readonly TargetType[] = [
   ...targetTypes,
   createMirrorTargetType(never),
 ];
+
+/** The same for tables of devices that run or have run: a mirror may be down to one leg. */
+const KNOWN_TARGET_TYPES: readonly TargetType[] = [
+  ...targetTypes,
+  createMirrorTargetType(never, 1),
+];
+
+/** As `readTable`, for a table that was in use. */
+export function readKnownTable(text: string): TableSpec {
+  return readTable(text, KNOWN_TARGET_TYPES);
+}
 
 /**
  * Reads a table without touching anything it names.
@@ -155,7 +179,7 @@ export function assemble(request: AssemblyRequest, environment: TargetEnvironmen
   };
   try {
     const { name, legs, readOnly } = request;
-    const spec = readTable(request.table, [...targetTypes, createMirrorTargetType(build)]);
+    const spec = readTable(request.table, [...targetTypes, createMirrorTargetType(build, 1)]);
     const devices = spec.lines.map((line) =>
       line.spec.devices.map(({ path }) => legs.deviceOf(path, environment.loop)),
     );
@@ -163,7 +187,7 @@ export function assemble(request: AssemblyRequest, environment: TargetEnvironmen
     const mapped = new MappedDevice(name, table, environment.loop);
     const watch = { clock: environment.clock, stats: clients };
     const exported = new Export({ name, device: mapped, readOnly, watch });
-    return { mapped, exported, mirror, clients };
+    return { mapped, exported, mirror, clients, attach: (leg) => legs.attach(leg) };
   } catch (error) {
     throw tableErrorOf(error);
   }

@@ -5,7 +5,6 @@ import type {
   DeviceSource,
   DeviceStatus,
   EventsReport,
-  LegFailReport,
   LinesReport,
   ResyncReport,
   ScrubReport,
@@ -13,6 +12,7 @@ import type {
   WaitReport,
 } from '../../core/control/status.ts';
 import type { Log } from '../../core/base/ports.ts';
+import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { DeviceRecord } from '../device-record.ts';
 import type { NbdServer } from '../net/server.ts';
 import { EventLog } from '../events.ts';
@@ -22,6 +22,7 @@ import type { BuildContext, Built } from './build.ts';
 import type { CallArgs, CallName, CallValue } from './calls.ts';
 import { Device } from './device.ts';
 import { FailedDevice } from './failed-device.ts';
+import type { LegChanges } from './leg-changes.ts';
 import type { DeviceRequest } from './request.ts';
 
 /** Clients of a removed device get this long for what they have under way. */
@@ -50,10 +51,7 @@ export class DeviceManager {
     this.options = options;
     this.context = {
       ...options,
-      onEvent: (device, event) => {
-        this.events.add({ device, ...event });
-        this.changed();
-      },
+      onEvent: (name, event) => this.heard(name, event),
       onDeath: (name, why) => this.deviceDied(name, why),
     };
   }
@@ -197,8 +195,16 @@ export class DeviceManager {
     }));
   }
 
-  deps(name: string): readonly string[] {
-    return this.get(name).deps;
+  async deps(name: string): Promise<readonly string[]> {
+    return this.get(name).deps();
+  }
+
+  /**
+   * What changes the legs of a device that serves.
+   * @throws ControlError no-device; no-leg: it is failed
+   */
+  legsOf(name: string): LegChanges {
+    return this.serving(name).changes;
   }
 
   /** @throws ControlError no-device, no-leg, busy, would-lose-data */
@@ -243,11 +249,6 @@ export class DeviceManager {
     }
   }
 
-  /** @throws ControlError no-device, no-leg; would-lose-data: it is the last good one */
-  async failLeg(name: string, leg: string): Promise<LegFailReport> {
-    return { name, ...(await this.call(name, 'fail-leg', { leg })) };
-  }
-
   /**
    * Fulfilled when `eventNr` has been passed, or without it when the device is in sync.
    * @throws ControlError no-device (also when it is removed meanwhile), timeout
@@ -277,17 +278,27 @@ export class DeviceManager {
     }
   }
 
-  /** @throws ControlError no-device; no-leg: it is failed; what the call refuses */
-  private async call<C extends CallName>(
+  private call<C extends CallName>(
     name: string,
     call: C,
     args: CallArgs<C>,
   ): Promise<CallValue<C>> {
+    return this.serving(name).runner.call(call, args);
+  }
+
+  private serving(name: string): Device {
     const entry = this.get(name);
     if (entry instanceof FailedDevice) {
       throw new ControlError('no-leg', `device ${name} is failed: ${entry.reason}`);
     }
-    return entry.runner.call(call, args);
+    return entry;
+  }
+
+  private heard(name: string, event: MirrorEvent): void {
+    const entry = this.devices.get(name);
+    if (entry instanceof Device) entry.heard(event);
+    this.events.add({ device: name, ...event });
+    this.changed();
   }
 
   private get(name: string): Entry {

@@ -3,6 +3,7 @@ import { durationText, progressBar } from '../../../cli/text.ts';
 import type { DeviceState, DeviceStatus } from '../../../core/control/status.ts';
 import { NO_LEG_ERRORS } from '../../../core/control/status.ts';
 
+const NO_FLAGS = { writeMostly: false, failedByHand: false, replaces: null };
 const HEALTHY: DeviceStatus = {
   name: 'data',
   sizeBytes: 2 ** 30,
@@ -25,6 +26,7 @@ const HEALTHY: DeviceStatus = {
       errors: NO_LEG_ERRORS,
       outOfSyncBytes: 0,
       reason: null,
+      ...NO_FLAGS,
     },
     {
       index: 1,
@@ -33,6 +35,7 @@ const HEALTHY: DeviceStatus = {
       errors: NO_LEG_ERRORS,
       outOfSyncBytes: 0,
       reason: null,
+      ...NO_FLAGS,
     },
   ],
   reason: null,
