@@ -84,6 +84,7 @@ class LegRead implements DmIoOwner {
   private readonly reads: LegReads;
   private readonly place: number;
   private readonly request = new DmIoRequest();
+  private leg: Leg | null = null;
 
   constructor(reads: LegReads, place: number) {
     this.reads = reads;
@@ -100,10 +101,14 @@ class LegRead implements DmIoOwner {
     this.request.clearRegions();
     const { sector, sectors } = this.reads;
     this.request.addRegion(leg.device, leg.startSector + sector, sectors);
+    this.leg = leg;
+    leg.enter();
     set.client.submit(this.request);
   }
 
   dmIoDone(request: DmIoRequest): void {
+    this.leg?.leave();
+    this.leg = null;
     this.reads.ended(
       this.place,
       request.errorBits.isEmpty ? ERRNO.OK : (request.regions[0]?.error ?? ERRNO.EIO),

@@ -89,12 +89,14 @@ export class Mend implements DmIoOwner {
     request.clearRegions();
     for (const { leg, from, sectors } of this.sent) {
       assert(leg.device !== null, 'a leg without a device was to be mended');
+      leg.enter();
       request.addRegion(leg.device, leg.startSector + this.sector + from, sectors, from);
     }
     this.set.client.submit(request);
   }
 
   dmIoDone(request: DmIoRequest): void {
+    for (const { leg } of this.sent) leg.leave();
     for (const [i, { leg }] of this.sent.entries()) {
       if (!request.errorBits.test(i)) continue;
       this.owner.mendFailed(leg, request.regions[i]?.error ?? ERRNO.EIO);

@@ -30,14 +30,17 @@ function seconds(program: string, ...args: readonly string[]): number {
 
 const best = (values: readonly number[]): number => Math.min(...values);
 
-/** By the daemon's log: from `resync-started` to `resync-ended`. */
-function resyncSeconds(log: string): number {
-  const lines = log.split('\n').filter((line) => line.includes('"event":"resync-'));
+/** By the daemon's log: from the last `resync-started` to its `resync-ended`. */
+async function resyncSeconds(daemon: Running, resyncs: number): Promise<number> {
+  const linesOf = (): string[] =>
+    daemon.stderr.split('\n').filter((line) => line.includes('"event":"resync-'));
+  await daemon.until(() => linesOf().length >= 2 * resyncs);
+  const lines = linesOf();
   const times = lines.slice(-2).map((line) => (JSON.parse(line) as { time: number }).time);
   return ((times[1] ?? NaN) - (times[0] ?? NaN)) / 1000;
 }
 
-function speeds(daemon: Running): void {
+async function speeds(daemon: Running): Promise<void> {
   run('sh', '-c', `head -c ${SIZE_MIB * MIB} /dev/urandom > a; truncate -s ${SIZE_MIB}M b`);
   const [dd, nbdcopy, ours]: [number[], number[], number[]] = [[], [], []];
   run('dd', 'if=a', 'of=b', 'bs=1M', 'conv=notrunc', 'status=none');
@@ -46,7 +49,7 @@ function speeds(daemon: Running): void {
     nbdcopy.push(seconds('nbdcopy', 'a', 'b'));
     dmio('create', 'data', '--mirror', 'a', 'b', '--force');
     dmio('wait', 'data', '--in-sync', '--timeout', '300');
-    ours.push(resyncSeconds(daemon.stderr));
+    ours.push(await resyncSeconds(daemon, round + 1));
     dmio('remove', 'data');
   }
   const rate = (s: number): string => `${(SIZE_MIB / s).toFixed(0)} MiB/s`;
@@ -102,7 +105,7 @@ const places = ['--control', 'control.sock', '--state-dir', 'state', '--listen',
 const daemon = new Running(folder, [DMIOD, ...places, '--engine', engine]);
 try {
   await daemon.until(() => daemon.stderr.includes('"msg":"ready"'));
-  speeds(daemon);
+  await speeds(daemon);
   await costs();
 } finally {
   await daemon.stop();
