@@ -108,6 +108,7 @@ class LegRead implements DmIoOwner {
 
   dmIoDone(request: DmIoRequest): void {
     this.leg?.leave();
+    this.leg = null;
     this.reads.ended(
       this.place,
       request.errorBits.isEmpty ? ERRNO.OK : (request.regions[0]?.error ?? ERRNO.EIO),

@@ -91,6 +91,7 @@ export class Mend implements DmIoOwner {
     request.clearRegions();
     for (const { leg, from, sectors } of this.sent) {
       assert(leg.device !== null, 'a leg without a device was to be mended');
+      leg.enter();
       request.addRegion(leg.device, leg.startSector + this.sector + from, sectors, from);
       leg.enter();
     }

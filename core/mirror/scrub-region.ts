@@ -55,7 +55,9 @@ export class ScrubRegion
   private sector = 0;
   private isEntered = false;
   private found: Mismatch[] = [];
-  /** What is still to be written of the piece, by the leg that holds the truth of it. */
+  /** The legs by their numbers when it was begun: numbers change when a leg is taken out. */
+  private numbered: readonly Leg[] = [];
+  /** What is still to be written of the piece, by whose bytes (a place in `reads`) are the truth of it. */
   private readonly plans = new Map<number, Run[]>();
   private failedLegs = 0;
   private outcome: CheckOutcome = 'checked';
@@ -83,6 +85,7 @@ export class ScrubRegion
     this.region = region;
     this.findings = this.scrub.findings;
     this.repair = this.scrub.repair;
+    this.numbered = [...this.set.legs];
     this.sector = region * this.set.regionSectors;
     this.longest = Infinity;
     this.acquire(false);
@@ -130,7 +133,7 @@ export class ScrubRegion
     const legs = set.legs.filter(
       (leg) => leg.standing === STANDING.MEMBER && !leg.outOfSync.test(region),
     );
-    if (legs.length < 2 || this.scrub.isQuitting) {
+    if (legs.length < 2 || this.scrub.isQuitting || this.isRenumbered) {
       // One leg is left that can be read: recovery writes it over the others.
       this.findings.checkedSectors += this.claim.end - this.sector;
       this.end('left');
@@ -148,6 +151,10 @@ export class ScrubRegion
     const areEqual = this.reads.areEqual;
     if (isWhole && areEqual) {
       this.pieceDone();
+      return;
+    }
+    if (this.isRenumbered) {
+      this.end('left');
       return;
     }
     if (!this.claim.exclusive && (!isWhole || this.repair !== 'none')) {
@@ -169,6 +176,10 @@ export class ScrubRegion
     this.nextPlan();
   }
 
+  private get isRenumbered(): boolean {
+    return this.numbered.some((leg, i) => this.set.legs[i] !== leg);
+  }
+
   private noteUnreadable(): void {
     const { legs, errors, sector, sectors } = this.reads;
     for (const [place, leg] of legs.entries()) {
@@ -185,29 +196,30 @@ export class ScrubRegion
   private plan(): void {
     const { legs, errors, sector, sectors } = this.reads;
     this.plans.clear();
-    const first = legs.find((_, place) => errors[place] === ERRNO.OK);
-    if (first === undefined) return;
+    const first = errors.indexOf(ERRNO.OK);
+    if (first < 0 || first >= legs.length) return;
     const unreadable = legs.filter((_, place) => errors[place] !== ERRNO.OK);
     let at = sector;
     for (const [i, part] of this.found.entries()) {
-      this.addRun(first.index, at, part.sector - at, unreadable);
+      this.addRun(first, at, part.sector - at, unreadable);
       at = part.sector + part.sectors;
       const truth = truthOf(part, this.repair);
       if (truth === null) continue;
       const wrong = legs.filter(({ index }) =>
         part.groups.some((group) => group.includes(index) && !group.includes(truth)),
       );
-      this.addRun(truth, part.sector, part.sectors, [...wrong, ...unreadable]);
+      const place = legs.findIndex(({ index }) => index === truth);
+      this.addRun(place, part.sector, part.sectors, [...wrong, ...unreadable]);
       this.found[i] = { ...part, repaired: true };
     }
-    this.addRun(first.index, at, sector + sectors - at, unreadable);
+    this.addRun(first, at, sector + sectors - at, unreadable);
   }
 
-  private addRun(truth: number, sector: number, sectors: number, legs: readonly Leg[]): void {
+  private addRun(place: number, sector: number, sectors: number, legs: readonly Leg[]): void {
     if (sectors === 0 || legs.length === 0) return;
-    const runs = this.plans.get(truth) ?? [];
+    const runs = this.plans.get(place) ?? [];
     for (const leg of legs) runs.push({ leg, sector, sectors });
-    this.plans.set(truth, runs);
+    this.plans.set(place, runs);
   }
 
   private nextPlan(): void {
@@ -218,10 +230,8 @@ export class ScrubRegion
       this.pieceDone();
       return;
     }
-    const [truth, runs] = plan;
-    this.plans.delete(truth);
-    const place = this.reads.legs.findIndex((leg) => leg.index === truth);
-    assert(place >= 0, 'the truth of a leg that was not read');
+    const [place, runs] = plan;
+    this.plans.delete(place);
     this.mend.begin(this.reads.bytesOf(place), this.reads.sector);
     for (const { leg, sector, sectors } of runs) {
       if (leg.isActive) this.mend.add(leg, sector - this.reads.sector, sectors);

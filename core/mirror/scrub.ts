@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import type { Timer } from '../base/ports.ts';
 import { bytesOfSectors } from '../base/units.ts';
-import { STANDING } from './leg.ts';
+import { STANDING, type Leg } from './leg.ts';
 import { DEPTH_IDLE, type ResyncPace } from './resync-pace.ts';
 import { RecentSpeed } from './resync-speed.ts';
 import { describeMismatch, ScrubFindings } from './scrub-report.ts';
@@ -30,6 +30,8 @@ export class Scrub {
   private readonly pace: ResyncPace;
   private readonly regions: ScrubRegion[] = [];
   private readonly speed = new RecentSpeed();
+  /** The legs by their numbers when it was begun: findings and `repair` speak of them. */
+  private numbered: readonly Leg[] = [];
   private state: ScrubState | null = null;
   private reason: string | null = null;
   /** The next region; all before it are checked or under way. */
@@ -61,12 +63,13 @@ export class Scrub {
     const refusal = this.refusal(repair);
     if (refusal !== null) return refusal;
     const isSame = JSON.stringify(repair) === JSON.stringify(this.repair);
-    if (anew || this.state !== 'stopped' || !isSame) {
+    if (anew || this.state !== 'stopped' || !isSame || this.isRenumbered) {
       this.findings = new ScrubFindings();
       this.cursor = 0;
       this.eventsLeft = EVENTS_EACH;
     }
     this.repair = repair;
+    this.numbered = [...this.set.legs];
     this.reason = null;
     this.state = 'running';
     if (!this.set.recovery.isRunning) this.pace.begin();
@@ -191,6 +194,10 @@ export class Scrub {
     }
   }
 
+  private get isRenumbered(): boolean {
+    return this.numbered.some((leg, i) => this.set.legs[i] !== leg);
+  }
+
   private mayBegin(): boolean {
     if (this.state !== 'running' || this.paused || this.later !== null) return false;
     return this.active < this.pace.depth;
@@ -201,6 +208,7 @@ export class Scrub {
     const { repair } = this;
     const members = this.set.legs.filter((leg) => leg.standing === STANDING.MEMBER);
     if (members.length < 2) return 'fewer than two legs are in sync';
+    if (this.isRenumbered) return 'a leg has been taken out of the mirror';
     if (typeof repair === 'string') return null;
     const isThere = members.some((leg) => leg.index === repair.fromLeg);
     return isThere ? null : 'the leg to repair from is not in sync any more';

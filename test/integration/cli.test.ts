@@ -54,6 +54,8 @@ describe('a mirror', () => {
             eventNr: expect.any(Number) as number,
             regions: { sizeBytes: 524288, total: 32, dirty: 0, outOfSync: 0 },
             resync: null,
+            scrub: null,
+            regionMap: null,
             legs: [
               { index: 0, leg: a, state: 'in-sync', errors, outOfSyncBytes: 0, reason: null },
               { index: 1, leg: b, state: 'in-sync', errors, outOfSyncBytes: 0, reason: null },
@@ -183,6 +185,8 @@ describe('a table', () => {
         state: 'in-sync',
         regions: null,
         resync: null,
+        scrub: null,
+        regionMap: null,
         legs: [],
         sizeBytes: 8192,
       });

@@ -32,6 +32,16 @@ describe('the mirror, simulated', () => {
   );
 
   it(
+    'scrubs damaged legs as it should, in the first 2000 scrub stories',
+    () => {
+      const { status, stdout } = sim('--scrub', '--count', '2000');
+      expect(stdout).toMatch(/^2000 scrub stories, 0 failed/);
+      expect(status).toBe(0);
+    },
+    PATIENCE_MS,
+  );
+
+  it(
     `holds in every story of up to ${SMALL_OPS} requests, one fault, one crash`,
     () => {
       const { status, stdout } = sim('--small', String(SMALL_OPS));

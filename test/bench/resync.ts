@@ -1,0 +1,113 @@
+// Resync against dd and nbdcopy on the same legs, and what it costs clients: p99 with and without a
+// scrub or resync. Ratios, printed; nothing is asserted. `npm run bench:resync -- [node|uring] [FOLDER]`
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DMIO, DMIOD, Running } from '../support/running.ts';
+
+const MIB = 2 ** 20;
+const SIZE_MIB = 1024;
+const ROUNDS = 3;
+const [engine = 'node', parent = '/dev/shm'] = process.argv.slice(2);
+const folder = mkdtempSync(join(parent, 'dmiod-resync-'));
+const uri = `nbd+unix:///data?socket=${folder}/nbd.sock`;
+
+function run(program: string, ...args: readonly string[]): string {
+  const { status, stdout, stderr } = spawnSync(program, args, { cwd: folder, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${stderr}`);
+  return stdout;
+}
+
+const dmio = (...args: readonly string[]): string =>
+  run(process.execPath, DMIO, '--control', 'control.sock', ...args);
+
+function seconds(program: string, ...args: readonly string[]): number {
+  const began = performance.now();
+  run(program, ...args);
+  return (performance.now() - began) / 1000;
+}
+
+const best = (values: readonly number[]): number => Math.min(...values);
+
+/** By the daemon's log: from the last `resync-started` to its `resync-ended`. */
+async function resyncSeconds(daemon: Running, resyncs: number): Promise<number> {
+  const linesOf = (): string[] =>
+    daemon.stderr.split('\n').filter((line) => line.includes('"event":"resync-'));
+  await daemon.until(() => linesOf().length >= 2 * resyncs);
+  const lines = linesOf();
+  const times = lines.slice(-2).map((line) => (JSON.parse(line) as { time: number }).time);
+  return ((times[1] ?? NaN) - (times[0] ?? NaN)) / 1000;
+}
+
+async function speeds(daemon: Running): Promise<void> {
+  run('sh', '-c', `head -c ${SIZE_MIB * MIB} /dev/urandom > a; truncate -s ${SIZE_MIB}M b`);
+  const [dd, nbdcopy, ours]: [number[], number[], number[]] = [[], [], []];
+  run('dd', 'if=a', 'of=b', 'bs=1M', 'conv=notrunc', 'status=none');
+  for (let round = 0; round < ROUNDS; round += 1) {
+    dd.push(seconds('dd', 'if=a', 'of=b', 'bs=1M', 'conv=notrunc', 'status=none'));
+    nbdcopy.push(seconds('nbdcopy', 'a', 'b'));
+    dmio('create', 'data', '--mirror', 'a', 'b', '--force');
+    dmio('wait', 'data', '--in-sync', '--timeout', '300');
+    ours.push(await resyncSeconds(daemon, round + 1));
+    dmio('remove', 'data');
+  }
+  const rate = (s: number): string => `${(SIZE_MIB / s).toFixed(0)} MiB/s`;
+  const other = best([...dd, ...nbdcopy]);
+  console.log(`${SIZE_MIB} MiB of random bytes, best of ${ROUNDS}, engine ${engine}, ${parent}`);
+  console.log(`dd ${rate(best(dd))}, nbdcopy ${rate(best(nbdcopy))}, resync ${rate(best(ours))}`);
+  console.log(`resync / the faster of them: ${(other / best(ours)).toFixed(2)}`);
+}
+
+/** p99 of reads and writes in microseconds, of fio at a fixed rate. */
+function latencies(runtime: number): readonly [read: number, write: number] {
+  const text = run(
+    'fio',
+    ...['--name=x', '--ioengine=nbd', `--uri=${uri}`, '--rw=randrw', '--bs=4k', '--iodepth=4'],
+    ...[`--size=${SIZE_MIB}m`, '--time_based', `--runtime=${runtime}`, '--rate_iops=1000,1000'],
+    ...['--output-format=json', '--percentile_list=99', '--output=fio.json'],
+  );
+  const json = text + readFileSync(join(folder, 'fio.json'), 'utf8');
+  type Side = { readonly clat_ns: { readonly percentile: Readonly<Record<string, number>> } };
+  const { jobs } = JSON.parse(json.slice(json.indexOf('{'))) as {
+    readonly jobs: readonly { readonly read: Side; readonly write: Side }[];
+  };
+  const p99 = (side: Side | undefined): number =>
+    (side?.clat_ns.percentile['99.000000'] ?? NaN) / 1000;
+  return [p99(jobs[0]?.read), p99(jobs[0]?.write)];
+}
+
+async function costs(): Promise<void> {
+  writeFileSync(join(folder, 'c'), '');
+  truncateSync(join(folder, 'c'), SIZE_MIB * MIB);
+  dmio('create', 'data', '--mirror', 'a', 'b', '--assume-clean', '--force');
+  latencies(2);
+  console.log('| clients at 2000 requests/s | p99 read | p99 write |\n|---|---|---|');
+  const rows: [string, readonly [number, number]][] = [];
+  for (let round = 0; round < ROUNDS; round += 1) {
+    rows.push(['alone', latencies(6)]);
+    dmio('scrub', 'data', '--background', '--restart');
+    rows.push(['with a scrub', latencies(6)]);
+    try {
+      dmio('scrub', 'data', '--stop');
+    } catch {
+      rows.push(['(the scrub had ended)', [NaN, NaN]]);
+    }
+    await sleep(500);
+  }
+  for (const [what, [read, write]] of rows) {
+    console.log(`| ${what} | ${read.toFixed(0)} us | ${write.toFixed(0)} us |`);
+  }
+  dmio('remove', 'data');
+}
+
+const places = ['--control', 'control.sock', '--state-dir', 'state', '--listen', 'unix:nbd.sock'];
+const daemon = new Running(folder, [DMIOD, ...places, '--engine', engine]);
+try {
+  await daemon.until(() => daemon.stderr.includes('"msg":"ready"'));
+  await speeds(daemon);
+  await costs();
+} finally {
+  await daemon.stop();
+  rmSync(folder, { recursive: true, force: true });
+}
