@@ -20,6 +20,7 @@ import { MirrorSet } from '../../core/mirror/set.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { checkDistinct } from '../fsio/engine.ts';
+import { checkDistinctExports } from '../remote/leg.ts';
 import { controlErrorOf } from './legs.ts';
 import { MirrorTarget } from './mirror-target.ts';
 import type { LegPlace, MirrorStart } from './standing.ts';
@@ -131,7 +132,8 @@ export async function refuseTwins(paths: readonly string[]): Promise<void> {
   const twice = paths.find((path, i) => paths.indexOf(path) !== i);
   if (twice !== undefined) throw new ControlError('bad-leg', `leg ${twice} is named twice`);
   try {
-    await checkDistinct(paths);
+    checkDistinctExports(paths);
+    await checkDistinct(paths.filter((path) => !isLegUri(path)));
   } catch (error) {
     throw controlErrorOf(error);
   }

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { bytesOfSectors, sectorsFloor } from '../../core/base/units.ts';
 import { ControlError } from '../../core/control/error.ts';
+import { isLegUri } from '../../core/control/leg-name.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { ExportTable } from '../../core/export/export-table.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
@@ -69,7 +70,7 @@ export async function buildRecorded(record: DeviceRecord, context: BuildContext)
   const spec = readTable(table);
   if (isMirror(spec)) await refuseTwins(pathsOf(spec));
   const legs = await OpenLegs.open(pathsOf(spec), {
-    loop: context.environment.loop,
+    ...context.environment,
     readOnly: record.readOnly && !isMirror(spec),
     createBytes: null,
     createHint: '',
@@ -89,16 +90,18 @@ async function openNew(request: DeviceRequest, { environment }: BuildContext): P
   const spec = table === undefined ? null : readTable(table);
   const paths = mirror ?? (linear === undefined ? pathsOf(spec ?? readTable('')) : [linear]);
   const isNewMirror = mirror !== undefined || (spec !== null && isMirror(spec));
-  if (isNewMirror) await refuseTwins(paths.map((path) => resolve(path)));
+  if (isNewMirror) {
+    await refuseTwins(paths.map((path) => (isLegUri(path) ? path : resolve(path))));
+  }
   const legs = await OpenLegs.open(paths, {
-    loop: environment.loop,
+    ...environment,
     readOnly: request.readOnly && !isNewMirror,
     createBytes: mayCreate && sizeBytes !== undefined ? sizeBytes : null,
     createHint: table === undefined ? request.createHint : '',
     mayBeMissing: false,
   });
   try {
-    if (isNewMirror) await refuseContent(request, paths);
+    if (isNewMirror) await refuseContent(request, legs, paths);
     return legs;
   } catch (error) {
     await legs.undo();
@@ -106,15 +109,19 @@ async function openNew(request: DeviceRequest, { environment }: BuildContext): P
   }
 }
 
-async function refuseContent({ content }: DeviceRequest, paths: readonly string[]): Promise<void> {
+async function refuseContent(
+  { content }: DeviceRequest,
+  legs: OpenLegs,
+  paths: readonly string[],
+): Promise<void> {
   switch (content.kind) {
     case 'take':
       return;
     case 'refuse':
-      await refuseForeignContent(paths, content.remedy);
+      await refuseForeignContent(legs, paths, content.remedy);
       return;
     case 'refuse-different':
-      await refuseDifferentContent(paths, content.remedy);
+      await refuseDifferentContent(legs, paths, content.remedy);
   }
 }
 

@@ -1,20 +1,26 @@
 /** Opening the legs of a device, all or none, and putting back what creation did. */
 import { lstatSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import type { Clock, Log } from '../../core/base/ports.ts';
+import { ERRNO, errnoName } from '../../core/base/errno.ts';
+import { bytesOfSectors, sectorsCeil } from '../../core/base/units.ts';
+import { Bio } from '../../core/block/bio.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
+import { REQ_OP } from '../../core/block/op.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { ErrorCode } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
-import { openFileDevice } from '../fsio/engine.ts';
-import type { FileDevice } from '../fsio/file-device.ts';
 import { OpenError } from '../fsio/open-error.ts';
 import type { OpenErrorCode } from '../fsio/open-error.ts';
 import { AbsentDevice } from './absent-device.ts';
+import { openLeg, type LegDevice } from './open-leg.ts';
 import { signatureOf, SIGNATURE_BYTES } from './signature.ts';
 
 export interface OpenLegsOptions {
   readonly loop: Loop;
+  readonly clock: Clock;
+  readonly log: Log;
   readonly readOnly: boolean;
   /** Missing legs are made, this long. */
   readonly createBytes: number | null;
@@ -26,7 +32,7 @@ export interface OpenLegsOptions {
 
 /** The open legs of one device, by the path that named them. */
 export class OpenLegs {
-  readonly devices = new Map<string, FileDevice>();
+  readonly devices = new Map<string, LegDevice>();
   /** Legs that are not there, and why. */
   readonly missing = new Map<string, string>();
   /** Legs made just now: they hold zeros. */
@@ -64,15 +70,9 @@ export class OpenLegs {
   }
 
   private async openOne(path: string, options: OpenLegsOptions): Promise<void> {
-    if (isLegUri(path)) {
-      throw new ControlError('unsupported', `leg ${path}: only file and block device paths so far`);
-    }
-    const { loop, readOnly, createBytes } = options;
-    const create = createBytes === null ? {} : { create: { sizeBytes: createBytes } };
-    const wasThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+    const wasThere = isLegUri(path) || lstatSync(path, { throwIfNoEntry: false }) !== undefined;
     try {
-      const device = await openFileDevice(path, { loop, readOnly, exclusive: true, ...create });
-      this.devices.set(path, device);
+      this.devices.set(path, await openLeg(path, options));
       // Nothing in it: whoever may have been faster than we left no content.
       if (!wasThere && lstatSync(path).blocks === 0) this.created.push(path);
     } catch (error) {
@@ -88,11 +88,12 @@ export class OpenLegs {
  * @throws ControlError would-lose-data
  */
 export async function refuseForeignContent(
+  legs: OpenLegs,
   paths: Iterable<string>,
   howToForce: string,
 ): Promise<void> {
   for (const path of paths) {
-    const found = signatureOf(await headOf(path));
+    const found = signatureOf(await headOf(legs, path));
     if (found === undefined) continue;
     throw new ControlError('would-lose-data', `leg ${path} carries ${found}; ${howToForce}`);
   }
@@ -100,23 +101,26 @@ export async function refuseForeignContent(
 
 /** The same for legs that may be copies of each other already: those of one beginning. */
 export async function refuseDifferentContent(
+  legs: OpenLegs,
   paths: readonly string[],
   howToForce: string,
 ): Promise<void> {
   const [first, ...others] = paths;
   if (first === undefined) return;
-  const head = await headOf(first);
+  const head = await headOf(legs, first);
   const different: string[] = [];
   for (const path of others) {
-    const other = await headOf(path);
+    const other = await headOf(legs, path);
     const length = Math.min(head.length, other.length);
     if (!head.subarray(0, length).equals(other.subarray(0, length))) different.push(path);
   }
-  await refuseForeignContent(different, howToForce);
+  await refuseForeignContent(legs, different, howToForce);
 }
 
 /** The first bytes of a leg; fewer when it is shorter. */
-async function headOf(path: string): Promise<Buffer> {
+async function headOf(legs: OpenLegs, path: string): Promise<Buffer> {
+  const device = legs.devices.get(path);
+  if (isLegUri(path) && device !== undefined) return readHead(device);
   const file = await open(path, 'r');
   try {
     const head = Buffer.alloc(SIGNATURE_BYTES);
@@ -125,6 +129,23 @@ async function headOf(path: string): Promise<Buffer> {
   } finally {
     await file.close();
   }
+}
+
+async function readHead(device: BlockDevice): Promise<Buffer> {
+  const sectors = Math.min(device.sectors, sectorsCeil(SIGNATURE_BYTES), device.limits.maxSectors);
+  const block = device.limits.logicalBlockSize;
+  const bytes = Math.ceil(bytesOfSectors(sectors) / block) * block;
+  const head = Buffer.alloc(bytes);
+  const bio = new Bio();
+  bio.op = REQ_OP.READ;
+  bio.sectors = sectorsCeil(bytes);
+  bio.setBuffer(head, 0, bytes);
+  const errno = await new Promise<number>((ended) => {
+    bio.owner = { endIo: () => ended(bio.error) };
+    device.submit(bio);
+  });
+  if (errno === ERRNO.OK) return head.subarray(0, SIGNATURE_BYTES);
+  throw new ControlError('io', `leg ${device.name} cannot be read: ${errnoName(errno)}`);
 }
 
 const ERROR_CODES: Readonly<Record<OpenErrorCode, ErrorCode>> = {
@@ -138,6 +159,7 @@ const ERROR_CODES: Readonly<Record<OpenErrorCode, ErrorCode>> = {
   empty: 'bad-leg',
   size: 'bad-leg',
   'no-space': 'io',
+  uri: 'bad-argument',
   failed: 'io',
 };
 

@@ -6,6 +6,8 @@ import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { DeviceIdentity, DeviceRecorder } from '../device-record.ts';
 import { assemble, type MirrorPlan } from './assemble.ts';
 import type { BuildContext } from './build.ts';
+import { RemoteLeg } from '../remote/leg.ts';
+import type { FromWorkerLeg, WorkerStart } from '../worker/messages.ts';
 import type { OpenLegs } from './legs.ts';
 import { readPolicyOf } from './request.ts';
 import { LocalRunner, type Runner } from './runner.ts';
@@ -55,6 +57,7 @@ export function runHere(made: Made, { environment, onEvent }: BuildContext): Run
 export async function runInWorker(made: Made, context: BuildContext): Promise<Running> {
   const { WorkerHost } = await import('../worker/host.ts');
   const { WorkerOffer } = await import('../worker/offer.ts');
+  const { workerTaker } = await import('../worker/taker.ts');
   const { identity, legs, recorded, areEqual, recorder } = made;
   const { name, readOnly, readPolicy } = identity;
   const host = await WorkerHost.start({
@@ -65,9 +68,8 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
       table: identity.table.join('\n'),
       readOnly,
       readPolicy,
-      legs: [...legs.devices].map(([path, { fd, sectors, limits }]) => {
-        return { path, fd, sectors, limits };
-      }),
+      legs: fileLegs(legs),
+      remoteLegs: remoteLegs(legs).map(({ name: path, plan }) => ({ path, ...plan })),
       missing: [...legs.missing],
       recorded,
       areEqual,
@@ -76,12 +78,35 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
     log: context.environment.log,
     recorder,
     onEvent: (event) => context.onEvent(name, event),
+    onLeg: (message) => tellLeg(legs, message),
     onClosed: (id, why) => offer.closed(id, why),
     onDeath: (why) => {
       offer.died();
       context.onDeath(name, why);
     },
   });
+  for (const leg of remoteLegs(legs)) leg.handTo(workerTaker(leg.name, host));
   const offer = new WorkerOffer(name, host);
   return { exported: offer, runner: host, go: () => host.go() };
+}
+
+function fileLegs({ devices }: OpenLegs): WorkerStart['legs'] {
+  return [...devices].flatMap(([path, device]) => {
+    if (device instanceof RemoteLeg) return [];
+    const { fd, sectors, limits } = device;
+    return [{ path, fd, sectors, limits }];
+  });
+}
+
+function remoteLegs({ devices }: OpenLegs): readonly RemoteLeg[] {
+  return [...devices.values()].filter((device) => device instanceof RemoteLeg);
+}
+
+/** What the device's thread has to say about the connections of a leg. */
+function tellLeg(legs: OpenLegs, message: FromWorkerLeg): void {
+  const leg = legs.devices.get(message.path);
+  // Closed meanwhile: its connections are closed with it.
+  if (!(leg instanceof RemoteLeg)) return;
+  if (message.kind === 'leg-connect') leg.connectAway(message.slot);
+  else leg.fenceAway(message.slot, message.isOver);
 }

@@ -18,6 +18,8 @@ export interface Syscalls {
     lengthBytes: number,
     done: (errno: number) => void,
   ): void;
+  /** dup(2): the new descriptor, or minus the errno. */
+  dup(fd: number): number;
 }
 
 /** `LOCK_*` of fcntl.h */
@@ -66,7 +68,12 @@ function bind(): Syscalls | NoSyscalls {
     const fallocate = library.func(
       'int fallocate(int fd, int mode, int64_t offset, int64_t length)',
     );
+    const dup = library.func('int dup(int fd)');
     return {
+      dup: (fd) => {
+        const result = dup(fd);
+        return result >= 0 ? result : -koffi.errno();
+      },
       flock: (fd, operation) => (flock(fd, operation) === 0 ? 0 : koffi.errno()),
       fallocate: (...args) => (fallocate(...args) === 0 ? 0 : koffi.errno()),
       // koffi brings the thread's errno along to the callback.

@@ -48,7 +48,7 @@ export class DataPlane implements StreamHost {
   onMessage: () => void = () => undefined;
   onClosed: (stream: UringStream, failure: string) => void = () => undefined;
   private readonly arenaBytes: number;
-  private readonly flushes = new Queue<UringStream>(64);
+  private readonly flushes = new Queue<{ flushReplies(): void }>(64);
   private readonly freeGulps: number[] = [];
   private readonly rooms: Room[] = [];
   private readonly wakeOp = new WakeOp(this);
@@ -94,7 +94,7 @@ export class DataPlane implements StreamHost {
     return stream;
   }
 
-  wantsFlush(stream: UringStream): void {
+  wantsFlush(stream: { flushReplies(): void }): void {
     this.flushes.push(stream);
   }
 

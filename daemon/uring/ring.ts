@@ -1,5 +1,5 @@
 import { assert } from '../../core/base/assert.ts';
-import { CQE, ENTER, FEATURE, MMAP_OFFSET, PARAMS, SQE, type Opcode } from './abi.ts';
+import { CQE, ENTER, FEATURE, MMAP_OFFSET, OP, PARAMS, SQE, type Opcode } from './abi.ts';
 import { setup } from './setup.ts';
 import { close, ioUringEnter, mapRing, type Mapping } from './syscall.ts';
 
@@ -139,6 +139,15 @@ export class Ring {
     sqes[at + SQE.bufIndex] = 0;
     sqes[at + SQE.fileIndex] = 0;
     this.tail = (this.tail + 1) >>> 0;
+  }
+
+  /** Asks the kernel to give an operation up; it ends in any case, perhaps as ECANCELED. */
+  prepareCancel(op: RingOp, target: RingOp): void {
+    assert(target.inFlight, 'an operation that is not under way was taken back');
+    this.prepare(op, OP.ASYNC_CANCEL, -1, 0, 0, 0, 0);
+    const at = ((this.tail - 1) & this.sqMask) * SQE.WORDS;
+    this.sqes[at + SQE.addressLow] = target.index;
+    this.sqes[at + SQE.addressHigh] = target.generation;
   }
 
   /**

@@ -15,6 +15,7 @@ import { mirrorOfRecord, newMirror } from '../devices/standing.ts';
 import { UringDevice } from '../uring/engine.ts';
 import { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
+import { WorkerRemoteLeg } from './remote-leg.ts';
 import type { FromWorker, LogLevel, ToWorker, WorkerCall, WorkerStart } from './messages.ts';
 
 export class WorkerDevice {
@@ -24,6 +25,7 @@ export class WorkerDevice {
   private readonly streams = new Map<number, UringStream>();
   private readonly idOf = new Map<UringStream, number>();
   private readonly recordsWaiting = new Map<number, (errno: number) => void>();
+  private readonly remoteLegs = new Map<string, WorkerRemoteLeg>();
   private records = 0;
 
   constructor(start: WorkerStart, port: MessagePort) {
@@ -51,6 +53,11 @@ export class WorkerDevice {
     for (const { path, fd, sectors, limits } of start.legs) {
       const options = { name: path, fd, sectors, limits, direct: false };
       devices.set(path, new UringDevice(engine, options));
+    }
+    for (const plan of start.remoteLegs) {
+      const leg = new WorkerRemoteLeg(plan, this.plane, this.log(), (message) => this.say(message));
+      this.remoteLegs.set(plan.path, leg);
+      devices.set(plan.path, leg.device);
     }
     const legs = {
       missing: new Map(start.missing),
@@ -112,6 +119,14 @@ export class WorkerDevice {
         assert(done !== undefined, 'an answer to no record');
         this.recordsWaiting.delete(message.id);
         done(message.errno);
+        return;
+      }
+      case 'leg-link':
+      case 'leg-fenced':
+      case 'leg-refused': {
+        const leg = this.remoteLegs.get(message.path);
+        assert(leg !== undefined, 'a message about a leg that is none');
+        leg.heard(message);
         return;
       }
       case 'go':

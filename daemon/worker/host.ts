@@ -12,13 +12,15 @@ import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 import type { Runner } from '../devices/runner.ts';
 import { close, eventfd } from '../uring/syscall.ts';
 import type { FromWorker, OfferFacts, ToWorker, WorkerAnswer, WorkerCall } from './messages.ts';
-import type { WorkerStart } from './messages.ts';
+import type { FromWorkerLeg, ToWorkerLeg, WorkerStart } from './messages.ts';
 
 export interface WorkerHostOptions {
   readonly start: Omit<WorkerStart, 'wakeFd'>;
   readonly log: Log;
   readonly recorder: MirrorRecorder | null;
   onEvent(event: MirrorEvent): void;
+  /** About the connections of a remote leg. */
+  onLeg(message: FromWorkerLeg): void;
   /** A client of `connect` is gone. */
   onClosed(id: number, why: string): void;
   /** The thread has ended although nobody asked it to: a broken promise of ours, in words. */
@@ -95,6 +97,11 @@ export class WorkerHost implements Runner {
     else this.say({ kind: 'connect', id, fd, early });
   }
 
+  /** About the connections of a remote leg. */
+  tellLeg(message: ToWorkerLeg): void {
+    this.say(message);
+  }
+
   hangUp(id: number): void {
     this.say({ kind: 'hang-up', id });
   }
@@ -149,6 +156,10 @@ export class WorkerHost implements Runner {
         return;
       case 'closed':
         this.options.onClosed(message.id, message.why);
+        return;
+      case 'leg-connect':
+      case 'leg-fence':
+        this.options.onLeg(message);
         return;
       case 'event':
         this.options.onEvent(message.event);

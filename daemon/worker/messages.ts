@@ -4,6 +4,12 @@ import type { QueueLimits } from '../../core/block/limits.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
+import type { RemotePlan } from '../remote/leg.ts';
+
+/** A leg that another server serves: its connections come by message. */
+interface WorkerRemoteLeg extends RemotePlan {
+  readonly path: string;
+}
 
 /** An open leg: the descriptor stays the control thread's to close, and to hold the lock with. */
 interface WorkerLeg {
@@ -24,6 +30,7 @@ export interface WorkerStart {
   readonly readOnly: boolean;
   readonly readPolicy: string;
   readonly legs: readonly WorkerLeg[];
+  readonly remoteLegs: readonly WorkerRemoteLeg[];
   /** Legs that are not there: path and why. */
   readonly missing: readonly (readonly [path: string, reason: string])[];
   readonly recorded: MirrorRecord | null;
@@ -50,8 +57,31 @@ export type ToWorker =
     }
   | { readonly kind: 'hang-up'; readonly id: number }
   | { readonly kind: 'recorded'; readonly id: number; readonly errno: number }
+  | ToWorkerLeg
   | { readonly kind: 'go' }
   | { readonly kind: 'call'; readonly id: number; readonly call: WorkerCall };
+
+/** Of a remote leg's connections. */
+export type ToWorkerLeg =
+  | {
+      readonly kind: 'leg-link';
+      readonly path: string;
+      readonly slot: number;
+      readonly fd: number;
+      readonly isStructured: boolean;
+    }
+  | { readonly kind: 'leg-fenced'; readonly path: string; readonly slot: number }
+  | { readonly kind: 'leg-refused'; readonly path: string; readonly why: string };
+
+export type FromWorkerLeg =
+  | { readonly kind: 'leg-connect'; readonly path: string; readonly slot: number }
+  /** The thread has let go of the connection; `isOver`: its server has closed it. */
+  | {
+      readonly kind: 'leg-fence';
+      readonly path: string;
+      readonly slot: number;
+      readonly isOver: boolean;
+    };
 
 export type WorkerCall =
   /** One of daemon/devices/calls.ts. */
@@ -69,6 +99,7 @@ export type FromWorker =
   | { readonly kind: 'unfit'; readonly code: string; readonly why: string }
   | { readonly kind: 'closed'; readonly id: number; readonly why: string }
   | { readonly kind: 'record'; readonly id: number; readonly state: MirrorRecord }
+  | FromWorkerLeg
   | { readonly kind: 'event'; readonly event: MirrorEvent }
   | {
       readonly kind: 'log';

@@ -40,6 +40,7 @@ function syscallsWithout(missing: readonly number[], asked: number[] = []): Sysc
   if (!hasSyscalls(real)) throw new Error(real.reason);
   return {
     flock: real.flock,
+    dup: real.dup,
     fallocate: (fd, mode, offset, length) => {
       asked.push(mode);
       return missing.includes(mode) ? ERRNO.EOPNOTSUPP : real.fallocate(fd, mode, offset, length);
