@@ -25,6 +25,12 @@ export const HOT_FILES = [
   'core/nbd/wire.ts',
   'core/nbd/transmission.ts',
   'core/nbd/errno.ts',
+  'core/nbd/client-replies.ts',
+  'core/nbd/coverage.ts',
+  'core/remote/age-list.ts',
+  'core/remote/device.ts',
+  'core/remote/link.ts',
+  'core/remote/request.ts',
   'core/export/session.ts',
   'core/export/request.ts',
   'core/export/reply-queue.ts',
@@ -33,6 +39,7 @@ export const HOT_FILES = [
   'daemon/uring/ring.ts',
   'daemon/uring/engine.ts',
   'daemon/uring/stream.ts',
+  'daemon/uring/remote-link.ts',
 ];
 
 // A function body that runs per request: any function but a constructor. What a constructor does

@@ -21,6 +21,7 @@ const LAYERS: Readonly<Record<string, Rule>> = {
   'core/mirror': { layers: ['core/base', 'core/block', 'core/dm-io'], packages: [] },
   'core/dm': { layers: ['core/base', 'core/block', 'core/dm-io', 'core/mirror'], packages: [] },
   'core/nbd': { layers: ['core/base'], packages: [] },
+  'core/remote': { layers: ['core/base', 'core/block', 'core/nbd'], packages: [] },
   'core/export': { layers: ['core/base', 'core/block', 'core/dm', 'core/nbd'], packages: [] },
   'core/control': { layers: ['core/base'], packages: ['zod'] },
   // The library's front door (core/index.ts) re-exports; nothing in core/ may come back through it.

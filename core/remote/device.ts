@@ -61,7 +61,7 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
   private readonly queue = new Ring<RemoteRequest>(64);
   /** By slot: the link in use, and what a lost one left, until it is fenced. */
   private readonly links: (RemoteLink | null)[];
-  private readonly parked: Ring<RemoteRequest>[];
+  private readonly parked: Ring<RemoteRequest>[] = [];
   /** By slot: fenced, but not connected again before the others have flushed. */
   private readonly isHeldBack: boolean[];
   private linksUp = 0;
@@ -91,7 +91,7 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
     this.canZero = has(facts, TRANSMISSION_FLAG.SEND_WRITE_ZEROES);
     this.links = new Array<RemoteLink | null>(links).fill(null);
     this.isHeldBack = new Array<boolean>(links).fill(false);
-    this.parked = Array.from({ length: links }, () => new Ring<RemoteRequest>(16));
+    for (let slot = 0; slot < links; slot += 1) this.parked.push(new Ring<RemoteRequest>(16));
   }
 
   /** Bios that have not ended. */

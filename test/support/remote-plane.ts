@@ -1,0 +1,41 @@
+import { SILENT_LOG } from '../../core/base/ports.ts';
+import type { BlockDevice } from '../../core/block/device.ts';
+import { NODE_CLOCK } from '../../daemon/clock.ts';
+import { fdOf } from '../../daemon/net/socket-taker.ts';
+import { createNodeLoop } from '../../daemon/node-loop.ts';
+import { openRemoteLeg } from '../../daemon/remote/leg.ts';
+import { dup } from '../../daemon/uring/syscall.ts';
+import { WorkerRemoteLeg } from '../../daemon/worker/remote-leg.ts';
+import { pollingPlane } from './uring-plane.ts';
+
+/** A remote leg on a data plane in the test's own thread; what threads say to each other is called. */
+export async function legOnPlane(
+  uri: string,
+  readOnly: boolean,
+): Promise<{ readonly device: BlockDevice; close(): Promise<void> }> {
+  const { plane, stop } = pollingPlane();
+  const loop = createNodeLoop();
+  const leg = await openRemoteLeg(uri, { loop, clock: NODE_CLOCK, log: SILENT_LOG, readOnly });
+  const there = new WorkerRemoteLeg({ path: uri, ...leg.plan }, plane, SILENT_LOG, (message) => {
+    if (message.kind === 'leg-connect') leg.connectAway(message.slot);
+    else leg.fenceAway(message.slot, message.isOver);
+  });
+  leg.handTo({
+    take: (slot, { socket }, { isStructured }) => {
+      const fd = dup(fdOf(socket) ?? -1);
+      socket.destroy();
+      there.heard({ kind: 'leg-link', path: uri, slot, fd, isStructured });
+      return fd;
+    },
+    fenced: (slot) => there.heard({ kind: 'leg-fenced', path: uri, slot }),
+    refused: (why) => there.heard({ kind: 'leg-refused', path: uri, why }),
+  });
+  return {
+    device: there.device,
+    close: async () => {
+      expect(there.device.inFlight).toBe(0);
+      await stop();
+      await leg.close();
+    },
+  };
+}
