@@ -127,6 +127,7 @@ export class RemoteLink {
     header.lengthBytes = hasRange ? bio.sectors * SECTOR_SIZE : 0;
     writeRequest(this.headerView, slot * SIZE.REQUEST, header);
     request.isSent = false;
+    request.answer = -1;
     request.error = 0;
     request.coverage.clear();
     this.out[this.outTail % LINK_DEPTH] = slot;
@@ -176,12 +177,16 @@ export class RemoteLink {
     if (this.lost) return;
     let left = bytes + this.sentOfFirst;
     while (this.outHead < this.outTail) {
-      const request = this.table[this.out[this.outHead % LINK_DEPTH]!]!;
+      const slot = this.out[this.outHead % LINK_DEPTH]!;
+      const request = this.table[slot]!;
       const whole = messageBytes(request);
       if (left < whole) break;
       left -= whole;
       request.isSent = true;
       this.outHead += 1;
+      this.sentOfFirst = left;
+      if (request.answer >= 0) this.end(slot, request, request.answer);
+      if (this.lost) return;
     }
     assert(left === 0 || this.outHead < this.outTail, 'more bytes sent than there were');
     this.sentOfFirst = left;
@@ -279,8 +284,8 @@ export class RemoteLink {
     const request = slot < LINK_DEPTH ? this.table[slot]! : null;
     if (request === null || framer.cookieHigh !== this.generations[slot]) {
       this.lose('a reply to nothing that was asked', false);
-    } else if (!request.isSent) {
-      this.lose('a reply to a request that is not sent yet', false);
+    } else if (request.answer >= 0) {
+      this.lose('a second reply to one request', false);
     } else if (framer.kind === REPLY_KIND.SIMPLE) this.onSimple(slot, request);
     else this.onChunk(slot, request);
   }
@@ -352,6 +357,10 @@ export class RemoteLink {
     if (errno === ERRNO.ESHUTDOWN) {
       // It goes away: what it did not do is done when it is back, or fails with the rest.
       this.lose('the server is shutting down', false);
+      return;
+    }
+    if (!request.isSent) {
+      request.answer = errno;
       return;
     }
     this.drop(slot);

@@ -22,6 +22,11 @@ export class RemoteRequest {
   mark = 0;
   /** In its link's table: every byte of it was handed to the kernel. */
   isSent = false;
+  /**
+   * The errno of its reply, or -1. A reply may be here before we know that the last byte of the message
+   * it came in was sent; the request ends when its memory is no longer read.
+   */
+  answer = -1;
   /** The first error chunk of its reply, as an errno. */
   error = 0;
   readonly coverage = new Coverage();

@@ -21,9 +21,9 @@ export async function legOnPlane(
     else leg.fenceAway(message.slot, message.isOver);
   });
   leg.handTo({
-    take: (slot, { socket }, { isStructured }) => {
-      const fd = dup(fdOf(socket) ?? -1);
-      socket.destroy();
+    take: (slot, made, { isStructured }) => {
+      const fd = dup(fdOf(made.socket) ?? -1);
+      made.destroy();
       there.heard({ kind: 'leg-link', path: uri, slot, fd, isStructured });
       return fd;
     },

@@ -65,15 +65,15 @@ export const FILE_SERVERS: Readonly<
   Record<string, (folder: string, file: string) => Promise<FileServer>>
 > = {
   nbdkit: (folder, file) => behindSocket(folder, 'nbdkit', '', (socket) => ['nbdkit', '-f', '-U', socket, 'file', file]),
-  'nbdkit without structured replies, FUA, WRITE_ZEROES': (folder, file) =>
+  'nbdkit without structured replies and zeroes': (folder, file) =>
     behindSocket(folder, 'nbdkit-bare', '', (socket) => [
-      ...['nbdkit', '-f', '-U', socket, '--no-sr', '--filter=fua', '--filter=nozero'],
-      ...['file', file, 'fuamode=none'],
+      ...['nbdkit', '-f', '-U', socket, '--no-sr', '--filter=nozero'],
+      ...['file', file],
     ]),
   'nbdkit in blocks of 4096': (folder, file) =>
     behindSocket(folder, 'nbdkit-4k', '', (socket) => [
       ...['nbdkit', '-f', '-U', socket, '--filter=blocksize-policy', 'file', file],
-      ...['blocksize-minimum=4096', 'blocksize-preferred=4096', 'blocksize-maximum=64k'],
+      ...['blocksize-minimum=4096', 'blocksize-preferred=4096', 'blocksize-maximum=1M'],
       'blocksize-error-policy=error',
     ]),
   'qemu-nbd': (folder, file) =>
@@ -81,7 +81,8 @@ export const FILE_SERVERS: Readonly<
       ...['qemu-nbd', '--persistent', '--shared=0', '--format=raw', '--discard=unmap'],
       ...[`--socket=${socket}`, file],
     ]),
-  'nbd-server': nbdServer,
+  'nbd-server': (folder, file) => nbdServer(folder, file, ['flush', 'fua', 'trim']),
+  'nbd-server with no more than FLUSH': (folder, file) => nbdServer(folder, file, ['flush']),
   dmiod: (folder, file) =>
     behindSocket(folder, 'dmiod', 'data', (socket) => [
       ...[process.execPath, DMIO, 'serve', '--linear', file, '--socket', socket],
@@ -102,11 +103,15 @@ async function behindSocket(
 }
 
 /** It makes itself a daemon: its -d serves one connection and ends. */
-async function nbdServer(folder: string, file: string): Promise<FileServer> {
-  const [config, pid] = [join(folder, 'nbd-server.conf'), join(folder, 'nbd-server.pid')];
+async function nbdServer(
+  folder: string,
+  file: string,
+  features: readonly string[],
+): Promise<FileServer> {
   const port = await freePort();
+  const [config, pid] = [join(folder, `nbd-${port}.conf`), join(folder, `nbd-${port}.pid`)];
   const generic = ['[generic]', 'listenaddr = 127.0.0.1', `port = ${port}`];
-  const device = ['[data]', `exportname = ${file}`, 'flush = true', 'fua = true', 'trim = true'];
+  const device = ['[data]', `exportname = ${file}`, ...features.map((one) => `${one} = true`)];
   writeFileSync(config, [...generic, ...device, ''].join('\n'));
   run(folder, 'nbd-server', '-C', config, '-p', pid);
   await until(() => existsSync(pid) && readFileSync(pid, 'utf8').trim() !== '', 'nbd-server');
