@@ -1,7 +1,7 @@
 // Servers of other people, and ours, that serve one file: what a remote leg stands on.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -30,8 +30,15 @@ export class SocketServer {
     const options = { cwd: this.folder, env: ENVIRONMENT, stdio: 'ignore' } as const;
     this.child = spawn(this.command, this.args, options);
     const { child } = this;
-    await until(() => existsSync(this.socket) || child.exitCode !== null, this.command);
-    if (child.exitCode !== null) throw new Error(`${this.command} ended: ${this.args.join(' ')}`);
+    // qemu's socket is there a moment before it listens.
+    const end = Date.now() + START_LIMIT_MS;
+    while (!(await isListening(this.socket))) {
+      const isLate = Date.now() > end;
+      if (child.exitCode !== null || isLate) {
+        throw new Error(`${this.command} does not serve: ${this.args.join(' ')}`);
+      }
+      await sleep(10);
+    }
     return this;
   }
 
@@ -130,6 +137,16 @@ export function blank(file: string, sizeBytes: number): void {
   writeFileSync(file, '', { flag: 'a' });
   truncateSync(file, 0);
   truncateSync(file, sizeBytes);
+}
+
+function isListening(path: string): Promise<boolean> {
+  return new Promise((done) => {
+    const socket = connect(path, () => {
+      socket.destroy();
+      done(true);
+    });
+    socket.on('error', () => done(false));
+  });
 }
 
 function freePort(): Promise<number> {
