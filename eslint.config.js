@@ -38,8 +38,11 @@ export const HOT_FILES = [
   'core/export/validate.ts',
   'daemon/uring/ring.ts',
   'daemon/uring/engine.ts',
+  'daemon/uring/disk-op.ts',
+  'daemon/uring/shared-sync.ts',
   'daemon/uring/stream.ts',
   'daemon/uring/remote-link.ts',
+  'daemon/uring/outbox.ts',
 ];
 
 // A function body that runs per request: any function but a constructor. What a constructor does

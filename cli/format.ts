@@ -1,6 +1,7 @@
 /** Reports as lines for people. Pure, so that every line is tested. */
 import { bytesOfSectors, formatBytes } from '../core/base/units.ts';
 import type {
+  AttachedReport,
   DeviceInfo,
   DeviceState,
   DeviceStatus,
@@ -13,7 +14,7 @@ import type {
 } from '../core/control/status.ts';
 
 /** Columns as wide as their widest cell, two blanks between; the last is not padded. */
-function columns(rows: readonly (readonly string[])[], indent = ''): string[] {
+export function columns(rows: readonly (readonly string[])[], indent = ''): string[] {
   const widths: number[] = [];
   for (const row of rows) {
     row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
@@ -60,6 +61,7 @@ function deviceLines(device: DeviceStatus): string[] {
   const facts: string[][] = [];
   if (reason !== null) facts.push(['because', reason]);
   if (device.uri !== null) facts.push(['export', exportText(device, device.uri)]);
+  else if (device.attached.length > 0) facts.push(['export', exportText(device, 'no address')]);
   if (regions !== null) {
     const { total, dirty, outOfSync } = regions;
     const size = formatBytes(regions.sizeBytes);
@@ -85,17 +87,37 @@ function legPicture(legs: readonly LegStatus[]): string {
   return `[${legs.map(({ state }) => LEG_LETTERS[state]).join('')}]`;
 }
 
-function exportText({ connections, attached }: DeviceStatus, uri: string): string {
+function exportText({ connections, attached, mounts }: DeviceStatus, uri: string): string {
   const clients = connections === 0 ? '' : `, ${plural(connections, 'connection')}`;
-  return `${uri}${clients}${attached.map((device) => `, attached as ${device}`).join('')}`;
+  const places = attached.map((device) => {
+    const points = mounts.filter((mount) => mount.device === device).map(({ path }) => path);
+    return `, attached as ${device}${points.length === 0 ? '' : ` on ${points.join(', ')}`}`;
+  });
+  return `${uri}${clients}${places.join('')}`;
+}
+
+export function attachedLines({ attached }: AttachedReport): string[] {
+  if (attached.length === 0) return ['nothing is attached'];
+  return columns([
+    ['DEVICE', 'NAME', 'SIZE', 'CONNECTIONS', 'MOUNTED ON'],
+    ...attached.map(({ device, name, sizeBytes, connections, mounts }) => [
+      device,
+      name,
+      formatBytes(sizeBytes),
+      String(connections),
+      mounts.length === 0 ? '-' : mounts.join(', '),
+    ]),
+  ]);
 }
 
 function legRow(leg: LegStatus): string[] {
   return [leg.state, leg.leg, legTrouble(leg)];
 }
 
-function legTrouble({ outOfSyncBytes, errors, reason }: LegStatus): string {
+function legTrouble({ outOfSyncBytes, errors, reason, ...leg }: LegStatus): string {
   const parts = errorParts(errors);
+  if (leg.replaces !== null) parts.unshift(`replaces ${leg.replaces}`);
+  if (leg.writeMostly) parts.unshift('write-mostly');
   if (outOfSyncBytes !== null && outOfSyncBytes > 0) {
     parts.unshift(`${formatBytes(outOfSyncBytes)} behind`);
   }

@@ -3,8 +3,14 @@
 import { Command, CommanderError } from 'commander';
 import { ControlError, EXIT, oneLine } from '../core/control/error.ts';
 import { VERSION } from '../core/control/version.ts';
+import { addAttach } from './commands/attach.ts';
+import { addAttached } from './commands/attached.ts';
+import { addCompletion, addManual } from './commands/completion.ts';
 import { addCreate } from './commands/create.ts';
 import { addDeps } from './commands/deps.ts';
+import { addDetach } from './commands/detach.ts';
+import { addDoctor } from './commands/doctor.ts';
+import { addExamine } from './commands/examine.ts';
 import { addInfo } from './commands/info.ts';
 import { addLeg } from './commands/leg.ts';
 import { addLs } from './commands/ls.ts';
@@ -29,7 +35,14 @@ const COMMANDS = [
   addDeps,
   addWait,
   addLeg,
+  addExamine,
+  addAttach,
+  addDetach,
+  addAttached,
   addTargets,
+  addDoctor,
+  addCompletion,
+  addManual,
   addVersion,
 ];
 

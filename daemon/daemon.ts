@@ -1,4 +1,6 @@
 /** A running daemon: devices, NBD listeners, control socket; put together, reloaded, taken down. */
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { createNodeLoop } from './node-loop.ts';
 import { ControlError } from '../core/control/error.ts';
 import { ExportTable } from '../core/export/export-table.ts';
@@ -7,8 +9,11 @@ import type { Config, Engine } from './config/schema.ts';
 import { chooseEngine, type EngineName } from './engine.ts';
 import { contradiction, requestOfConfig, withConfig } from './config/devices.ts';
 import { makeHandler } from './control/commands.ts';
+import { Attachments } from './attach/attachments.ts';
+import { NbdBlocks } from './attach/nbd-block.ts';
 import { clearStaleSocket, ControlServer } from './control/server.ts';
 import { DeviceManager } from './devices/manager.ts';
+import type { ReturnPolicy } from './devices/leg-return.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
@@ -30,6 +35,7 @@ export interface Settings {
   readonly listen: readonly ListenAddress[];
   readonly devices: Config['device'];
   readonly engine: Engine;
+  readonly legReturn: ReturnPolicy;
   /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
   readonly first: DeviceRequest | null;
 }
@@ -38,6 +44,7 @@ export class Daemon {
   readonly manager: DeviceManager;
   readonly server: NbdServer;
   private readonly log: DaemonLog;
+  private readonly attachments: Attachments;
   private readonly engine: EngineName;
   private readonly store: StateStore | null;
   private devices: Config['device'];
@@ -62,9 +69,19 @@ export class Daemon {
       exports,
       store,
       engine,
+      legReturn: settings.legReturn,
       server: this.server,
       log,
       uriOf: (name) => this.uriOf(name),
+    });
+    const { control, stateDir } = settings;
+    this.attachments = new Attachments({
+      server: this.server,
+      exports,
+      blocks: new NbdBlocks(),
+      log,
+      socketFolder: control === null ? tmpdir() : dirname(control),
+      recordPath: stateDir === null ? null : join(stateDir, 'attached.json'),
     });
   }
 
@@ -81,6 +98,7 @@ export class Daemon {
     const daemon = new Daemon(settings, store, engine, log);
     try {
       await daemon.startDevices();
+      daemon.attachments.restore();
       await daemon.startServing(settings);
       return daemon;
     } catch (error) {
@@ -132,6 +150,7 @@ export class Daemon {
 
   private async takeDown(drainMs: number): Promise<void> {
     this.control?.close();
+    this.attachments.stop();
     await this.server.close(drainMs);
     await this.manager.stopAll(0);
     this.store?.close();
@@ -210,6 +229,7 @@ export class Daemon {
       isConfigured: (name) => name in this.devices,
       uriOf: (name) => this.uriOf(name),
       engine: this.engine,
+      attachments: this.attachments,
     });
     this.control = await ControlServer.listen(path, this.log, handler);
     this.log.info({ control: path }, 'ready');

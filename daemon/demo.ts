@@ -2,6 +2,7 @@
 import { relative, resolve } from 'node:path';
 import { ControlError, EXIT, oneLine } from '../core/control/error.ts';
 import { Daemon } from './daemon.ts';
+import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { makeFolder } from './make-folder.ts';
 import { openLog } from './log.ts';
@@ -36,6 +37,7 @@ async function demo(): Promise<number> {
       listen: [{ kind: 'unix', path: SOCKET }],
       devices: {},
       engine: 'auto',
+      legReturn: DEFAULT_RETURN,
       first: DEMO,
     },
     log,

@@ -8,35 +8,58 @@ import type { Engine } from './config/schema.ts';
 export type EngineName = 'uring' | 'node';
 
 /**
- * `auto` takes Node's fs and sockets for now; `uring` moves the data in a thread of its own for
- * each device, faster, and becomes `auto` when it has been through as much as the other has.
+ * `auto` takes io_uring where the kernel gives it to us, else Node's fs and sockets: slower, and as
+ * complete. What it took, and what would help, is one line of the log.
  * @throws ControlError unsupported: `uring` was asked for and cannot be had; why, and what helps
  */
 export async function chooseEngine(wanted: Engine, log: Log): Promise<EngineName> {
-  if (wanted !== 'uring') return 'node';
-  const problem = await uringProblem();
-  if (problem !== undefined) throw new ControlError('unsupported', `engine uring: ${problem}`);
-  log.info({ engine: 'uring' }, 'io_uring moves the data');
-  return 'uring';
+  if (wanted === 'node') {
+    log.info({ engine: 'node' }, "Node's fs moves the data, as asked; engine auto may be faster");
+    return 'node';
+  }
+  const found = await probe();
+  if (found.problem === undefined) {
+    log.info({ engine: 'uring', ring: found.ring }, 'io_uring moves the data');
+    return 'uring';
+  }
+  const { problem } = found;
+  if (wanted === 'uring') throw new ControlError('unsupported', `engine uring: ${problem}`);
+  log.info({ engine: 'node', why: problem }, "Node's fs moves the data: io_uring would be faster");
+  return 'node';
 }
 
 /** Why there is no io_uring here, and what helps; undefined: there is. */
-async function uringProblem(): Promise<string | undefined> {
+export async function uringProblem(): Promise<string | undefined> {
+  return (await probe()).problem;
+}
+
+/** `ring`: the flags it is set up with, best first; `problem`: why there is none, and what helps. */
+type Found = { readonly ring: string; readonly problem?: undefined } | { readonly problem: string };
+
+async function probe(): Promise<Found> {
   try {
     const { probeRing } = await import('./uring/probe.ts');
-    const errno = probeRing();
-    if (errno === 0) return undefined;
-    return `io_uring_setup: ${errnoName(errno)}; ${remedy()}`;
+    const found = probeRing();
+    if (found.errno !== 0)
+      return { problem: `io_uring_setup: ${errnoName(found.errno)}; ${remedy()}` };
+    if (found.missing !== '') {
+      return { problem: `this kernel's io_uring lacks ${found.missing}; Linux 5.11 has it` };
+    }
+    return { ring: found.flags };
   } catch (error) {
-    return `koffi cannot be loaded: ${error instanceof Error ? error.message : String(error)}`;
+    const why = error instanceof Error ? error.message : String(error);
+    return { problem: `koffi cannot be loaded: ${why}` };
   }
 }
 
 function remedy(): string {
   const disabled = setting('/proc/sys/kernel/io_uring_disabled');
-  if (disabled === undefined) return 'the kernel is older than io_uring, or it was left out';
-  if (disabled === '0') return 'a seccomp filter or a container forbids io_uring_setup';
-  return `sysctl kernel.io_uring_disabled is ${disabled}; 0 allows it`;
+  if (disabled !== undefined && disabled !== '0') {
+    return `sysctl kernel.io_uring_disabled is ${disabled}; 0 allows it`;
+  }
+  return disabled === undefined && setting('/proc/sys/kernel/osrelease')?.startsWith('4.') === true
+    ? 'the kernel is older than io_uring'
+    : 'a seccomp filter or a container forbids it, or the kernel was built without';
 }
 
 function setting(path: string): string | undefined {

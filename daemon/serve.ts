@@ -6,6 +6,7 @@ import { absoluteLeg } from './config/load.ts';
 import { ENGINES, type Engine } from './config/schema.ts';
 import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
+import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import { withAbsolutePaths } from './devices/assemble.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { socketPathError } from './listen.ts';
@@ -97,8 +98,8 @@ function settingsOf({
     stateDir: null,
     listen: listenOf(socket, port, bind),
     devices: {},
-    // A thread of its own takes one socket; stdin and stdout may be two pipes.
-    engine: stdio === true ? 'node' : engineOf(engine ?? 'auto'),
+    engine: engineOf(engine ?? 'auto'),
+    legReturn: DEFAULT_RETURN,
   };
 }
 

@@ -20,6 +20,11 @@ export interface BioOwner {
   endIo(bio: Bio): void;
 }
 
+/** Who must know when the bios it was given have ended: a mapped device, to be suspended. */
+export interface BioCounter {
+  bioEnded(): void;
+}
+
 const NO_BYTES = new Uint8Array(0);
 
 const NO_OWNER: BioOwner = {
@@ -48,6 +53,8 @@ export class Bio implements Completion {
   owner: BioOwner = NO_OWNER;
   /** The owner's own number: dm-io keeps the region's index here. */
   tag = 0;
+  /** The mapped device the bio is under way in; cleared when it ends. */
+  counter: BioCounter | null = null;
   /** A table of its own, for whoever cuts a longer one. Grows once, is kept. */
   readonly ownVecs: BioVec[] = [];
 
@@ -78,6 +85,15 @@ export class Bio implements Completion {
 
   /** How a bio ends: called by the loop, or by a target that is itself in completion context. */
   complete(): void {
+    this.uncount();
     this.owner.endIo(this);
+  }
+
+  /** The first step of every end: whoever overrides `complete` calls it. */
+  protected uncount(): void {
+    const counter = this.counter;
+    if (counter === null) return;
+    this.counter = null;
+    counter.bioEnded();
   }
 }

@@ -13,10 +13,15 @@ import { z } from 'zod';
 import { ControlError } from './error.ts';
 import { parseJson } from './reply.ts';
 import type {
+  AttachedReport,
+  AttachReport,
   CreateReport,
   DepsReport,
+  DetachReport,
   InfoReport,
-  LegFailReport,
+  LegAddReport,
+  LegRemoveReport,
+  LegReport,
   LinesReport,
   ListReport,
   RemoveReport,
@@ -33,6 +38,12 @@ const bytes = z.int().nonnegative();
 const oneName = z.strictObject({ name: z.string() });
 const maybeName = z.strictObject({ name: z.string().optional() });
 const nothing = z.strictObject({});
+const newLeg = {
+  writeMostly: z.boolean().optional(),
+  force: z.boolean().optional(),
+  /** Makes the leg file, as long as the device, when it is not there. */
+  create: z.boolean().optional(),
+};
 
 /** Arguments of each command. What they mean is checked by the daemon, which sees the machine. */
 const COMMAND_ARGS = {
@@ -47,6 +58,8 @@ const COMMAND_ARGS = {
     log: z.string().optional(),
     regionSizeBytes: bytes.optional(),
     readPolicy: z.string().optional(),
+    /** Those of `mirror` that are read only where no other leg is good. */
+    writeMostly: z.array(z.string()).optional(),
     assumeClean: z.boolean().optional(),
     readOnly: z.boolean().optional(),
     force: z.boolean().optional(),
@@ -67,7 +80,33 @@ const COMMAND_ARGS = {
     eventNr: z.int().nonnegative().optional(),
     timeoutMs: z.int().nonnegative().optional(),
   }),
+  attach: z.strictObject({
+    name: z.string(),
+    /** /dev/nbdN; without it, the first that is free. */
+    device: z.string().optional(),
+    connections: z.int(),
+    timeoutSeconds: z.int().optional(),
+    deadSeconds: z.int().optional(),
+  }),
+  /** `target`: a device's name, or /dev/nbdN. */
+  detach: z.strictObject({ target: z.string() }),
+  attached: nothing,
+  'leg-add': z.strictObject({ name: z.string(), leg: z.string(), ...newLeg }),
+  /** A leg that is there is named by its path or its number. */
   'leg-fail': z.strictObject({ name: z.string(), leg: z.string() }),
+  'leg-remove': z.strictObject({ name: z.string(), leg: z.string() }),
+  'leg-re-add': z.strictObject({
+    name: z.string(),
+    leg: z.string(),
+    force: z.boolean().optional(),
+  }),
+  'leg-replace': z.strictObject({
+    name: z.string(),
+    /** Leaves when `leg` is in sync. */
+    old: z.string(),
+    leg: z.string(),
+    ...newLeg,
+  }),
 } as const;
 
 export type CommandName = keyof typeof COMMAND_ARGS;
@@ -85,7 +124,14 @@ export interface CommandResults {
   deps: DepsReport;
   version: VersionReport;
   wait: WaitReport;
-  'leg-fail': LegFailReport;
+  'leg-add': LegAddReport;
+  'leg-fail': LegReport;
+  'leg-remove': LegRemoveReport;
+  'leg-re-add': LegReport;
+  'leg-replace': LegAddReport;
+  attach: AttachReport;
+  detach: DetachReport;
+  attached: AttachedReport;
 }
 
 const envelope = z.strictObject({

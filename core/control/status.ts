@@ -23,6 +23,12 @@ export interface LegStatus {
   readonly state: LegState;
   readonly errors: LegErrors;
   readonly outOfSyncBytes: number | null;
+  /** Read only where no other leg is good. */
+  readonly writeMostly: boolean;
+  /** Taken out by an operator: it does not come back by itself. */
+  readonly failedByHand: boolean;
+  /** The leg that leaves when this one is in sync. */
+  readonly replaces: string | null;
   /** Why it is not in sync, in words; null when there is nothing to say. */
   readonly reason: string | null;
 }
@@ -51,6 +57,8 @@ export interface DeviceStatus {
   readonly connections: number;
   /** /dev/nbdN that this device is attached to on this machine. */
   readonly attached: readonly string[];
+  /** Where those are mounted, as the daemon sees mounts. */
+  readonly mounts: readonly MountPoint[];
   readonly eventNr: number;
   /** Null for targets without regions. */
   readonly regions: RegionsStatus | null;
@@ -59,6 +67,12 @@ export interface DeviceStatus {
   readonly legs: readonly LegStatus[];
   /** Why it is `failed` or `degraded`, in words; null when there is nothing to say. */
   readonly reason: string | null;
+}
+
+interface MountPoint {
+  /** /dev/nbdN */
+  readonly device: string;
+  readonly path: string;
 }
 
 export interface StatusReport {
@@ -144,8 +158,52 @@ export interface WaitReport {
   readonly eventNr: number;
 }
 
-export interface LegFailReport {
+/** What has become of a leg. */
+export interface LegReport {
   readonly name: string;
   readonly leg: string;
   readonly index: number;
+  readonly state: LegState;
+  /** What it has to be given; null when that is not known. */
+  readonly outOfSyncBytes: number | null;
+}
+
+export interface LegAddReport extends LegReport {
+  /** The leg file did not exist before. */
+  readonly isCreated: boolean;
+  /** The leg that leaves when this one is in sync. */
+  readonly replaces: string | null;
+  /** True when the config file names the device: its legs there have to be changed, too. */
+  readonly inConfig: boolean;
+}
+
+export interface LegRemoveReport {
+  readonly name: string;
+  readonly leg: string;
+  /** False: requests are under way there; its file is let go when they have ended. */
+  readonly isReleased: boolean;
+  readonly inConfig: boolean;
+}
+
+export interface AttachReport {
+  /** /dev/nbdN */
+  readonly device: string;
+  readonly name: string;
+  /** What is not as it should be, although it is attached; null: all is well. */
+  readonly warning: string | null;
+}
+
+export interface DetachReport {
+  readonly detached: readonly string[];
+}
+
+export interface AttachedReport {
+  readonly attached: readonly {
+    readonly device: string;
+    readonly name: string;
+    readonly sizeBytes: number;
+    /** Of those wanted, how many there are now. */
+    readonly connections: number;
+    readonly mounts: readonly string[];
+  }[];
 }

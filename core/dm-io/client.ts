@@ -187,6 +187,7 @@ class DmIoBio extends Bio {
   }
 
   override complete(): void {
+    this.uncount();
     this.client.bioEnded(this);
   }
 }

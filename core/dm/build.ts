@@ -6,7 +6,7 @@ import type { TableLine, TableSpec } from './parse.ts';
 import { Table } from './table.ts';
 import type { TableEntry } from './table.ts';
 import { TableError } from './target.ts';
-import type { DeviceReference, TargetEnvironment } from './target.ts';
+import type { DeviceReference, Target, TargetEnvironment } from './target.ts';
 
 /**
  * Makes a live table. `devices[i]` are the open devices of `spec.lines[i].spec.devices`, in that
@@ -24,10 +24,24 @@ export function buildTable(
   const entries: TableEntry[] = spec.lines.map((line, i) => ({
     startSector: line.startSector,
     endSector: line.startSector + line.sectors,
-    target: line.spec.build(devices[i] ?? [], environment),
+    target: buildLine(line, devices[i] ?? [], environment),
   }));
   checkBlockSizes(spec, entries);
   return new Table(entries);
+}
+
+/** What a target can only check with its devices in hand. */
+function buildLine(
+  { spec, lineNumber }: TableLine,
+  devices: readonly BlockDevice[],
+  environment: TargetEnvironment,
+): Target {
+  try {
+    return spec.build(devices, environment);
+  } catch (error) {
+    if (!(error instanceof TableError)) throw error;
+    throw new TableError(`table line ${lineNumber}: ${error.message}`);
+  }
 }
 
 function checkDevices(line: TableLine, devices: readonly BlockDevice[]): void {

@@ -2,14 +2,13 @@ import { assert } from '../base/assert.ts';
 import { Pool } from '../base/pool.ts';
 import { Ring } from '../base/ring.ts';
 import { SECTOR_SIZE } from '../base/units.ts';
-import { Bio } from '../block/bio.ts';
+import { Bio, type BioCounter } from '../block/bio.ts';
 import { bioError } from '../block/device.ts';
 import type { BlockDevice } from '../block/device.ts';
-import { stackLimits } from '../block/limits.ts';
 import type { QueueLimits } from '../block/limits.ts';
-import type { Loop } from '../block/loop.ts';
+import type { Completion, Loop } from '../block/loop.ts';
 import { hasData, REQ_OP } from '../block/op.ts';
-import type { Table } from './table.ts';
+import type { Table, TableEntry } from './table.ts';
 import type { Target } from './target.ts';
 
 /** Bios cut at target boundaries at once, and the pieces they are cut into; more wait. */
@@ -26,15 +25,23 @@ const RESERVE = 16;
  * as it is. One that crosses a boundary is cut into children, one a target, and ends with the first
  * errno among them when the last has ended. A FLUSH goes to every target.
  *
+ * It can be suspended: `hold` keeps new bios back, `swap` puts another table under them, `release`
+ * lets them go. What is held is the memory of who sent it, so a session that may send no more than
+ * its share bounds it.
+ *
  * Children come from a pool. Bios that must be cut are served in order of arrival; the one at the
  * head goes on, half sent, as children come back. So one child is enough for everything to end.
  */
-export class MappedDevice implements BlockDevice {
+export class MappedDevice implements BlockDevice, BioCounter {
   readonly name: string;
-  readonly sectors: number;
-  readonly limits: QueueLimits;
   readonly loop: Loop;
-  readonly table: Table;
+  /** Bios given to targets, whole or cut, that have not ended. */
+  bioCount = 0;
+  private live: Table;
+  private holding = false;
+  /** Bios that came while it was held, in order of arrival. */
+  private readonly held = new Ring<Bio>(16);
+  private idle: Completion | null = null;
   private readonly splits: Pool<Split>;
   private readonly children: Pool<ChildBio>;
   /** Bios to be cut that have no split yet. */
@@ -44,10 +51,8 @@ export class MappedDevice implements BlockDevice {
 
   constructor(name: string, table: Table, loop: Loop, pools: MappedDevicePools = DEFAULT_POOLS) {
     this.name = name;
-    this.sectors = table.sectors;
-    this.limits = stackLimits(table.entries.map(({ target }) => target.limits));
     this.loop = loop;
-    this.table = table;
+    this.live = table;
     this.splits = new Pool(Math.min(RESERVE, pools.splits), pools.splits, () => new Split());
     this.children = new Pool(
       Math.min(RESERVE, pools.children),
@@ -56,18 +61,83 @@ export class MappedDevice implements BlockDevice {
     );
   }
 
+  get table(): Table {
+    return this.live;
+  }
+
+  get sectors(): number {
+    return this.live.sectors;
+  }
+
+  get limits(): QueueLimits {
+    return this.live.limits;
+  }
+
+  get isHeld(): boolean {
+    return this.holding;
+  }
+
+  /** Bios kept back until `release`. */
+  get heldCount(): number {
+    return this.held.length;
+  }
+
   /** Bios that were cut, or wait for it, and have not ended. Whole bios are not counted. */
   get splitsInFlight(): number {
     return this.splits.inUse + this.waiting.length;
   }
 
+  /** From now on bios are kept back; `idle` completes when none is under way any more. */
+  hold(idle: Completion): void {
+    assert(!this.holding, 'a mapped device was held twice');
+    this.holding = true;
+    if (this.bioCount === 0) this.loop.defer(idle);
+    else this.idle = idle;
+  }
+
+  /** Another table; bios kept back will meet it. */
+  swap(table: Table): void {
+    assert(this.holding && this.bioCount === 0, 'a table was swapped under bios');
+    this.live = table;
+  }
+
+  release(): void {
+    assert(this.holding && this.idle === null, 'a mapped device was released that was not idle');
+    this.holding = false;
+    // Not those that come meanwhile: they go straight on.
+    for (let left = this.held.length; left > 0; left -= 1) this.accept(this.held.shift()!);
+  }
+
   submit(bio: Bio): void {
+    if (this.holding) this.held.push(bio);
+    else this.accept(bio);
+  }
+
+  /** For who has the device held and wants a bio done all the same. */
+  submitHeld(bio: Bio): void {
+    assert(this.holding, 'a bio past a hold that is none');
+    this.accept(bio);
+  }
+
+  bioEnded(): void {
+    assert(this.bioCount > 0, 'more bios ended than were given');
+    this.bioCount -= 1;
+    const idle = this.idle;
+    if (this.bioCount > 0 || idle === null) return;
+    this.idle = null;
+    this.loop.defer(idle);
+  }
+
+  private accept(bio: Bio): void {
     const error = bioError(this, bio);
     if (error !== 0 || (bio.sectors === 0 && bio.op !== REQ_OP.FLUSH)) {
       bio.error = error;
       this.loop.defer(bio);
       return;
     }
+    assert(bio.counter === null, 'a bio was given to two mapped devices');
+    bio.counter = this;
+    this.bioCount += 1;
     const target = this.onlyTargetOf(bio);
     if (target !== null) {
       target.map(bio);
@@ -93,7 +163,7 @@ export class MappedDevice implements BlockDevice {
     const isFlush = bio.op === REQ_OP.FLUSH;
     if (isFlush && this.table.entries.length > 1) return null;
     const entry = this.table.find(isFlush ? 0 : bio.sector);
-    return isFlush || bio.sector + bio.sectors <= entry.endSector ? entry.target : null;
+    return isFlush || bio.sector + bio.sectors <= cutOf(entry, bio) ? entry.target : null;
   }
 
   /** Sends what can be sent. What cannot waits for a child or a split to come back. */
@@ -150,7 +220,9 @@ export class MappedDevice implements BlockDevice {
       const sector = bio.sector + split.sectorsDone;
       const entry = this.table.find(sector);
       const leftOfBio = bio.sectors - split.sectorsDone;
-      const leftOfTarget = entry.endSector - sector;
+      child.op = bio.op;
+      child.sector = sector;
+      const leftOfTarget = cutOf(entry, child) - sector;
       const sectors = leftOfBio < leftOfTarget ? leftOfBio : leftOfTarget;
       child.begin(split, bio, sector, sectors);
       if (hasData(bio.op)) split.cutVecs(child, sectors * SECTOR_SIZE);
@@ -170,6 +242,15 @@ export class MappedDevice implements BlockDevice {
     this.splits.put(split);
     bio.complete();
   }
+}
+
+/** The sector before which a bio must end that begins at `bio.sector`. */
+function cutOf(entry: TableEntry, bio: Bio): number {
+  const cut = entry.target.cutSectors;
+  if (cut === undefined || !hasData(bio.op)) return entry.endSector;
+  const start = bio.sector - entry.startSector;
+  const end = bio.sector + cut - (start % cut);
+  return end < entry.endSector ? end : entry.endSector;
 }
 
 /** A bio that is being cut, and how far that has come. */

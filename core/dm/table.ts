@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts';
+import { stackLimits, type QueueLimits } from '../block/limits.ts';
 import type { Target } from './target.ts';
 
 /** Sectors [startSector, endSector) of a mapped device and the target that has them. */
@@ -16,6 +17,7 @@ export class Table {
   readonly entries: readonly TableEntry[];
   /** End of the last target. */
   readonly sectors: number;
+  readonly limits: QueueLimits;
   /** Most bios follow the one before into the same target. */
   private lastFound: TableEntry;
 
@@ -30,6 +32,7 @@ export class Table {
     }
     this.entries = entries;
     this.sectors = endSector;
+    this.limits = stackLimits(entries.map(({ target }) => target.limits));
     this.lastFound = first;
   }
 

@@ -4,7 +4,7 @@ import type { BlockDevice } from '../block/device.ts';
 import { stackLimits } from '../block/limits.ts';
 import type { QueueLimits } from '../block/limits.ts';
 import { escapeWord, parseSectors } from './args.ts';
-import { Remapper } from './remap.ts';
+import { LinearRoute, Remapper } from './remap.ts';
 import { TableError } from './target.ts';
 import type { DeviceReference, Target, TargetEnvironment, TargetType } from './target.ts';
 
@@ -44,7 +44,8 @@ class LinearTarget implements Target {
   ) {
     this.limits = stackLimits([device.limits]);
     this.reference = reference;
-    this.remapper = new Remapper(environment.loop, device, reference.startSector - startSector);
+    const route = new LinearRoute(device, reference.startSector - startSector);
+    this.remapper = new Remapper(environment.loop, route);
   }
 
   map(bio: Bio): void {

@@ -52,10 +52,25 @@ export interface TargetType {
 export interface Target {
   readonly type: TargetType;
   readonly limits: QueueLimits;
+  /** READs and WRITEs are cut at its multiples, from the target's start (the kernel's max_io_len). */
+  readonly cutSectors?: number;
   /** Ends the bio as BlockDevice.submit would: once, from the loop. FLUSH has no range. */
   map(bio: Bio): void;
   /** The line's arguments, such that a table made of them is this one again. */
   table(): string;
   /** The target's part of the kernel's status line; empty for targets without state. */
   status(): string;
+  /**
+   * `dmsetup message`: what the target answers, lines without the last newline; empty: nothing.
+   * @throws TableError what is wrong with the words
+   */
+  message?(words: readonly string[]): string;
+  /** No bio will come until `resume`: gives what it holds back on its way. */
+  presuspend?(): void;
+  /** No bio is under way: ends work of its own, then calls `done`, perhaps from inside. */
+  quiesce?(done: () => void): void;
+  /** All is flushed: what may be remembered about that is made durable. `done` gets 0 or an errno. */
+  settle?(done: (errno: number) => void): void;
+  /** Bios will come again. */
+  resume?(): void;
 }

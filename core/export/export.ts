@@ -72,6 +72,10 @@ export class Export implements Offer {
     return this.readOnly ? CAPABILITIES | TRANSMISSION_FLAG.READ_ONLY : CAPABILITIES;
   }
 
+  get logicalBlockBytes(): number {
+    return this.device.limits.logicalBlockSize;
+  }
+
   get preferredBlockBytes(): number {
     return Math.max(PAGE_SIZE, this.device.limits.logicalBlockSize);
   }

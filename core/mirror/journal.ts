@@ -25,6 +25,8 @@ export class Journal {
   /** The last change that not even a read may outrun. */
   private guardVersion = 0;
   private recording = false;
+  private frozen = false;
+  private whenFrozen: (() => void) | null = null;
 
   constructor(
     recorder: MirrorRecorder,
@@ -67,8 +69,22 @@ export class Journal {
     this.start();
   }
 
+  /** Records no more until `thaw`; `done` when the attempt under way has ended, perhaps from inside. */
+  freeze(done: () => void): void {
+    assert(!this.frozen, 'a journal was frozen twice');
+    this.frozen = true;
+    if (this.recording) this.whenFrozen = done;
+    else done();
+  }
+
+  thaw(): void {
+    assert(this.frozen && this.whenFrozen === null, 'a journal was thawed that was not frozen');
+    this.frozen = false;
+    if (this.isBehind) this.start();
+  }
+
   private start(): void {
-    if (this.recording) return;
+    if (this.recording || this.frozen) return;
     this.recording = true;
     const version = this.version;
     const record = this.snapshot();
@@ -92,6 +108,9 @@ export class Journal {
       if (errno === 0 && waiter.needVersion > version) this.waiters.push(waiter);
       else waiter.recorded(errno);
     }
+    const { whenFrozen } = this;
+    this.whenFrozen = null;
+    whenFrozen?.();
     if (this.waiters.length > 0 || (errno === 0 && this.isBehind)) this.start();
   }
 }

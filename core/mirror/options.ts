@@ -16,6 +16,12 @@ export interface MirrorLegOptions {
   /** null: the device is not there, and `standing` is `missing`. */
   readonly device: BlockDevice | null;
   readonly standing: Standing;
+  /** 0..63, another for each leg; without it the leg's place. */
+  readonly slot?: number;
+  readonly writeMostly?: boolean;
+  readonly failedByHand?: boolean;
+  /** Slot of the leg that leaves when this one is in sync. */
+  readonly replaces?: number | null;
   readonly reason?: string;
   readonly errors?: LegErrors;
 }
@@ -30,7 +36,7 @@ export interface MirrorOptions {
   readonly sectors: number;
   /** Power of two, 2 sectors or more. */
   readonly regionSectors: number;
-  /** 2..64. At least one is a member with a device. */
+  /** 1..64: one is what is left when the other was removed. At least one is a member with a device. */
   readonly legs: readonly MirrorLegOptions[];
   /** The generation of the record the set was assembled from; 0 for a new set. */
   readonly generation: number;
@@ -40,10 +46,19 @@ export interface MirrorOptions {
    */
   readonly membersEqual: boolean;
   readonly readPolicy: ReadPolicy;
+  /** The number of the last event of the set that this one replaces. */
+  readonly eventNr?: number;
   readonly onEvent?: (event: MirrorEvent) => void;
 }
 
-export type MirrorEventKind = 'leg-failed' | 'leg-in-sync' | 'resync-started' | 'resync-ended';
+export type MirrorEventKind =
+  | 'leg-failed'
+  | 'leg-in-sync'
+  | 'leg-added'
+  | 'leg-re-added'
+  | 'leg-removed'
+  | 'resync-started'
+  | 'resync-ended';
 
 /** Something an operator wants to know; numbered by `eventNr`. */
 export interface MirrorEvent {

@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts';
 import type { Timer } from '../base/ports.ts';
 import { ERRNO } from '../base/errno.ts';
 import { bytesOfSectors } from '../base/units.ts';
-import { STANDING } from './leg.ts';
+import { STANDING, type Leg } from './leg.ts';
 import { RegionBits } from './region-bits.ts';
 import { RegionCopy, type CopyOutcome } from './region-copy.ts';
 import type { MirrorRead } from './read.ts';
@@ -37,6 +37,9 @@ export class Recovery {
   private running = false;
   private admitting = false;
   private stopped: (() => void) | null = null;
+  /** Between `pause` and `resume`: nothing new is begun. */
+  private paused = false;
+  private whenPaused: (() => void) | null = null;
   private retry: Timer | null = null;
   private startedMs = 0;
   private doneBytes = 0;
@@ -50,7 +53,7 @@ export class Recovery {
   /** Something may need healing. */
   kick(): void {
     this.answerReaders();
-    if (this.stopped !== null || this.admitting) return;
+    if (this.stopped !== null || this.paused || this.admitting) return;
     if (!this.running && this.nextToCopy() >= 0) this.begin();
     this.fill();
     this.finishIfDone();
@@ -83,7 +86,27 @@ export class Recovery {
     assert(this.stopped === null, 'recovery was stopped twice');
     this.stopped = done;
     this.retry?.cancel();
-    this.endIfStopped();
+    this.endIfHalted();
+  }
+
+  /** As `stop`, until `resume`. No read of a client may be under way: it might need a copy. */
+  pause(done: () => void): void {
+    assert(!this.paused, 'recovery was paused twice');
+    this.paused = true;
+    if (this.active === 0) done();
+    else this.whenPaused = done;
+  }
+
+  resume(): void {
+    assert(this.paused && this.whenPaused === null, 'recovery was resumed that was not paused');
+    this.paused = false;
+    this.kick();
+  }
+
+  /** Paused, and never to be resumed. */
+  retire(): void {
+    assert(this.paused && this.active === 0, 'recovery was retired in mid-work');
+    this.retry?.cancel();
   }
 
   /** null: nothing is being copied. */
@@ -110,8 +133,8 @@ export class Recovery {
       this.refuseReaders(copy.region);
     }
     this.answerReaders();
-    if (this.stopped !== null) {
-      this.endIfStopped();
+    if (this.isHalted) {
+      this.endIfHalted();
       return;
     }
     this.fill();
@@ -127,7 +150,7 @@ export class Recovery {
   }
 
   private fill(): void {
-    if (!this.running) return;
+    if (!this.running || this.paused) return;
     for (const copy of this.copies) {
       if (copy.isBusy) continue;
       let region = this.nextDemanded();
@@ -204,10 +227,7 @@ export class Recovery {
 
   private finishIfDone(): void {
     if (this.active > 0) return;
-    const joined = this.set.legs.some(
-      (leg) => leg.standing === STANDING.JOINING && leg.outOfSync.count === 0,
-    );
-    if (joined) {
+    if (this.set.legs.some(isComplete)) {
       this.admitJoined();
       return;
     }
@@ -227,14 +247,13 @@ export class Recovery {
   private admitJoined(): void {
     this.admitting = true;
     this.active += 1;
+    // Not a leg that joins while the flush is under way: it was not sent to that one.
+    const flushed = this.set.legs.filter(isComplete);
     this.set.flush((errno) => {
       this.admitting = false;
       this.active -= 1;
-      for (const leg of this.set.legs) {
-        const complete = leg.standing === STANDING.JOINING && leg.outOfSync.count === 0;
-        if (errno === 0 && complete) this.set.admit(leg);
-      }
-      if (this.stopped !== null) this.endIfStopped();
+      for (const leg of flushed) if (errno === 0 && isComplete(leg)) this.set.admit(leg);
+      if (this.isHalted) this.endIfHalted();
       else if (errno === 0) this.kick();
       else this.retryLater();
     });
@@ -248,9 +267,16 @@ export class Recovery {
     });
   }
 
-  private endIfStopped(): void {
-    if (this.stopped === null || this.active > 0) return;
-    this.stopped();
+  private get isHalted(): boolean {
+    return this.stopped !== null || this.paused;
+  }
+
+  private endIfHalted(): void {
+    if (this.active > 0) return;
+    const { whenPaused } = this;
+    this.whenPaused = null;
+    whenPaused?.();
+    this.stopped?.();
   }
 
   private lackingSectors(): number {
@@ -260,4 +286,9 @@ export class Recovery {
     }
     return sectors;
   }
+}
+
+/** A joining leg that lacks nothing any more; a flush makes it a member. */
+function isComplete(leg: Leg): boolean {
+  return leg.standing === STANDING.JOINING && leg.outOfSync.count === 0;
 }

@@ -5,7 +5,7 @@ import type { Completion } from '../block/loop.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { RangeClaim, type RangeOwner } from '../block/range-lock.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
-import type { Leg } from './leg.ts';
+import { MAX_LEGS, type Leg } from './leg.ts';
 import type { Recovery } from './recovery.ts';
 import type { MirrorSet } from './set.ts';
 
@@ -52,7 +52,7 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
   constructor(set: MirrorSet, recovery: Recovery) {
     this.set = set;
     this.recovery = recovery;
-    this.tried = new Uint8Array(set.legs.length);
+    this.tried = new Uint8Array(MAX_LEGS);
     this.claim.owner = this;
     this.claim.exclusive = true;
     this.request.owner = this;
@@ -101,6 +101,7 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
     this.request.memory.setBytes(this.buffer, 0);
     this.request.clearRegions();
     this.request.addRegion(device, this.source.startSector + this.sector, this.sectors);
+    this.source.enter();
     this.set.client.submit(this.request);
   }
 
@@ -123,15 +124,20 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
   }
 
   dmIoDone(request: DmIoRequest): void {
-    if (this.writing) this.pieceWritten(request);
-    else this.pieceRead(request);
+    if (this.writing) {
+      for (const leg of this.written) leg.leave();
+      this.pieceWritten(request);
+    } else {
+      this.source?.leave();
+      this.pieceRead(request);
+    }
   }
 
   private pieceRead(request: DmIoRequest): void {
     const source = this.source;
     assert(source !== null, 'a region copy without a source');
     if (!request.errorBits.isEmpty) {
-      this.tried[source.index] = 1;
+      this.tried[source.slot] = 1;
       this.set.noteReadError(source, this.sector, this.sectors, request.regions[0]?.error ?? 0);
       if (!this.targets.includes(source)) this.targets.push(source);
       this.readPiece();
@@ -159,6 +165,7 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
     for (const leg of this.written) {
       assert(leg.device !== null, 'a leg in the set without a device');
       this.request.addRegion(leg.device, leg.startSector + this.sector, this.sectors);
+      leg.enter();
     }
     this.set.client.submit(this.request);
   }
@@ -193,6 +200,8 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
     );
     if (this.asZeroes && unsupported) {
       this.asZeroes = false;
+      this.written = this.written.filter((leg) => leg.isActive);
+      if (this.written.length === 0) return true;
       this.writePiece();
       return false;
     }

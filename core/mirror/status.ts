@@ -30,6 +30,11 @@ interface LegStatus {
   readonly reason: string | null;
   readonly errors: LegErrors;
   readonly outOfSyncBytes: number;
+  /** Read only where no other leg is good. */
+  readonly writeMostly: boolean;
+  readonly failedByHand: boolean;
+  /** The leg that leaves when this one is in sync. */
+  readonly replaces: string | null;
 }
 
 export function mirrorStatus(set: MirrorSet): MirrorStatus {
@@ -50,6 +55,9 @@ export function mirrorStatus(set: MirrorSet): MirrorStatus {
       reason: leg.reason,
       errors: { ...leg.errors },
       outOfSyncBytes: outOfSyncBytes(set, leg),
+      writeMostly: leg.writeMostly,
+      failedByHand: leg.failedByHand,
+      replaces: set.replacedBy(leg)?.name ?? null,
     })),
   };
 }
@@ -58,7 +66,8 @@ function mirrorState(set: MirrorSet): MirrorState {
   if (set.isBroken) return 'failed';
   if (set.doubt.count > 0) return 'resyncing';
   if (set.legs.some((leg) => leg.state === 'resyncing')) return 'resyncing';
-  return set.legs.every((leg) => leg.state === 'in-sync') ? 'in-sync' : 'degraded';
+  const isWhole = set.legs.length > 1 && set.legs.every((leg) => leg.state === 'in-sync');
+  return isWhole ? 'in-sync' : 'degraded';
 }
 
 const LETTERS: Readonly<Record<LegErrorKind, string>> = {
@@ -101,7 +110,8 @@ function nextOutOfSync(set: MirrorSet, from: number): number {
   return best;
 }
 
-function outOfSyncBytes(set: MirrorSet, leg: Leg): number {
+/** What the leg has to be given. */
+export function outOfSyncBytes(set: MirrorSet, leg: Leg): number {
   const { count } = leg.outOfSync;
   if (count === 0) return 0;
   const last = set.regions - 1;

@@ -117,6 +117,8 @@ const deviceName = z.string().superRefine((name, context) => {
   if (problem !== undefined) context.addIssue(problem);
 });
 
+const SECONDS = 'expected seconds, 0.1 to 86400';
+
 export const configSchema = z.strictObject({
   control: path
     .superRefine((text, context) => {
@@ -131,6 +133,12 @@ export const configSchema = z.strictObject({
     .optional(),
   engine: engine.optional(),
   'log-level': z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(', ')}` }).optional(),
+  'auto-re-add': boolean.optional(),
+  're-add-delay': z
+    .number({ error: SECONDS })
+    .min(0.1, { error: SECONDS })
+    .max(86_400, { error: SECONDS })
+    .optional(),
   device: z.record(deviceName, device, { error: 'expected tables: [device.NAME]' }).default({}),
 });
 

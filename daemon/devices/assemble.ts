@@ -1,6 +1,7 @@
 /** From table lines to a device: open what they name, put the targets together, all or nothing. */
 import { resolve } from 'node:path';
 import type { BlockDevice } from '../../core/block/device.ts';
+import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { bytesOfSectors } from '../../core/base/units.ts';
 import { escapeWord, splitWords } from '../../core/dm/args.ts';
@@ -20,7 +21,7 @@ import { MirrorSet } from '../../core/mirror/set.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { checkDistinct } from '../fsio/engine.ts';
-import { checkDistinctExports } from '../remote/leg.ts';
+import { checkDistinctExports, type RemotePlan } from '../remote/leg.ts';
 import { controlErrorOf } from './legs.ts';
 import { MirrorTarget } from './mirror-target.ts';
 import type { LegPlace, MirrorStart } from './standing.ts';
@@ -38,6 +39,19 @@ interface LegSource {
   /** Legs that are not there, and why. */
   readonly missing: ReadonlyMap<string, string>;
   deviceOf(path: string, loop: Loop): BlockDevice;
+  /** The device of a leg that the control thread has opened just now. */
+  attach(leg: OpenLeg): BlockDevice;
+}
+
+/** An open leg, as it crosses threads. */
+export interface OpenLeg {
+  readonly path: string;
+  /** Stays the control thread's to close, and to hold the lock with; -1 for a remote leg. */
+  readonly fd: number;
+  readonly sectors: number;
+  readonly limits: QueueLimits;
+  /** Another server's export: its connections come by message. */
+  readonly remote: RemotePlan | null;
 }
 
 export interface AssemblyRequest {
@@ -52,6 +66,7 @@ export interface Assembled {
   readonly mapped: MappedDevice;
   readonly exported: Export;
   readonly mirror: MirrorSet | null;
+  attach(leg: OpenLeg): BlockDevice;
 }
 
 const never: BuildMirror = () => {
@@ -63,6 +78,17 @@ export const ALL_TARGET_TYPES: readonly TargetType[] = [
   ...targetTypes,
   createMirrorTargetType(never),
 ];
+
+/** The same for tables of devices that run or have run: a mirror may be down to one leg. */
+const KNOWN_TARGET_TYPES: readonly TargetType[] = [
+  ...targetTypes,
+  createMirrorTargetType(never, 1),
+];
+
+/** As `readTable`, for a table that was in use. */
+export function readKnownTable(text: string): TableSpec {
+  return readTable(text, KNOWN_TARGET_TYPES);
+}
 
 /**
  * Reads a table without touching anything it names.
@@ -153,13 +179,14 @@ export function assemble(request: AssemblyRequest, environment: TargetEnvironmen
   };
   try {
     const { name, legs, readOnly } = request;
-    const spec = readTable(request.table, [...targetTypes, createMirrorTargetType(build)]);
+    const spec = readTable(request.table, [...targetTypes, createMirrorTargetType(build, 1)]);
     const devices = spec.lines.map((line) =>
       line.spec.devices.map(({ path }) => legs.deviceOf(path, environment.loop)),
     );
     const table = buildTable(readOnly ? forReadOnly(spec) : spec, devices, environment);
     const mapped = new MappedDevice(name, table, environment.loop);
-    return { mapped, exported: new Export({ name, device: mapped, readOnly }), mirror };
+    const exported = new Export({ name, device: mapped, readOnly });
+    return { mapped, exported, mirror, attach: (leg) => legs.attach(leg) };
   } catch (error) {
     throw tableErrorOf(error);
   }

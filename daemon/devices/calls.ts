@@ -5,12 +5,12 @@
  */
 import { ControlError } from '../../core/control/error.ts';
 import type { Assembled } from './assemble.ts';
-import { failLeg, snapshotOf, type DeviceSnapshot, type FailedLeg } from './runner.ts';
+import { LEG_HANDLERS, type LegCalls } from './leg-calls.ts';
+import { snapshotOf, type DeviceSnapshot } from './runner.ts';
 
 /** Every call: its arguments and its answer. */
-interface DeviceCalls {
+interface DeviceCalls extends LegCalls {
   snapshot: { readonly args: null; readonly value: DeviceSnapshot };
-  'fail-leg': { readonly args: { readonly leg: string }; readonly value: FailedLeg };
 }
 
 export type CallName = keyof DeviceCalls;
@@ -35,9 +35,7 @@ const HANDLERS: Handlers = {
   snapshot: ({ mapped, mirror }, _, answer) => {
     answer.done(snapshotOf(mapped, mirror));
   },
-  'fail-leg': ({ mapped, mirror }, { leg }, answer) => {
-    answer.done(failLeg(mapped.name, mirror, leg));
-  },
+  ...LEG_HANDLERS,
 };
 
 /** Runs a call on a device that lives in this thread. */

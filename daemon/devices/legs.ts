@@ -2,6 +2,7 @@
 import { lstatSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { Clock, Log } from '../../core/base/ports.ts';
+import { assert } from '../../core/base/assert.ts';
 import { ERRNO, errnoName } from '../../core/base/errno.ts';
 import { bytesOfSectors, sectorsCeil } from '../../core/base/units.ts';
 import { Bio } from '../../core/block/bio.ts';
@@ -13,9 +14,11 @@ import type { ErrorCode } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { OpenError } from '../fsio/open-error.ts';
 import type { OpenErrorCode } from '../fsio/open-error.ts';
+import { RemoteLeg } from '../remote/leg.ts';
 import { AbsentDevice } from './absent-device.ts';
+import type { OpenLeg } from './assemble.ts';
 import { openLeg, type LegDevice } from './open-leg.ts';
-import { signatureOf, SIGNATURE_BYTES } from './signature.ts';
+import { contentIdOf, signatureOf, SIGNATURE_BYTES } from './signature.ts';
 
 export interface OpenLegsOptions {
   readonly loop: Loop;
@@ -37,6 +40,8 @@ export class OpenLegs {
   readonly missing = new Map<string, string>();
   /** Legs made just now: they hold zeros. */
   readonly created: string[] = [];
+  /** Where the device lives in a thread: gives a remote leg's connections to it. */
+  handOver: (leg: RemoteLeg) => void = () => undefined;
 
   /**
    * Opens every path once, under an exclusive lock. What fails leaves nothing behind.
@@ -56,6 +61,42 @@ export class OpenLegs {
   /** The device of a path; an absent one where none is there. */
   deviceOf(path: string, loop: Loop): BlockDevice {
     return this.devices.get(path) ?? new AbsentDevice(path, loop);
+  }
+
+  /**
+   * One more, or one again.
+   * @throws ControlError
+   */
+  async openMore(path: string, options: OpenLegsOptions): Promise<LegDevice> {
+    try {
+      await this.openOne(path, options);
+    } catch (error) {
+      throw controlErrorOf(error);
+    }
+    const device = this.devices.get(path);
+    if (device === undefined) throw new ControlError('no-leg', this.missing.get(path) ?? path);
+    this.missing.delete(path);
+    return device;
+  }
+
+  attach({ path }: OpenLeg): BlockDevice {
+    const device = this.devices.get(path);
+    assert(device !== undefined, 'a leg nobody has opened was attached');
+    return device;
+  }
+
+  /** Lets go of one leg: nothing may be under way there. */
+  async closeOne(path: string): Promise<void> {
+    const device = this.devices.get(path);
+    this.devices.delete(path);
+    await device?.close();
+  }
+
+  /** The same, and what opening has made is removed. */
+  async undoOne(path: string): Promise<void> {
+    const device = this.devices.get(path);
+    this.devices.delete(path);
+    await device?.abandon();
   }
 
   async close(): Promise<void> {
@@ -80,6 +121,13 @@ export class OpenLegs {
       else throw withHint(error, options);
     }
   }
+}
+
+/** What crosses threads of an open leg. */
+export function openLegOf(path: string, device: LegDevice): OpenLeg {
+  const { sectors, limits } = device;
+  if (device instanceof RemoteLeg) return { path, fd: -1, sectors, limits, remote: device.plan };
+  return { path, fd: device.fd, sectors, limits, remote: null };
 }
 
 /**
@@ -117,6 +165,26 @@ export async function refuseDifferentContent(
   await refuseForeignContent(legs, different, howToForce);
 }
 
+/**
+ * A leg that comes back is filled from the others: what it carries must be of the set, or nothing
+ * that can be told from noise.
+ * @throws ControlError would-lose-data
+ */
+export async function refuseStranger(
+  legs: OpenLegs,
+  path: string,
+  member: string,
+  remedy: string,
+): Promise<void> {
+  const [head, ours] = [await headOf(legs, path), await headOf(legs, member)];
+  const found = signatureOf(head);
+  const isCopy = head.equals(ours.subarray(0, head.length));
+  if (found === undefined || isCopy) return;
+  const id = contentIdOf(head);
+  if (id !== undefined && id === contentIdOf(ours)) return;
+  throw new ControlError('would-lose-data', `leg ${path} carries ${found} of its own; ${remedy}`);
+}
+
 /** The first bytes of a leg; fewer when it is shorter. */
 async function headOf(legs: OpenLegs, path: string): Promise<Buffer> {
   const device = legs.devices.get(path);
@@ -132,19 +200,34 @@ async function headOf(legs: OpenLegs, path: string): Promise<Buffer> {
 }
 
 async function readHead(device: BlockDevice): Promise<Buffer> {
-  const sectors = Math.min(device.sectors, sectorsCeil(SIGNATURE_BYTES), device.limits.maxSectors);
-  const block = device.limits.logicalBlockSize;
-  const bytes = Math.ceil(bytesOfSectors(sectors) / block) * block;
-  const head = Buffer.alloc(bytes);
+  const block = sectorsCeil(device.limits.logicalBlockSize);
+  const wanted = Math.ceil(sectorsCeil(SIGNATURE_BYTES) / block) * block;
+  const head = Buffer.alloc(bytesOfSectors(Math.min(device.sectors, wanted)));
+  const step = Math.min(device.limits.maxSectors, sectorsCeil(head.length));
+  for (let at = 0; at < sectorsCeil(head.length); at += step) {
+    const sectors = Math.min(step, sectorsCeil(head.length) - at);
+    head.set(await readSectors(device, at, sectors), bytesOfSectors(at));
+  }
+  return head.subarray(0, SIGNATURE_BYTES);
+}
+
+/** @throws ControlError io */
+export async function readSectors(
+  device: BlockDevice,
+  sector: number,
+  sectors: number,
+): Promise<Buffer> {
+  const bytes = Buffer.alloc(bytesOfSectors(sectors));
   const bio = new Bio();
   bio.op = REQ_OP.READ;
-  bio.sectors = sectorsCeil(bytes);
-  bio.setBuffer(head, 0, bytes);
+  bio.sector = sector;
+  bio.sectors = sectors;
+  bio.setBuffer(bytes, 0, bytes.length);
   const errno = await new Promise<number>((ended) => {
     bio.owner = { endIo: () => ended(bio.error) };
     device.submit(bio);
   });
-  if (errno === ERRNO.OK) return head.subarray(0, SIGNATURE_BYTES);
+  if (errno === ERRNO.OK) return bytes;
   throw new ControlError('io', `leg ${device.name} cannot be read: ${errnoName(errno)}`);
 }
 

@@ -4,19 +4,19 @@ import type {
   DeviceInfo,
   DeviceSource,
   DeviceStatus,
-  LegFailReport,
   LinesReport,
   WaitReport,
 } from '../../core/control/status.ts';
 import type { Log } from '../../core/base/ports.ts';
+import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { DeviceRecord } from '../device-record.ts';
 import type { NbdServer } from '../net/server.ts';
 import { reasonOf } from '../system-error.ts';
 import { buildNew, buildRecorded } from './build.ts';
 import type { BuildContext, Built } from './build.ts';
-import type { CallArgs, CallName, CallValue } from './calls.ts';
 import { Device } from './device.ts';
 import { FailedDevice } from './failed-device.ts';
+import type { LegChanges } from './leg-changes.ts';
 import type { DeviceRequest } from './request.ts';
 
 /** Clients of a removed device get this long for what they have under way. */
@@ -44,7 +44,7 @@ export class DeviceManager {
     this.options = options;
     this.context = {
       ...options,
-      onEvent: () => this.changed(),
+      onEvent: (name, event) => this.heard(name, event),
       onDeath: (name, why) => this.deviceDied(name, why),
     };
   }
@@ -183,13 +183,16 @@ export class DeviceManager {
     }));
   }
 
-  deps(name: string): readonly string[] {
-    return this.get(name).deps;
+  async deps(name: string): Promise<readonly string[]> {
+    return this.get(name).deps();
   }
 
-  /** @throws ControlError no-device, no-leg; would-lose-data: it is the last good one */
-  async failLeg(name: string, leg: string): Promise<LegFailReport> {
-    return { name, ...(await this.call(name, 'fail-leg', { leg })) };
+  /**
+   * What changes the legs of a device that serves.
+   * @throws ControlError no-device; no-leg: it is failed
+   */
+  legsOf(name: string): LegChanges {
+    return this.serving(name).changes;
   }
 
   /**
@@ -221,17 +224,18 @@ export class DeviceManager {
     }
   }
 
-  /** @throws ControlError no-device; no-leg: it is failed; what the call refuses */
-  private async call<C extends CallName>(
-    name: string,
-    call: C,
-    args: CallArgs<C>,
-  ): Promise<CallValue<C>> {
+  private serving(name: string): Device {
     const entry = this.get(name);
     if (entry instanceof FailedDevice) {
       throw new ControlError('no-leg', `device ${name} is failed: ${entry.reason}`);
     }
-    return entry.runner.call(call, args);
+    return entry;
+  }
+
+  private heard(name: string, event: MirrorEvent): void {
+    const entry = this.devices.get(name);
+    if (entry instanceof Device) entry.heard(event);
+    this.changed();
   }
 
   private get(name: string): Entry {

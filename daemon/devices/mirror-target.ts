@@ -26,8 +26,22 @@ export class MirrorTarget implements Target {
     this.set.map(bio);
   }
 
+  quiesce(done: () => void): void {
+    this.set.quiesce(done);
+  }
+
+  settle(done: (errno: number) => void): void {
+    this.set.settle(done);
+  }
+
+  resume(): void {
+    this.set.resume();
+  }
+
   table(): string {
-    return formatMirrorArgs(this.parts.args);
+    // Legs come and go.
+    const legs = this.set.legs.map(({ name, startSector }) => ({ path: name, startSector }));
+    return formatMirrorArgs({ ...this.parts.args, legs });
   }
 
   status(): string {

@@ -4,7 +4,6 @@ import { bytesOfSectors } from '../../core/base/units.ts';
 import { Bio } from '../../core/block/bio.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import { REQ_OP } from '../../core/block/op.ts';
-import { ControlError } from '../../core/control/error.ts';
 import type { DeviceState, LegStatus, ResyncStatus } from '../../core/control/status.ts';
 import type { MappedDevice } from '../../core/dm/mapped-device.ts';
 import { formatTable } from '../../core/dm/parse.ts';
@@ -33,11 +32,6 @@ export interface Runner {
   call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>>;
   /** Flushes, marks a mirror clean; no request of a client may be under way. 0, or an errno. */
   settle(): Promise<number>;
-}
-
-export interface FailedLeg {
-  readonly leg: string;
-  readonly index: number;
 }
 
 /** A device in this thread. */
@@ -76,20 +70,6 @@ export function snapshotOf(mapped: MappedDevice, mirror: MirrorSet | null): Devi
   }
   const { state, eventNr, regions, resync, legs } = mirrorStatus(mirror);
   return { ...common, state, eventNr, regions, resync, legs };
-}
-
-/** @throws ControlError no-leg, would-lose-data */
-export function failLeg(name: string, mirror: MirrorSet | null, wanted: string): FailedLeg {
-  if (mirror === null) throw new ControlError('no-leg', `device ${name} is no running mirror`);
-  const leg = mirror.legs.find((each) => each.name === wanted || String(each.index) === wanted);
-  if (leg === undefined) throw new ControlError('no-leg', `device ${name} has no leg ${wanted}`);
-  if (leg.isActive && !mirror.failLegByHand(leg)) {
-    throw new ControlError(
-      'would-lose-data',
-      `leg ${leg.name} is the last good one of ${name}: without it the data is lost`,
-    );
-  }
-  return { leg: leg.name, index: leg.index };
 }
 
 export function settle(

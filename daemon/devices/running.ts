@@ -7,8 +7,8 @@ import type { DeviceIdentity, DeviceRecorder } from '../device-record.ts';
 import { assemble, type MirrorPlan } from './assemble.ts';
 import type { BuildContext } from './build.ts';
 import { RemoteLeg } from '../remote/leg.ts';
-import type { FromWorkerLeg, WorkerStart } from '../worker/messages.ts';
-import type { OpenLegs } from './legs.ts';
+import type { FromWorkerLeg } from '../worker/messages.ts';
+import { openLegOf, type OpenLegs } from './legs.ts';
 import { readPolicyOf } from './request.ts';
 import { LocalRunner, type Runner } from './runner.ts';
 import { mirrorOfRecord, newMirror } from './standing.ts';
@@ -20,6 +20,8 @@ export interface Made {
   readonly recorded: MirrorRecord | null;
   /** The legs of a new mirror hold the same bytes. */
   readonly areEqual: boolean;
+  /** Legs of a new mirror that are read only where no other is good. */
+  readonly writeMostly: readonly string[];
   readonly recorder: DeviceRecorder | null;
 }
 
@@ -30,13 +32,9 @@ export interface Running {
   go(): void;
 }
 
-/** Payload memory of a data plane: two of the largest requests there can be. */
-const ARENA_BYTES = 64 * 2 ** 20;
-const MAX_CONNECTIONS = 256;
-
 /** @throws ControlError */
 export function runHere(made: Made, { environment, onEvent }: BuildContext): Running {
-  const { identity, legs, recorded, areEqual, recorder } = made;
+  const { identity, legs, recorded, areEqual, writeMostly, recorder } = made;
   const { name, readOnly } = identity;
   const plan: MirrorPlan = {
     readPolicy: readPolicyOf(identity.readPolicy),
@@ -44,7 +42,7 @@ export function runHere(made: Made, { environment, onEvent }: BuildContext): Run
     onEvent: (event) => onEvent(name, event),
     start: (places, args: MirrorArgs) =>
       recorded === null
-        ? newMirror(places, areEqual || args.sync === 'nosync')
+        ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
         : mirrorOfRecord(places, recorded),
   };
   const table = identity.table.join('\n');
@@ -58,21 +56,19 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
   const { WorkerHost } = await import('../worker/host.ts');
   const { WorkerOffer } = await import('../worker/offer.ts');
   const { workerTaker } = await import('../worker/taker.ts');
-  const { identity, legs, recorded, areEqual, recorder } = made;
+  const { identity, legs, recorded, areEqual, writeMostly, recorder } = made;
   const { name, readOnly, readPolicy } = identity;
   const host = await WorkerHost.start({
     start: {
-      arenaBytes: ARENA_BYTES,
-      maxConnections: MAX_CONNECTIONS,
       name,
       table: identity.table.join('\n'),
       readOnly,
       readPolicy,
-      legs: fileLegs(legs),
-      remoteLegs: remoteLegs(legs).map(({ name: path, plan }) => ({ path, ...plan })),
+      legs: [...legs.devices].map(([path, device]) => openLegOf(path, device)),
       missing: [...legs.missing],
       recorded,
       areEqual,
+      writeMostly,
       isRecorded: recorder !== null,
     },
     log: context.environment.log,
@@ -85,17 +81,10 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
       context.onDeath(name, why);
     },
   });
-  for (const leg of remoteLegs(legs)) leg.handTo(workerTaker(leg.name, host));
+  legs.handOver = (leg) => leg.handTo(workerTaker(leg.plan.id, host));
+  for (const leg of remoteLegs(legs)) legs.handOver(leg);
   const offer = new WorkerOffer(name, host);
   return { exported: offer, runner: host, go: () => host.go() };
-}
-
-function fileLegs({ devices }: OpenLegs): WorkerStart['legs'] {
-  return [...devices].flatMap(([path, device]) => {
-    if (device instanceof RemoteLeg) return [];
-    const { fd, sectors, limits } = device;
-    return [{ path, fd, sectors, limits }];
-  });
 }
 
 function remoteLegs({ devices }: OpenLegs): readonly RemoteLeg[] {
@@ -104,9 +93,9 @@ function remoteLegs({ devices }: OpenLegs): readonly RemoteLeg[] {
 
 /** What the device's thread has to say about the connections of a leg. */
 function tellLeg(legs: OpenLegs, message: FromWorkerLeg): void {
-  const leg = legs.devices.get(message.path);
+  const leg = remoteLegs(legs).find(({ plan }) => plan.id === message.id);
   // Closed meanwhile: its connections are closed with it.
-  if (!(leg instanceof RemoteLeg)) return;
+  if (leg === undefined) return;
   if (message.kind === 'leg-connect') leg.connectAway(message.slot);
   else leg.fenceAway(message.slot, message.isOver);
 }

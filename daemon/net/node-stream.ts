@@ -11,7 +11,8 @@ import { replyPayloadBytes } from '../../core/export/reply-queue.ts';
 import { Session, type SessionStream } from '../../core/export/session.ts';
 import { Handshake, type ByteSink } from '../../core/nbd/handshake.ts';
 import { SIZE } from '../../core/nbd/proto.ts';
-import { fdOf, takesSockets, type SocketTaker, type TakenClient } from './socket-taker.ts';
+import { processCalls, SHUT } from '../sys/process-calls.ts';
+import { fdOf, fdsOf, takesSockets, type SocketTaker, type TakenClient } from './socket-taker.ts';
 
 /** What a connection needs of its server. */
 export interface ConnectionContext {
@@ -31,6 +32,10 @@ export interface ConnectionContext {
  */
 const STAGING_BYTES = 256 * 2 ** 10;
 const COPIED_PAYLOAD_BYTES = 16 * 2 ** 10;
+
+/** Standing down: looks whether the client has gone quiet, so often and so many times at most. */
+const STAND_DOWN_LOOK_MS = 10;
+const STAND_DOWN_LOOKS = 100;
 
 /**
  * One client on a Node stream pair (a socket is both): handshake, then a session. Input is paused
@@ -67,6 +72,8 @@ export class NodeConnection implements SessionStream, ByteSink {
   private staging: Buffer | undefined;
   private readonly pieces: Buffer[] = [];
   private flushScheduled = false;
+  /** Replies wait: see `standDown`. */
+  private holding = false;
   /** Replies in the write under way. */
   private sending = 0;
 
@@ -114,6 +121,44 @@ export class NodeConnection implements SessionStream, ByteSink {
     const session = this.session;
     if (session === undefined || session.arenaBytes === 0) return false;
     return this.sending > 0 || session.payloadWanted > 0;
+  }
+
+  get isClosing(): boolean {
+    return this.closing || this.inputEnded;
+  }
+
+  /**
+   * The way to leave the kernel's nbd client, which sends again what was not taken (and only after
+   * a time-out what was taken but not answered). Replies are held until it has nothing more to
+   * ask; then its sends fail, and all replies leave at once. Nothing is refused.
+   */
+  standDown(): void {
+    const calls = processCalls();
+    const fd = this.input instanceof Socket ? fdOf(this.input) : undefined;
+    if (this.session === undefined || fd === undefined || typeof calls === 'string') {
+      this.close();
+      return;
+    }
+    if (this.holding || this.closing) return;
+    this.holding = true;
+    let looks = 0;
+    let seen = -1;
+    const look = (): void => {
+      if (this.gone) return;
+      looks += 1;
+      const { session } = this;
+      const isCalm = seen === this.activity && session?.requestsInUse === session?.replies.length;
+      if (!isCalm && looks < STAND_DOWN_LOOKS) {
+        seen = this.activity;
+        setTimeout(look, STAND_DOWN_LOOK_MS);
+        return;
+      }
+      // What it has sent is still read, up to the end that this makes.
+      calls.shutdown(fd, SHUT.RD);
+      this.holding = false;
+      this.flush();
+    };
+    look();
   }
 
   /** Hangs up when what is written has gone out. */
@@ -206,16 +251,16 @@ export class NodeConnection implements SessionStream, ByteSink {
     this.taker = taker;
     this.input.pause();
     this.output.write('', () => {
-      const socket = this.output;
-      const fd = socket instanceof Socket ? fdOf(socket) : undefined;
-      if (this.gone || fd === undefined) {
+      const fds = fdsOf(this.input, this.output);
+      if (this.gone || fds === undefined) {
         this.drop('closed in the handshake');
         return;
       }
       const rest = this.input.read() as Buffer | null;
       const bytes = rest === null ? early : Buffer.concat([early, rest]);
-      this.taken = taker.take(fd, new Uint8Array(bytes), (why) => this.takenEnded(why));
+      this.taken = taker.take(fds, new Uint8Array(bytes), (why) => this.takenEnded(why));
       this.input.destroy();
+      this.output.destroy();
       if (this.closing) this.taken.hangUp();
     });
   }
@@ -258,7 +303,7 @@ export class NodeConnection implements SessionStream, ByteSink {
 
   /** Waits for the end of the tick: a run of the loop brings many replies, they leave together. */
   repliesReady(): void {
-    if (this.flushScheduled || this.sending > 0) return;
+    if (this.flushScheduled || this.sending > 0 || this.holding) return;
     this.flushScheduled = true;
     process.nextTick(flushNow, this);
   }
@@ -266,7 +311,7 @@ export class NodeConnection implements SessionStream, ByteSink {
   flush(): void {
     this.flushScheduled = false;
     const session = this.session;
-    if (session === undefined || this.gone || this.sending > 0) return;
+    if (session === undefined || this.gone || this.sending > 0 || this.holding) return;
     if (session.replies.length === 0) return;
     this.sending = this.gather(session);
     this.output.cork();

@@ -1,4 +1,5 @@
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
 import type { Offer } from '../../core/export/offer.ts';
 
 /** A client that is served elsewhere now. */
@@ -10,14 +11,30 @@ export interface TakenClient {
 /** An export that lives in another thread, and takes its clients' sockets after the handshake. */
 export interface SocketTaker extends Offer {
   /**
-   * Takes a client over. `fd` is duplicated before this returns, and stays the caller's to close;
-   * `early`: what the client has sent already. `ended` is called once, when the client is gone.
+   * Takes a client over. Its descriptors are duplicated before this returns, and stay the caller's
+   * to close; `early`: what the client has sent already. `ended` is called once, when the client is
+   * gone.
    */
-  take(fd: number, early: Uint8Array, ended: (why: string) => void): TakenClient;
+  take(fds: ClientFds, early: Uint8Array, ended: (why: string) => void): TakenClient;
+}
+
+/** Where a client's bytes come from and go to: one socket, or two pipes. */
+export interface ClientFds {
+  readonly input: number;
+  readonly output: number;
 }
 
 export function takesSockets(offer: Offer): offer is SocketTaker {
   return 'take' in offer;
+}
+
+/** The descriptors of a pair of open streams; undefined: one is closed, or has none. */
+export function fdsOf(input: Readable, output: Writable): ClientFds | undefined {
+  if (!(input instanceof Socket) || !(output instanceof Socket)) return undefined;
+  const fds = { input: fdOf(input), output: fdOf(output) };
+  return fds.input === undefined || fds.output === undefined
+    ? undefined
+    : { input: fds.input, output: fds.output };
 }
 
 /** The descriptor of an open socket; undefined when it is closed. Node shows it to nobody else. */

@@ -34,6 +34,8 @@ export interface OpenRemoteOptions {
 const CLOSE_MS = 2000;
 
 /** Exports that legs of this process hold: key -> the leg's name. There are no locks across NBD. */
+let openings = 0;
+
 const heldExports = new Map<string, string>();
 
 /**
@@ -98,6 +100,19 @@ function keyOf(uri: NbdUri): string {
   }
 }
 
+/** A server answers there now, and has the export. */
+export async function isExportThere(text: string): Promise<boolean> {
+  const uri = parseNbdUri(text);
+  if (typeof uri === 'string') return false;
+  try {
+    const { socket } = await connect(uri, connectTimeoutMs(uri)).connected;
+    socket.destroy();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** By what the connection says: two names of one host, an export and the default that it is. */
 function peerKey({ socket, facts }: Connected): string | undefined {
   return socket.peer === undefined ? undefined : `peer:${socket.peer}/${facts.canonicalName}`;
@@ -124,6 +139,8 @@ async function connectTo(text: string, uri: NbdUri): Promise<Connected> {
 
 /** What a thread of its own needs to make the device there. */
 export interface RemotePlan {
+  /** Of this opening of the leg, in this process. */
+  readonly id: number;
   readonly facts: ServerFacts;
   readonly timeoutMs: number;
   readonly links: number;
@@ -170,7 +187,8 @@ export class RemoteLeg implements BlockDevice {
     this.name = name;
     this.keys = keys;
     this.loop = loop;
-    this.plan = { facts, timeoutMs: uri.timeoutMs, links, readOnly };
+    openings += 1;
+    this.plan = { id: openings, facts, timeoutMs: uri.timeoutMs, links, readOnly };
     const key = keys[0] ?? name;
     this.dialer = new Dialer({ uri, name, key, facts, readOnly, log }, this.localUser());
     this.device = new RemoteDevice({
@@ -188,6 +206,12 @@ export class RemoteLeg implements BlockDevice {
     this.limits = this.device.limits;
     this.connectedHere(0, made.socket, facts);
     for (let slot = 1; slot < links; slot += 1) this.dialer.connect(slot);
+  }
+
+  /** Equal for two openings if, as far as NBD can tell, they are of one export. */
+  get identity(): string {
+    const { sizeBytes, canonicalName } = this.plan.facts;
+    return `${this.keys[0] ?? ''}:${sizeBytes}:${canonicalName}`;
   }
 
   get inFlight(): number {

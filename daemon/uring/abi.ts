@@ -32,11 +32,15 @@ export const SETUP = {
   CLAMP: 1 << 4,
   SUBMIT_ALL: 1 << 7,
   COOP_TASKRUN: 1 << 8,
+  TASKRUN_FLAG: 1 << 9,
   SINGLE_ISSUER: 1 << 12,
   DEFER_TASKRUN: 1 << 13,
 } as const;
 
 export const ENTER = { GETEVENTS: 1 << 0, EXT_ARG: 1 << 3 } as const;
+
+/** In the submission queue's flags word: work waits until the ring is entered. */
+export const SQ_TASKRUN = 1 << 2;
 
 export const FEATURE = {
   SINGLE_MMAP: 1 << 0,
@@ -95,3 +99,4 @@ export const FSYNC_DATASYNC = 1;
 export const RWF_DSYNC = 2;
 export const MSG_NOSIGNAL = 0x4000;
 export const MSG_WAITALL = 0x100;
+export const MSG_DONTWAIT = 0x40;

@@ -1,36 +1,52 @@
 import { assert } from '../../core/base/assert.ts';
 import { ERRNO } from '../../core/base/errno.ts';
 import { Pool } from '../../core/base/pool.ts';
+import { Ring as Queue } from '../../core/base/ring.ts';
 import { SECTOR_SIZE } from '../../core/base/units.ts';
 import type { Bio } from '../../core/block/bio.ts';
 import { bioError, type BlockDevice } from '../../core/block/device.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
-import { FSYNC_DATASYNC, OP, RWF_DSYNC } from './abi.ts';
-import type { Memory } from './memory.ts';
-import { RingOp, type Ring } from './ring.ts';
-import { pwrite } from './syscall.ts';
+import { DiskOp, MAX_SEGMENTS } from './disk-op.ts';
+import { IOVEC_BYTES, type Memory } from './memory.ts';
+import type { Ring } from './ring.ts';
+import { SharedSync } from './shared-sync.ts';
+import { preadNowait, pwrite } from './syscall.ts';
 
-/** Pieces of memory in one bio; each operation has room for as many iovecs. */
-const MAX_SEGMENTS = 64;
-const IOVEC_BYTES = 16;
-const FALLOC_KEEP_SIZE = 1;
-const FALLOC_PUNCH_HOLE = 2;
-const FALLOC_ZERO_RANGE = 16;
+/** The longest transfer done in place. */
+const IN_PLACE_BYTES = 1024 * 1024;
+/**
+ * Bytes moved in place before the replies that are ready leave: what was read is sent while it is
+ * still in the CPU's cache, and the memory is used again for the next.
+ */
+const IN_PLACE_BATCH_BYTES = 256 * 1024;
+/** A write that takes longer was throttled by the kernel: the ring's helpers take over for a while. */
+const IN_PLACE_MAX_MS = 2;
+const IN_PLACE_PAUSE_MS = 50;
 const EINTR = 4;
 
-/** The ring, and what its devices share: operation records with their iovec room. */
+/** The ring, and what its devices share: operation records, and how much is moved in place. */
 export class UringEngine {
   readonly loop: Loop;
   readonly ring: Ring;
   readonly memory: Memory;
+  /** Bytes that may still be moved in place in this turn. */
+  inPlaceBytes = IN_PLACE_BATCH_BYTES;
+  /** One struct iovec, for the call just made. */
+  readonly iovecAddress: number;
+  readonly iovec: Uint32Array;
   private readonly ops: Pool<DiskOp>;
+  /** Devices with bios that wait for the next turn. */
+  private readonly waiting = new Queue<UringDevice>(16);
 
   constructor(ring: Ring, loop: Loop, memory: Memory) {
     this.ring = ring;
     this.loop = loop;
     this.memory = memory;
+    const room = memory.carve(IOVEC_BYTES);
+    this.iovecAddress = room.address;
+    this.iovec = room.words;
     this.ops = new Pool<DiskOp>(64, 65536, () => new DiskOp(this));
   }
 
@@ -42,6 +58,25 @@ export class UringEngine {
 
   give(op: DiskOp): void {
     this.ops.put(op);
+  }
+
+  /** A device has put bios off to the next turn. */
+  waits(device: UringDevice): void {
+    this.waiting.push(device);
+  }
+
+  get hasWaiting(): boolean {
+    return this.waiting.length > 0;
+  }
+
+  /** A new turn: devices go on with what they have put off, one bio each in turn. */
+  refill(): void {
+    this.inPlaceBytes = IN_PLACE_BATCH_BYTES;
+    while (this.inPlaceBytes > 0) {
+      const device = this.waiting.shift();
+      if (device === undefined) return;
+      if (device.goOn()) this.waiting.push(device);
+    }
   }
 }
 
@@ -58,9 +93,10 @@ export interface UringDeviceOptions {
 /**
  * A file or block device on the ring.
  *
- * A buffered write is the one thing io_uring cannot do without a helper thread: it hands it over,
- * which costs two wake-ups. A short one to the page cache is done in place instead, until one takes
- * long (the kernel throttles writers when too much is dirty); then the helpers take over for a while.
+ * What the page cache can take or give at once is moved in place, by a plain system call: a write
+ * to it is the one thing io_uring cannot do without a helper thread, at the price of two wake-ups,
+ * and a read from it is cheaper so. A read that would have to wait for the disk, a write while the
+ * kernel throttles writers, and everything on O_DIRECT goes through the ring.
  */
 export class UringDevice implements BlockDevice {
   readonly name: string;
@@ -68,12 +104,14 @@ export class UringDevice implements BlockDevice {
   readonly limits: QueueLimits;
   readonly loop: Loop;
   readonly fd: number;
-  private readonly engine: UringEngine;
+  readonly engine: UringEngine;
+  readonly sync: SharedSync;
   private readonly direct: boolean;
+  private readonly putOff = new Queue<Bio>(64);
+  /** The file system can say that a read would wait. */
+  private readsNow = true;
   private inPlaceAgainMs = 0;
   private pending = 0;
-  /** A data sync has failed: what it was about may be lost, and later ones would not say so again. */
-  syncFailed = false;
 
   constructor(engine: UringEngine, options: UringDeviceOptions) {
     this.engine = engine;
@@ -84,6 +122,7 @@ export class UringDevice implements BlockDevice {
     const { maxSegments } = options.limits;
     this.limits = { ...options.limits, maxSegments: Math.min(maxSegments, MAX_SEGMENTS) };
     this.direct = options.direct;
+    this.sync = new SharedSync(this);
   }
 
   /** Operations under way. */
@@ -92,218 +131,94 @@ export class UringDevice implements BlockDevice {
   }
 
   submit(bio: Bio): void {
-    bio.error = bioError(this, bio);
-    if (bio.error !== 0) {
-      this.loop.defer(bio);
-      return;
-    }
-    if (bio.op === REQ_OP.WRITE && !this.direct && this.writeInPlace(bio)) return;
     this.pending += 1;
-    this.engine.take().start(this, bio);
+    const error = bioError(this, bio);
+    if (error !== 0) this.end(bio, error);
+    else if (this.sync.failed && needsSync(bio)) this.end(bio, ERRNO.EIO);
+    else if (bio.op === REQ_OP.FLUSH) this.sync.cover(bio);
+    else if (!this.isForNow(bio)) this.engine.take().start(this, bio, 0);
+    else if (this.engine.inPlaceBytes > 0) this.moveNow(bio);
+    else {
+      this.putOff.push(bio);
+      if (this.putOff.length === 1) this.engine.waits(this);
+    }
   }
 
-  operationEnded(): void {
+  /** The oldest bio that was put off. True: there are more. */
+  goOn(): boolean {
+    const bio = this.putOff.shift();
+    if (bio !== undefined) this.moveNow(bio);
+    return this.putOff.length > 0;
+  }
+
+  /** The write and its sync are one operation: with O_DIRECT, where each write is the disk's at once. */
+  syncsWith(bio: Bio): boolean {
+    return this.direct && bio.op === REQ_OP.WRITE && (bio.flags & REQ_FLAG.FUA) !== 0;
+  }
+
+  /** The bio's data is where it belongs, or `errno` says why not. */
+  moved(bio: Bio, errno: number): void {
+    if (errno === ERRNO.OK && needsSync(bio) && !this.syncsWith(bio)) this.sync.cover(bio);
+    else this.end(bio, errno);
+  }
+
+  end(bio: Bio, errno: number): void {
     this.pending -= 1;
+    bio.error = errno;
+    this.loop.defer(bio);
   }
 
-  /** True: the bio was written here and now, and its end is deferred. */
-  private writeInPlace(bio: Bio): boolean {
+  /** Small enough, in one piece, and on the page cache. */
+  private isForNow(bio: Bio): boolean {
+    return (
+      !this.direct &&
+      bio.vecCount === 1 &&
+      (bio.op === REQ_OP.WRITE || (bio.op === REQ_OP.READ && this.readsNow)) &&
+      bio.sectors * SECTOR_SIZE <= IN_PLACE_BYTES
+    );
+  }
+
+  private moveNow(bio: Bio): void {
     const bytes = bio.sectors * SECTOR_SIZE;
-    if (bio.vecCount !== 1 || bytes > IN_PLACE_BYTES || (bio.flags & REQ_FLAG.FUA) !== 0) {
-      return false;
-    }
-    if (this.inPlaceAgainMs !== 0) {
-      if (performance.now() < this.inPlaceAgainMs) return false;
-      this.inPlaceAgainMs = 0;
-    }
     const vec = bio.vecs[0]!;
     const address = this.engine.memory.addressOf(vec.page) + vec.offset;
+    const offset = bio.sector * SECTOR_SIZE;
+    this.engine.inPlaceBytes -= bytes;
+    const result =
+      bio.op === REQ_OP.READ
+        ? this.readNow(address, bytes, offset)
+        : this.writeNow(address, bytes, offset);
+    if (result === bytes) this.moved(bio, ERRNO.OK);
+    // What is left, or what went wrong, is for the ring.
+    else this.engine.take().start(this, bio, result > 0 ? result : 0);
+  }
+
+  /** Bytes read without waiting for the disk, or minus the errno. */
+  private readNow(address: number, bytes: number, offset: number): number {
+    const { iovec, iovecAddress } = this.engine;
+    const high = Math.floor(address / 4294967296);
+    iovec[0] = address - high * 4294967296;
+    iovec[1] = high;
+    iovec[2] = bytes;
+    iovec[3] = 0;
+    const result = preadNowait(this.fd, iovecAddress, offset);
+    if (result === -ERRNO.EOPNOTSUPP) this.readsNow = false;
+    return result;
+  }
+
+  private writeNow(address: number, bytes: number, offset: number): number {
     const began = performance.now();
-    const result = pwrite(this.fd, address, bytes, bio.sector * SECTOR_SIZE);
+    if (this.inPlaceAgainMs !== 0) {
+      if (began < this.inPlaceAgainMs) return -EINTR;
+      this.inPlaceAgainMs = 0;
+    }
+    const result = pwrite(this.fd, address, bytes, offset);
     const ended = performance.now();
     if (ended - began > IN_PLACE_MAX_MS) this.inPlaceAgainMs = ended + IN_PLACE_PAUSE_MS;
-    // A short write is finished by the ring, from the start: writing the same bytes again is harmless.
-    if (result >= 0 && result < bytes) return false;
-    if (result === -EINTR) return false;
-    bio.error = result < 0 ? -result : 0;
-    this.loop.defer(bio);
-    return true;
+    return result;
   }
 }
 
-const IN_PLACE_BYTES = 1024 * 1024;
-const IN_PLACE_MAX_MS = 2;
-const IN_PLACE_PAUSE_MS = 50;
-
-/** One bio on its way through the ring; short results go on where they stopped. */
-export class DiskOp extends RingOp {
-  private readonly engine: UringEngine;
-  /** Address and typed view of the record's iovecs. */
-  private readonly iovecAddress: number;
-  private readonly iovecs: Uint32Array;
-  private device: UringDevice | null = null;
-  private bio: Bio | null = null;
-  private done = 0;
-  /** A FUA write, again without its sync. */
-  private retried = false;
-  /** The data sync after a fallocate with FUA. */
-  private syncing = false;
-
-  constructor(engine: UringEngine) {
-    super();
-    this.engine = engine;
-    const room = engine.memory.carve(MAX_SEGMENTS * IOVEC_BYTES);
-    this.iovecAddress = room.address;
-    this.iovecs = room.words;
-    engine.ring.register(this);
-  }
-
-  start(device: UringDevice, bio: Bio): void {
-    assert(this.bio === null, 'a disk operation in use was started');
-    this.device = device;
-    this.bio = bio;
-    this.done = 0;
-    this.retried = false;
-    this.syncing = false;
-    this.issue();
-  }
-
-  private issue(): void {
-    const bio = this.bio!;
-    const device = this.device!;
-    if (device.syncFailed && (bio.op === REQ_OP.FLUSH || (bio.flags & REQ_FLAG.FUA) !== 0)) {
-      this.finish(ERRNO.EIO);
-      return;
-    }
-    const ring = this.engine.ring;
-    const offset = bio.sector * SECTOR_SIZE + this.done;
-    switch (bio.op) {
-      case REQ_OP.READ:
-      case REQ_OP.WRITE:
-        this.issueData(bio, device.fd, offset);
-        return;
-      case REQ_OP.FLUSH:
-        ring.prepare(this, OP.FSYNC, device.fd, 0, 0, 0, FSYNC_DATASYNC);
-        return;
-      case REQ_OP.DISCARD:
-      case REQ_OP.WRITE_ZEROES: {
-        // fallocate(2) through the ring: length in `addr`, mode in `len`.
-        const keep = bio.op === REQ_OP.WRITE_ZEROES && (bio.flags & REQ_FLAG.NOUNMAP) !== 0;
-        const mode = FALLOC_KEEP_SIZE | (keep ? FALLOC_ZERO_RANGE : FALLOC_PUNCH_HOLE);
-        const bytes = bio.sectors * SECTOR_SIZE;
-        ring.prepare(this, OP.FALLOCATE, device.fd, bytes, mode, offset, 0);
-        return;
-      }
-    }
-  }
-
-  private issueData(bio: Bio, fd: number, offset: number): void {
-    const ring = this.engine.ring;
-    const bytes = bio.sectors * SECTOR_SIZE - this.done;
-    const write = bio.op === REQ_OP.WRITE;
-    const flags = write && (bio.flags & REQ_FLAG.FUA) !== 0 && !this.retried ? RWF_DSYNC : 0;
-    if (bio.vecCount === 1) {
-      const vec = bio.vecs[0]!;
-      const address = this.engine.memory.addressOf(vec.page) + vec.offset + this.done;
-      ring.prepare(this, write ? OP.WRITE : OP.READ, fd, address, bytes, offset, flags);
-      return;
-    }
-    const count = this.fillIovecs(bio, bytes);
-    const opcode = write ? OP.WRITEV : OP.READV;
-    ring.prepare(this, opcode, fd, this.iovecAddress, count, offset, flags);
-  }
-
-  private fillIovecs(bio: Bio, bytes: number): number {
-    const iovecs = this.iovecs;
-    let skip = this.done;
-    let rest = bytes;
-    let count = 0;
-    for (let i = 0; i < bio.vecCount && rest > 0; i += 1) {
-      const vec = bio.vecs[i]!;
-      if (skip >= vec.length) {
-        skip -= vec.length;
-        continue;
-      }
-      const address = this.engine.memory.addressOf(vec.page) + vec.offset + skip;
-      const length = rest < vec.length - skip ? rest : vec.length - skip;
-      const high = Math.floor(address / 4294967296);
-      iovecs[count * 4] = address - high * 4294967296;
-      iovecs[count * 4 + 1] = high;
-      iovecs[count * 4 + 2] = length;
-      iovecs[count * 4 + 3] = 0;
-      rest -= length;
-      skip = 0;
-      count += 1;
-    }
-    assert(rest === 0, 'a bio with less memory than sectors');
-    return count;
-  }
-
-  ended(result: number): void {
-    const bio = this.bio!;
-    if (result === -EINTR || result === -ERRNO.EAGAIN) {
-      this.issue();
-      return;
-    }
-    if (result < 0) {
-      this.failed(-result);
-      return;
-    }
-    if (bio.op === REQ_OP.READ || bio.op === REQ_OP.WRITE) {
-      this.done += result;
-      if (this.done < bio.sectors * SECTOR_SIZE) {
-        // No progress is the end of a file that has shrunk.
-        if (result === 0) this.finish(ERRNO.ENXIO);
-        else this.issue();
-        return;
-      }
-      this.dataDone();
-      return;
-    }
-    const durable = (bio.flags & REQ_FLAG.FUA) !== 0 && bio.op !== REQ_OP.FLUSH;
-    if (durable && !this.syncing) {
-      // fallocate has no FUA of its own: a data sync follows, once.
-      this.syncing = true;
-      this.engine.ring.prepare(this, OP.FSYNC, this.device!.fd, 0, 0, 0, FSYNC_DATASYNC);
-      return;
-    }
-    this.finish(0);
-  }
-
-  /**
-   * After a failed sync nothing on this descriptor can be called durable any more. A FUA write that
-   * failed does not say which half of it did: its plain half is tried alone, and if that works it
-   * was the sync.
-   */
-  private failed(errno: number): void {
-    const bio = this.bio!;
-    if (bio.op === REQ_OP.WRITE && (bio.flags & REQ_FLAG.FUA) !== 0 && !this.retried) {
-      this.retried = true;
-      this.done = 0;
-      this.issueData(bio, this.device!.fd, bio.sector * SECTOR_SIZE);
-      return;
-    }
-    if (bio.op === REQ_OP.FLUSH || this.syncing) this.device!.syncFailed = true;
-    this.finish(errno);
-  }
-
-  private dataDone(): void {
-    if (!this.retried) {
-      this.finish(0);
-      return;
-    }
-    this.device!.syncFailed = true;
-    this.finish(ERRNO.EIO);
-  }
-
-  private finish(errno: number): void {
-    const bio = this.bio!;
-    const device = this.device!;
-    this.bio = null;
-    this.device = null;
-    bio.error = errno;
-    device.operationEnded();
-    this.engine.give(this);
-    this.engine.loop.defer(bio);
-  }
+function needsSync(bio: Bio): boolean {
+  return bio.op === REQ_OP.FLUSH || (bio.op !== REQ_OP.READ && (bio.flags & REQ_FLAG.FUA) !== 0);
 }

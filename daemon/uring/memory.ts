@@ -2,6 +2,8 @@ import { assert } from '../../core/base/assert.ts';
 import { addressOfBuffer, mapAnonymous } from './syscall.ts';
 
 const CARVE_BYTES = 1024 * 1024;
+/** struct iovec: address, length. */
+export const IOVEC_BYTES = 16;
 
 /** A small piece of mapped memory for what the kernel reads: iovecs, message headers. */
 export interface Room {

@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { assert } from '../../core/base/assert.ts';
 import { Ring as Queue } from '../../core/base/ring.ts';
 import { Arena } from '../../core/block/arena.ts';
@@ -9,13 +8,17 @@ import { OP } from './abi.ts';
 import { UringEngine } from './engine.ts';
 import { Memory, type Room } from './memory.ts';
 import { Ring, RingOp } from './ring.ts';
+import { Spin, SPIN_MS } from './spin.ts';
+import { StallWatch } from './stall-watch.ts';
+import { GULP_BYTES, UringStream, type StreamFds, type StreamHost } from './stream.ts';
 import { PlaneTimers } from './timers.ts';
-import { GULP_BYTES, UringStream, type StreamHost } from './stream.ts';
 
 export interface PlaneOptions {
   /** Payload memory, a power of two, 64 MiB or more. */
   readonly arenaBytes: number;
   readonly maxConnections: number;
+  /** A client that holds memory others wait for, and does not move for this long, is dropped. */
+  readonly stallTimeoutMs?: number;
 }
 
 class WakeOp extends RingOp {
@@ -35,7 +38,8 @@ class WakeOp extends RingOp {
  * A data plane: one thread that owns a ring, an arena, sockets and devices, and sleeps only in
  * io_uring_enter.
  *
- *   run what has ended -> send the replies that are ready -> enter the ring -> reap -> again
+ *   go on with what was put off -> run what has ended -> send the replies that are ready
+ *     -> enter the ring -> reap -> again
  */
 export class DataPlane implements StreamHost {
   readonly ring: Ring;
@@ -46,9 +50,11 @@ export class DataPlane implements StreamHost {
   readonly streams = new Set<UringStream>();
   readonly clock = new PlaneTimers();
   onMessage: () => void = () => undefined;
-  onClosed: (stream: UringStream, failure: string) => void = () => undefined;
   private readonly arenaBytes: number;
   private readonly flushes = new Queue<{ flushReplies(): void }>(64);
+  /** Streams that have more to take than one turn's part. */
+  private readonly waiting = new Queue<UringStream>(64);
+  private readonly stalls: StallWatch;
   private readonly freeGulps: number[] = [];
   private readonly rooms: Room[] = [];
   private readonly wakeOp = new WakeOp(this);
@@ -74,6 +80,7 @@ export class DataPlane implements StreamHost {
     this.engine = new UringEngine(this.ring, this.loop, this.memory);
     for (let i = options.maxConnections - 1; i >= 0; i -= 1) this.freeGulps.push(i);
     this.wakeFd = wakeFd;
+    this.stalls = new StallWatch(this, options.stallTimeoutMs ?? STALL_TIMEOUT_MS);
     this.wakeRoom = this.memory.carve(16);
     this.ring.register(this.wakeOp);
     this.timeoutRoom = this.memory.carve(48);
@@ -83,12 +90,21 @@ export class DataPlane implements StreamHost {
     words[5] = high;
   }
 
-  /** Null: no place for one more connection. */
-  connect(fd: number, target: Export, early: Uint8Array): UringStream | null {
+  /**
+   * Serves a client; its descriptors are the stream's to close. `ended` is called once, when they are
+   * closed. Null: no place for one more.
+   */
+  connect(
+    fds: StreamFds,
+    target: Export,
+    early: Uint8Array,
+    ended: (failure: string) => void,
+  ): UringStream | null {
     const place = this.freeGulps.pop();
     if (place === undefined) return null;
     const room = this.rooms.pop() ?? this.memory.carve(UringStream.messageBytes);
-    const stream = new UringStream(this, fd, this.arenaBytes + place * GULP_BYTES, room);
+    const gulpAt = this.arenaBytes + place * GULP_BYTES;
+    const stream = new UringStream(this, fds, { gulpAt, room }, ended);
     this.streams.add(stream);
     stream.begin(new Session(target, this.arena, stream), early);
     return stream;
@@ -98,11 +114,15 @@ export class DataPlane implements StreamHost {
     this.flushes.push(stream);
   }
 
-  streamClosed(stream: UringStream, failure: string): void {
+  wantsTurn(stream: UringStream): void {
+    this.waiting.push(stream);
+  }
+
+  streamClosed(stream: UringStream): void {
     this.streams.delete(stream);
     this.freeGulps.push((stream.gulpAt - this.arenaBytes) / GULP_BYTES);
     this.rooms.push(stream.room);
-    this.onClosed(stream, failure);
+    stream.ended(stream.failure);
   }
 
   /** Serves until `stop`. Blocks the thread. */
@@ -134,13 +154,26 @@ export class DataPlane implements StreamHost {
 
   private turn(maySleep: boolean): void {
     this.hasWork = false;
+    this.engine.refill();
+    this.continueStreams();
     this.loop.run();
     this.sendReplies();
-    if (this.hasWork || !maySleep) this.ring.enter(0);
-    else if (this.spin.isWorthIt && this.ring.inFlight <= this.streams.size + 1) this.spinOrBlock();
+    if (this.hasWork || this.hasMore || !maySleep) this.ring.enter(0);
+    else if (this.spin.isWorthIt && this.isQuiet) this.spinOrSleep();
     else this.sleep();
     this.ring.reap();
     if (!this.clock.isEmpty) this.clock.run();
+    this.stalls.look();
+  }
+
+  /** Something was put off to the next turn. */
+  private get hasMore(): boolean {
+    return this.engine.hasWaiting || this.waiting.length > 0 || this.flushes.length > 0;
+  }
+
+  /** Nothing is under way but receives, and the wake-up. */
+  private get isQuiet(): boolean {
+    return this.ring.inFlight <= this.streams.size + 1;
   }
 
   /** Until something completes, or a timer is due. */
@@ -159,19 +192,30 @@ export class DataPlane implements StreamHost {
     this.ring.enter(1, this.timeoutRoom.address);
   }
 
-  private spinOrBlock(): void {
-    this.ring.enter(0);
-    if (this.ring.hasCompletions) return;
+  private spinOrSleep(): void {
+    const { ring, spin } = this;
+    ring.enter(0);
+    if (ring.hasCompletions) return;
     const began = performance.now();
     do {
-      this.ring.enter(0);
-      if (this.ring.hasCompletions) {
-        this.spin.won();
+      if (!ring.tellsWork) ring.enter(0);
+      for (let i = 0; i < LOOKS_PER_CLOCK; i += 1) {
+        if (!ring.hasNews) continue;
+        spin.won();
+        ring.enter(0);
         return;
       }
     } while (performance.now() - began < SPIN_MS);
-    this.spin.lost();
+    spin.lost();
     this.sleep();
+  }
+
+  private continueStreams(): void {
+    let count = this.waiting.length;
+    while (count > 0) {
+      this.waiting.shift()?.goOn();
+      count -= 1;
+    }
   }
 
   private sendReplies(): void {
@@ -183,6 +227,10 @@ export class DataPlane implements StreamHost {
   }
 
   private block(): boolean {
+    if (this.engine.hasWaiting) {
+      this.engine.refill();
+      return true;
+    }
     if (this.ring.inFlight === 0) return false;
     this.ring.enter(1);
     this.ring.reap();
@@ -195,37 +243,7 @@ export class DataPlane implements StreamHost {
   }
 }
 
-const SPIN_MS = 0.05;
+/** Looks at the ring between two looks at the clock: a fraction of a microsecond. */
+const LOOKS_PER_CLOCK = 32;
 const MAX_SLEEP_MS = 3_600_000;
-
-/**
- * Whether to look a little longer before sleeping. It pays when the next request comes within the
- * spin, and never when the client shares our CPU: so it is judged by its own success. A loss costs
- * what several wins bring, and a looser pauses for ever longer.
- */
-class Spin {
-  private readonly possible = availableParallelism() > 1;
-  private score = 0;
-  private pauseTurns = 0;
-  private nextPause = 64;
-
-  get isWorthIt(): boolean {
-    if (!this.possible) return false;
-    if (this.pauseTurns === 0) return true;
-    this.pauseTurns -= 1;
-    return false;
-  }
-
-  won(): void {
-    this.score = Math.min(this.score + 1, 32);
-    this.nextPause = 64;
-  }
-
-  lost(): void {
-    this.score -= 4;
-    if (this.score > 0) return;
-    this.score = 0;
-    this.pauseTurns = this.nextPause;
-    this.nextPause = Math.min(this.nextPause * 2, 4096);
-  }
-}
+const STALL_TIMEOUT_MS = 30_000;

@@ -1,5 +1,5 @@
 import { assert } from '../../core/base/assert.ts';
-import { CQE, ENTER, FEATURE, MMAP_OFFSET, OP, PARAMS, SQE, type Opcode } from './abi.ts';
+import { CQE, ENTER, MMAP_OFFSET, OP, PARAMS, SETUP, SQE, SQ_TASKRUN, type Opcode } from './abi.ts';
 import { setup } from './setup.ts';
 import { close, ioUringEnter, mapRing, type Mapping } from './syscall.ts';
 
@@ -36,6 +36,7 @@ export class Ring {
   private readonly sqEntries: number;
   private readonly sqHeadAt: number;
   private readonly sqTailAt: number;
+  private readonly sqFlagsAt: number;
   private readonly cqHeadAt: number;
   private readonly cqTailAt: number;
   private readonly cqMask: number;
@@ -53,7 +54,6 @@ export class Ring {
     const view = new DataView(params.buffer);
     const { fd, flags } = setup(entries, params);
     const field = (offset: number): number => view.getUint32(offset, true);
-    assert((field(PARAMS.features) & FEATURE.SINGLE_MMAP) !== 0, 'a kernel without SINGLE_MMAP');
     const cqBytes = field(PARAMS.cqCqes) + field(PARAMS.cqEntries) * CQE.WORDS * 4;
     const sqBytes = field(PARAMS.sqArray) + field(PARAMS.sqEntries) * 4;
     const ringMap: Mapping = mapRing(fd, Math.max(cqBytes, sqBytes), MMAP_OFFSET.SQ_RING);
@@ -67,6 +67,7 @@ export class Ring {
     this.sqMask = this.sqEntries - 1;
     this.sqHeadAt = field(PARAMS.sqHead) / 4;
     this.sqTailAt = field(PARAMS.sqTail) / 4;
+    this.sqFlagsAt = field(PARAMS.sqFlags) / 4;
     this.cqHeadAt = field(PARAMS.cqHead) / 4;
     this.cqTailAt = field(PARAMS.cqTail) / 4;
     this.cqMask = field(PARAMS.cqEntries) - 1;
@@ -175,6 +176,21 @@ export class Ring {
   /** True when completions are there to be reaped. */
   get hasCompletions(): boolean {
     return this.words[this.cqTailAt] !== this.cqHead;
+  }
+
+  /**
+   * True when completions are there, or will be with the next `enter`: the kernel has put work for us
+   * aside and says so in the mapped queue. For who looks again and again without a system call; where
+   * the kernel cannot say so (`tellsWork`), it must enter to see.
+   */
+  get hasNews(): boolean {
+    if (Atomics.load(this.words, this.cqTailAt) !== this.cqHead) return true;
+    return (Atomics.load(this.words, this.sqFlagsAt) & SQ_TASKRUN) !== 0;
+  }
+
+  /** `hasNews` sees all there is without a system call. */
+  get tellsWork(): boolean {
+    return (this.setupFlags & SETUP.TASKRUN_FLAG) !== 0;
   }
 
   /** Ends every operation whose completion is there. Returns how many. */

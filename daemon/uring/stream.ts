@@ -1,22 +1,21 @@
 import { assert } from '../../core/base/assert.ts';
 import type { Session, SessionStream } from '../../core/export/session.ts';
-import { replyPayloadBytes } from '../../core/export/reply-queue.ts';
 import { SIZE } from '../../core/nbd/proto.ts';
-import { MSG_NOSIGNAL, MSG_WAITALL, OP } from './abi.ts';
+import { MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, OP } from './abi.ts';
 import type { Memory, Room } from './memory.ts';
+import { Outbox, OUTBOX_BYTES } from './outbox.ts';
 import { RingOp, type Ring } from './ring.ts';
-import { close, setBlocking, shutdown } from './syscall.ts';
+import { close, recvmsg, sendmsg, setBlocking, shutdown } from './syscall.ts';
 
 /** Bytes taken from a socket in one gulp: many small requests, or a large payload's beginning. */
 export const GULP_BYTES = 256 * 1024;
 /** From this on the rest of a payload is received straight into its slot. */
 const DIRECT_BYTES = 16 * 1024;
-/** Pieces of one sendmsg; the kernel's limit is 1024. */
-const MAX_IOVECS = 256;
-const IOVEC_BYTES = 16;
-const MSGHDR_BYTES = 64;
-const TWO32 = 4294967296;
+/** Bytes one stream takes in one turn before others have theirs. */
+const TURN_BYTES = 512 * 1024;
 const SHUT_RDWR = 2;
+const EINTR = 4;
+const EAGAIN = 11;
 
 /** What a stream asks of the plane it lives on. */
 export interface StreamHost {
@@ -24,8 +23,17 @@ export interface StreamHost {
   readonly memory: Memory;
   /** `stream.flushReplies()` will be called before the ring is next entered. */
   wantsFlush(stream: UringStream): void;
-  /** The socket is closed and nothing of the stream is in flight. */
-  streamClosed(stream: UringStream, failure: string): void;
+  /** `stream.goOn()` will be called in the next turn, before the plane sleeps. */
+  wantsTurn(stream: UringStream): void;
+  /** The descriptors are closed and nothing of the stream is in flight. */
+  streamClosed(stream: UringStream): void;
+}
+
+/** A client's descriptors, the stream's to close: one socket, or two pipes. */
+export interface StreamFds {
+  readonly input: number;
+  readonly output: number;
+  readonly isSocket: boolean;
 }
 
 class RecvOp extends RingOp {
@@ -54,50 +62,82 @@ class SendOp extends RingOp {
   }
 }
 
+/** Takes an operation on a pipe back; a socket is shut down instead. */
+class CancelOp extends RingOp {
+  private readonly stream: UringStream;
+
+  constructor(stream: UringStream) {
+    super();
+    this.stream = stream;
+  }
+
+  ended(): void {
+    this.stream.cancelled();
+  }
+}
+
 /**
- * One client's socket on the ring: at most one receive and one send in flight. All replies that are
- * ready leave in one sendmsg; small requests arrive many at a time in the gulp and are parsed in
- * place; the rest of a large payload is received into its arena slot.
+ * One client on the ring: at most one receive and one send in flight. Small requests arrive many at
+ * a time in the gulp and are parsed in place; the rest of a large payload is received into its arena
+ * slot, and with it no more than the header behind it, so that large payloads are copied once.
+ *
+ * All replies that are ready leave in one message, at once when the socket takes it; what it does
+ * not take is the ring's to send.
  *
  * Memory the kernel may still touch is never given back: a stream that ends first shuts the socket
  * down, waits for both operations, and only then lets its session go.
  */
 export class UringStream implements SessionStream {
-  readonly fd: number;
   session: Session | null = null;
   needsFlush = false;
+  /** Waits for its turn: there was more to take than one turn's part. */
+  isWaiting = false;
+  /** Counts what the client takes and gives; stands still when it does neither. */
+  activity = 0;
+  /** In words, why it ended; empty: as it should. */
+  failure = '';
+  /** Called once, when the stream is closed. */
+  readonly ended: (failure: string) => void;
+  /** Where in `memory.bytes` the gulp lies; [start, end) of it holds bytes not yet consumed. */
+  readonly gulpAt: number;
+  readonly room: Room;
+  private readonly fds: StreamFds;
   private readonly host: StreamHost;
   private readonly recvOp = new RecvOp(this);
   private readonly sendOp = new SendOp(this);
-  /** Where in `memory.bytes` the gulp lies; [start, end) of it holds bytes not yet consumed. */
-  readonly gulpAt: number;
+  private readonly cancelRecv = new CancelOp(this);
+  private readonly cancelSend = new CancelOp(this);
+  private readonly outbox: Outbox;
   private start = 0;
   private end = 0;
   private recvIsPayload = false;
-  readonly room: Room;
-  private readonly iovecs: Uint32Array;
-  private readonly iovecsAt: number;
-  /** Bytes of the oldest reply that are already with the kernel. */
-  private sentOfFirst = 0;
+  /** The last request was a large write: the next will be, so only its header is taken with this one. */
+  private headersOnly = false;
+  private turnBytes = TURN_BYTES;
+  private taking = false;
   private dying = false;
   private closed = false;
-  private failure = '';
 
-  constructor(host: StreamHost, fd: number, gulpAt: number, message: Room) {
+  constructor(
+    host: StreamHost,
+    fds: StreamFds,
+    place: { readonly gulpAt: number; readonly room: Room },
+    ended: (failure: string) => void,
+  ) {
     this.host = host;
-    this.fd = fd;
-    this.gulpAt = gulpAt;
-    this.room = message;
-    this.iovecs = message.words;
-    this.iovecsAt = MSGHDR_BYTES / 4;
-    setBlocking(fd);
-    host.ring.register(this.recvOp);
-    host.ring.register(this.sendOp);
+    this.fds = fds;
+    this.ended = ended;
+    this.gulpAt = place.gulpAt;
+    this.room = place.room;
+    this.outbox = new Outbox(place.room, host.memory);
+    setBlocking(fds.input);
+    setBlocking(fds.output);
+    for (const op of this.ops()) host.ring.register(op);
   }
 
-  /** Bytes of mapped memory for a stream's message header and iovecs. */
+  /** Bytes of mapped memory for a stream's message headers and iovecs. */
   static get messageBytes(): number {
-    return MSGHDR_BYTES + MAX_IOVECS * IOVEC_BYTES;
+    return OUTBOX_BYTES;
   }
 
   /** Begins, with the bytes that came in during the handshake. */
@@ -120,6 +160,18 @@ export class UringStream implements SessionStream {
     this.die();
   }
 
+  /** It holds memory, and only the client can set it free: by reading, or by finishing a payload. */
+  get isHoldingUp(): boolean {
+    const session = this.session;
+    if (session === null || session.arenaBytes === 0) return false;
+    return this.sendOp.inFlight || session.payloadWanted > 0;
+  }
+
+  private ops(): readonly RingOp[] {
+    // eslint-disable-next-line no-restricted-syntax -- at the beginning and the end of a stream
+    return [this.recvOp, this.sendOp, this.cancelRecv, this.cancelSend];
+  }
+
   // --- receiving
 
   intakeResumed(): void {
@@ -127,13 +179,26 @@ export class UringStream implements SessionStream {
     if (!this.taking) this.intake();
   }
 
-  private taking = false;
+  /** A new turn. */
+  goOn(): void {
+    this.isWaiting = false;
+    this.turnBytes = TURN_BYTES;
+    if (!this.taking) this.intake();
+  }
 
   private intake(): void {
+    this.taking = true;
+    this.consume();
+    while (this.canReceiveNow() && this.receiveNow()) this.consume();
+    this.taking = false;
+    if (this.dying) this.finishDying();
+    else this.receive();
+  }
+
+  private consume(): void {
     const session = this.session!;
     const bytes = this.host.memory.bytes;
     const base = this.gulpAt;
-    this.taking = true;
     while (this.start < this.end) {
       const wanted = session.payloadWanted;
       if (wanted > 0) {
@@ -147,29 +212,63 @@ export class UringStream implements SessionStream {
       const taken = session.consume(bytes, base + this.start, base + this.end);
       this.start += taken;
       if (taken === 0 && session.payloadWanted === 0) break;
+      // One header at a time while they announce much; many when they do not.
+      if (session.payloadWanted === 0) this.headersOnly = false;
     }
-    this.taking = false;
-    if (this.dying) this.finishDying();
-    else this.receive();
+    if (this.start !== this.end) return;
+    this.start = 0;
+    this.end = 0;
+  }
+
+  /** A large payload is wanted, and the gulp is empty: more of it is probably there. */
+  private canReceiveNow(): boolean {
+    return (
+      this.fds.isSocket &&
+      !this.dying &&
+      !this.recvOp.inFlight &&
+      !this.isWaiting &&
+      this.end === 0 &&
+      this.session!.payloadWanted >= DIRECT_BYTES
+    );
+  }
+
+  /** Payload into its slot and the next header into the gulp, as far as they are there. True: go on. */
+  private receiveNow(): boolean {
+    if (this.turnBytes <= 0) {
+      this.isWaiting = true;
+      this.host.wantsTurn(this);
+      return false;
+    }
+    this.headersOnly = true;
+    const session = this.session!;
+    const { memory } = this.host;
+    const base = memory.addressOf(memory.bytes);
+    const wanted = session.payloadWanted;
+    const { outbox } = this;
+    outbox.setInput(base + session.payloadAt, wanted, base + this.gulpAt, SIZE.REQUEST);
+    const result = recvmsg(this.fds.input, outbox.inputAddress, MSG_DONTWAIT);
+    if (result <= 0) return false; // nothing yet, or the end: the ring will say which
+    this.activity += 1;
+    this.turnBytes -= result;
+    const payload = result < wanted ? result : wanted;
+    this.end = result - payload;
+    session.payloadReceived(payload);
+    return true;
   }
 
   private receive(): void {
-    if (this.recvOp.inFlight || this.dying || this.closed) return;
+    if (this.recvOp.inFlight || this.isWaiting || this.dying || this.closed) return;
     const session = this.session!;
     if (session.isBlocked) return;
-    const memory = this.host.memory;
+    const { memory } = this.host;
     const address = memory.addressOf(memory.bytes);
-    if (this.start === this.end) {
-      this.start = 0;
-      this.end = 0;
-      const wanted = session.payloadWanted;
-      if (wanted >= DIRECT_BYTES) {
-        this.recvIsPayload = true;
-        const at = address + session.payloadAt;
-        this.host.ring.prepare(this.recvOp, OP.RECV, this.fd, at, wanted, 0, MSG_WAITALL);
-        return;
-      }
-    } else if (this.end === GULP_BYTES) {
+    const wanted = session.payloadWanted;
+    if (this.end === 0 && wanted >= DIRECT_BYTES) {
+      this.recvIsPayload = true;
+      this.prepareReceive(address + session.payloadAt, wanted, MSG_WAITALL);
+      return;
+    }
+    if (this.end === GULP_BYTES) {
       if (this.start === 0) return;
       const from = this.gulpAt + this.start;
       memory.bytes.copyWithin(this.gulpAt, from, this.gulpAt + this.end);
@@ -177,8 +276,15 @@ export class UringStream implements SessionStream {
       this.start = 0;
     }
     this.recvIsPayload = false;
-    const at = address + this.gulpAt + this.end;
-    this.host.ring.prepare(this.recvOp, OP.RECV, this.fd, at, GULP_BYTES - this.end, 0, 0);
+    const most = this.headersOnly && this.end === 0 ? SIZE.REQUEST : GULP_BYTES - this.end;
+    this.prepareReceive(address + this.gulpAt + this.end, most, 0);
+  }
+
+  private prepareReceive(address: number, length: number, flags: number): void {
+    const { isSocket, input } = this.fds;
+    const { ring } = this.host;
+    if (isSocket) ring.prepare(this.recvOp, OP.RECV, input, address, length, 0, flags);
+    else ring.prepare(this.recvOp, OP.READ, input, address, length, 0, 0);
   }
 
   received(result: number): void {
@@ -200,6 +306,8 @@ export class UringStream implements SessionStream {
       this.finishDying();
       return;
     }
+    this.activity += 1;
+    this.turnBytes = TURN_BYTES;
     if (this.recvIsPayload) session.payloadReceived(result);
     else this.end += result;
     this.intake();
@@ -217,43 +325,35 @@ export class UringStream implements SessionStream {
     this.host.wantsFlush(this);
   }
 
-  /** Sends all replies that are ready in one message. */
+  /** Sends all replies that are ready, a message at a time. */
   flushReplies(): void {
     this.needsFlush = false;
-    const session = this.session!;
-    const replies = session.replies;
-    if (this.sendOp.inFlight || this.dying || replies.length === 0) return;
-    const memory = this.host.memory;
-    const headersAddress = memory.addressOf(replies.headers);
-    const arenaAddress = memory.addressOf(memory.bytes);
-    const count = replies.length;
-    let skip = this.sentOfFirst;
-    let pieces = 0;
-    let lastEnd = -1;
-    for (let i = 0; i < count && pieces + 2 <= MAX_IOVECS; i += 1) {
-      const request = replies.requestAt(i);
-      const payload = replyPayloadBytes(request);
-      const header = headersAddress + replies.headerAt(i);
-      if (skip < SIZE.SIMPLE_REPLY) {
-        const length = SIZE.SIMPLE_REPLY - skip;
-        if (header === lastEnd) this.growPiece(pieces - 1, length);
-        else {
-          this.setPiece(pieces, header + skip, length);
-          pieces += 1;
-        }
-        lastEnd = header + SIZE.SIMPLE_REPLY;
-        skip = 0;
-      } else skip -= SIZE.SIMPLE_REPLY;
-      if (payload > 0) {
-        this.setPiece(pieces, arenaAddress + request.payloadAt + skip, payload - skip);
-        pieces += 1;
-        skip = 0;
-        lastEnd = -1;
-      }
+    const { replies } = this.session!;
+    while (!this.sendOp.inFlight && !this.dying && replies.length > 0) {
+      const bytes = this.outbox.gather(replies);
+      if (!this.fds.isSocket || !this.sendNow(bytes)) this.prepareSend();
     }
-    this.setMessage(pieces);
+  }
+
+  /** True: the socket took all, or as much as it could, and the rest is gathered anew. */
+  private sendNow(bytes: number): boolean {
+    const flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    const result = sendmsg(this.fds.output, this.outbox.outputAddress, flags);
+    // What is wrong with the socket the ring will say, too.
+    if (result < 0) return false;
+    this.settleSent(result);
+    if (result === bytes || this.dying) return true;
+    this.outbox.gather(this.session!.replies);
+    return false;
+  }
+
+  private prepareSend(): void {
+    const { isSocket, output } = this.fds;
+    const { ring } = this.host;
+    const { outputAddress, iovecsAddress, pieces } = this.outbox;
     const flags = MSG_NOSIGNAL | MSG_WAITALL;
-    this.host.ring.prepare(this.sendOp, OP.SENDMSG, this.fd, this.room.address, 1, 0, flags);
+    if (isSocket) ring.prepare(this.sendOp, OP.SENDMSG, output, outputAddress, 1, 0, flags);
+    else ring.prepare(this.sendOp, OP.WRITEV, output, iovecsAddress, pieces, 0, 0);
   }
 
   sent(result: number): void {
@@ -265,52 +365,19 @@ export class UringStream implements SessionStream {
       this.drop(`send failed with errno ${-result}`);
       return;
     }
-    const session = this.session!;
     if (result > 0) this.settleSent(result);
     if (this.dying) {
       this.finishDying();
       return;
     }
-    if (session.replies.length > 0) this.askFlush();
+    if (this.session!.replies.length > 0) this.askFlush();
   }
 
-  private settleSent(result: number): void {
+  private settleSent(bytes: number): void {
     const session = this.session!;
-    const replies = session.replies;
-    let left = result + this.sentOfFirst;
-    let whole = 0;
-    while (whole < replies.length) {
-      const bytes = SIZE.SIMPLE_REPLY + replyPayloadBytes(replies.requestAt(whole));
-      if (left < bytes) break;
-      left -= bytes;
-      whole += 1;
-    }
-    this.sentOfFirst = left;
+    this.activity += 1;
+    const whole = this.outbox.settle(session.replies, bytes);
     if (whole > 0) session.repliesSent(whole);
-  }
-
-  private setPiece(index: number, address: number, length: number): void {
-    const at = this.iovecsAt + index * 4;
-    const high = Math.floor(address / TWO32);
-    this.iovecs[at] = address - high * TWO32;
-    this.iovecs[at + 1] = high;
-    this.iovecs[at + 2] = length;
-    this.iovecs[at + 3] = 0;
-  }
-
-  private growPiece(index: number, length: number): void {
-    this.iovecs[this.iovecsAt + index * 4 + 2]! += length;
-  }
-
-  /** struct msghdr: name, namelen, iov, iovlen, control, controllen, flags. */
-  private setMessage(pieces: number): void {
-    const words = this.iovecs;
-    const address = this.room.address + MSGHDR_BYTES;
-    const high = Math.floor(address / TWO32);
-    words.fill(0, 0, this.iovecsAt);
-    words[4] = address - high * TWO32;
-    words[5] = high;
-    words[6] = pieces;
   }
 
   // --- the end
@@ -323,21 +390,29 @@ export class UringStream implements SessionStream {
   private die(): void {
     if (this.dying || this.closed) return;
     this.dying = true;
-    shutdown(this.fd, SHUT_RDWR);
+    if (this.fds.isSocket) shutdown(this.fds.input, SHUT_RDWR);
+    else {
+      const { ring } = this.host;
+      if (this.recvOp.inFlight) ring.prepareCancel(this.cancelRecv, this.recvOp);
+      if (this.sendOp.inFlight) ring.prepareCancel(this.cancelSend, this.sendOp);
+    }
+    this.finishDying();
+  }
+
+  cancelled(): void {
     this.finishDying();
   }
 
   private finishDying(): void {
-    if (!this.dying || this.closed || this.recvOp.inFlight || this.sendOp.inFlight || this.taking)
+    if (!this.dying || this.closed || this.taking || this.recvOp.inFlight || this.sendOp.inFlight)
       return;
+    if (this.cancelRecv.inFlight || this.cancelSend.inFlight) return;
     this.closed = true;
     this.session!.abandon();
-    close(this.fd);
-    this.host.ring.unregister(this.recvOp);
-    this.host.ring.unregister(this.sendOp);
-    this.host.streamClosed(this, this.failure);
+    close(this.fds.input);
+    if (this.fds.output !== this.fds.input) close(this.fds.output);
+    const ops = this.ops();
+    for (let i = 0; i < ops.length; i += 1) this.host.ring.unregister(ops[i]!);
+    this.host.streamClosed(this);
   }
 }
-
-const EINTR = 4;
-const EAGAIN = 11;

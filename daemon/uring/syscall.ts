@@ -18,8 +18,12 @@ const rawMmap = libc.func(
 const rawPwrite = libc.func(
   'int64_t pwrite(int fd, int64_t address, size_t length, int64_t offset)',
 );
+const rawPreadv2 = libc.func(
+  'int64_t preadv2(int fd, int64_t iovecs, int count, int64_t offset, int flags)',
+);
+const rawSendmsg = libc.func('int64_t sendmsg(int fd, int64_t message, int flags)');
+const rawRecvmsg = libc.func('int64_t recvmsg(int fd, int64_t message, int flags)');
 const rawEventfd = libc.func('int eventfd(uint32_t initial, int flags)');
-const rawDup = libc.func('int dup(int fd)');
 const rawClose = libc.func('int close(int fd)');
 const rawFcntl = libc.func('int fcntl(int fd, int command, int argument)');
 const rawShutdown = libc.func('int shutdown(int fd, int how)');
@@ -92,14 +96,34 @@ export function pwrite(fd: number, address: number, length: number, offset: numb
   return value === -1 ? -koffi.errno() : value;
 }
 
+const RWF_NOWAIT = 8;
+
+/** One iovec at an address. Bytes read from the page cache, or minus the errno; never waits. */
+export function preadNowait(fd: number, iovecAddress: number, offset: number): number {
+  const value = rawPreadv2(fd, iovecAddress, 1, offset, RWF_NOWAIT) as number;
+  return value === -1 ? -koffi.errno() : value;
+}
+
+/** `message`: address of a struct msghdr. Bytes sent, or minus the errno. */
+export function sendmsg(fd: number, message: number, flags: number): number {
+  const value = rawSendmsg(fd, message, flags) as number;
+  return value === -1 ? -koffi.errno() : value;
+}
+
+export function recvmsg(fd: number, message: number, flags: number): number {
+  const value = rawRecvmsg(fd, message, flags) as number;
+  return value === -1 ? -koffi.errno() : value;
+}
+
 export function eventfd(): number {
   return result(rawEventfd(0, EFD_CLOEXEC_NONBLOCK) as number);
 }
 
 export function dup(fd: number): number {
-  return result(rawDup(fd) as number);
+  return result(rawFcntl(fd, F_DUPFD_CLOEXEC, 0) as number);
 }
 
+const F_DUPFD_CLOEXEC = 1030;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const O_NONBLOCK = 0x800;

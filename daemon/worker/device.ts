@@ -1,5 +1,5 @@
 /** One device in a data-plane thread: made of what the control thread has opened. */
-import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
+import { fstatSync } from 'node:fs';
 
 import { assert } from '../../core/base/assert.ts';
 import type { Log, LogFields } from '../../core/base/ports.ts';
@@ -7,66 +7,69 @@ import type { BlockDevice } from '../../core/block/device.ts';
 import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
 import { NoRecorder } from '../../core/mirror/record.ts';
 import { AbsentDevice } from '../devices/absent-device.ts';
-import { assemble, type Assembled } from '../devices/assemble.ts';
+import { assemble, type Assembled, type OpenLeg } from '../devices/assemble.ts';
 import { callDevice } from '../devices/calls.ts';
 import { readPolicyOf } from '../devices/request.ts';
 import { settle } from '../devices/runner.ts';
 import { mirrorOfRecord, newMirror } from '../devices/standing.ts';
+import type { RemotePlan } from '../remote/leg.ts';
 import { UringDevice } from '../uring/engine.ts';
-import { DataPlane } from '../uring/plane.ts';
+import type { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
+import { closeClient } from './client-fds.ts';
+import type { ClientFds } from '../net/socket-taker.ts';
 import { WorkerRemoteLeg } from './remote-leg.ts';
 import type { FromWorker, LogLevel, ToWorker, WorkerCall, WorkerStart } from './messages.ts';
 
+/** What a device asks of its thread. */
+export interface DeviceThread {
+  readonly plane: DataPlane;
+  say(message: FromWorker): void;
+  /** The device is settled: nothing of it is left but its descriptors. */
+  deviceEnded(): void;
+}
+
 export class WorkerDevice {
+  private readonly thread: DeviceThread;
   private readonly plane: DataPlane;
-  private readonly port: MessagePort;
   private readonly parts: Assembled;
   private readonly streams = new Map<number, UringStream>();
-  private readonly idOf = new Map<UringStream, number>();
   private readonly recordsWaiting = new Map<number, (errno: number) => void>();
-  private readonly remoteLegs = new Map<string, WorkerRemoteLeg>();
+  /** By the plan's number; a leg that is opened again has another. */
+  private readonly remoteLegs = new Map<number, WorkerRemoteLeg>();
   private records = 0;
 
-  constructor(start: WorkerStart, port: MessagePort) {
-    this.port = port;
-    const { arenaBytes, maxConnections, wakeFd } = start;
-    this.plane = new DataPlane({ arenaBytes, maxConnections }, wakeFd);
-    this.plane.onMessage = () => this.readMessages();
-    this.plane.onClosed = (stream, why) => this.streamClosed(stream, why);
+  /** @throws ControlError it cannot be made of this */
+  constructor(start: WorkerStart, thread: DeviceThread) {
+    this.thread = thread;
+    this.plane = thread.plane;
     this.parts = this.build(start);
-    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes } = this.parts.exported;
+    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, logicalBlockBytes } =
+      this.parts.exported;
     this.say({
       kind: 'ready',
-      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes },
+      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, logicalBlockBytes },
     });
-  }
-
-  /** Serves until it is settled. Blocks the thread. */
-  run(): void {
-    this.plane.run();
   }
 
   private build(start: WorkerStart): Assembled {
     const { engine, loop, clock } = this.plane;
     const devices = new Map<string, BlockDevice>();
-    for (const { path, fd, sectors, limits } of start.legs) {
-      const options = { name: path, fd, sectors, limits, direct: false };
-      devices.set(path, new UringDevice(engine, options));
-    }
-    for (const plan of start.remoteLegs) {
-      const leg = new WorkerRemoteLeg(plan, this.plane, this.log(), (message) => this.say(message));
-      this.remoteLegs.set(plan.path, leg);
-      devices.set(plan.path, leg.device);
-    }
+    const makeDevice = (leg: OpenLeg): BlockDevice => {
+      const { path, fd, sectors, limits, remote } = leg;
+      if (remote !== null) return this.makeRemote(path, remote);
+      return new UringDevice(engine, { name: path, fd, sectors, limits, direct: false });
+    };
+    for (const leg of start.legs) devices.set(leg.path, makeDevice(leg));
     const legs = {
       missing: new Map(start.missing),
       deviceOf: (path: string) => devices.get(path) ?? new AbsentDevice(path, loop),
+      attach: (leg: OpenLeg) => makeDevice(leg),
     };
     const recorder: MirrorRecorder = start.isRecorded
       ? { record: (state, done) => this.record(state, done) }
       : new NoRecorder(loop);
-    const { name, table, readOnly, recorded, areEqual } = start;
+    const { name, table, readOnly, recorded, areEqual, writeMostly } = start;
     const mirror = {
       readPolicy: readPolicyOf(start.readPolicy),
       recorder,
@@ -77,11 +80,19 @@ export class WorkerDevice {
         args: { readonly sync: 'sync' | 'nosync' | undefined },
       ) =>
         recorded === null
-          ? newMirror(places, areEqual || args.sync === 'nosync')
+          ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
           : mirrorOfRecord(places, recorded),
     };
     const environment = { loop, clock, log: this.log() };
     return assemble({ name, table, legs, readOnly, mirror }, environment);
+  }
+
+  private makeRemote(path: string, plan: RemotePlan): BlockDevice {
+    const leg = new WorkerRemoteLeg(path, plan, this.plane, this.log(), (message) =>
+      this.say(message),
+    );
+    this.remoteLegs.set(plan.id, leg);
+    return leg.device;
   }
 
   private record(state: MirrorRecord, done: (errno: number) => void): void {
@@ -90,27 +101,11 @@ export class WorkerDevice {
     this.say({ kind: 'record', id: this.records, state });
   }
 
-  private readMessages(): void {
-    for (;;) {
-      const received = receiveMessageOnPort(this.port) as
-        { readonly message: ToWorker } | undefined;
-      if (received === undefined) return;
-      this.handle(received.message);
-    }
-  }
-
-  private handle(message: ToWorker): void {
+  handle(message: ToWorker): void {
     switch (message.kind) {
-      case 'connect': {
-        const stream = this.plane.connect(message.fd, this.parts.exported, message.early);
-        if (stream === null) {
-          this.say({ kind: 'closed', id: message.id, why: 'no place for one more client' });
-          return;
-        }
-        this.streams.set(message.id, stream);
-        this.idOf.set(stream, message.id);
+      case 'connect':
+        this.connect(message.id, message.fds, message.early);
         return;
-      }
       case 'hang-up':
         this.streams.get(message.id)?.hangUp();
         return;
@@ -124,7 +119,7 @@ export class WorkerDevice {
       case 'leg-link':
       case 'leg-fenced':
       case 'leg-refused': {
-        const leg = this.remoteLegs.get(message.path);
+        const leg = this.remoteLegs.get(message.id);
         assert(leg !== undefined, 'a message about a leg that is none');
         leg.heard(message);
         return;
@@ -154,21 +149,29 @@ export class WorkerDevice {
       case 'settle':
         settle(mapped, mirror, (errno) => {
           this.say({ kind: 'answer', id, value: errno });
-          this.plane.stop();
+          for (const stream of this.streams.values()) stream.drop('the device has ended');
+          this.thread.deviceEnded();
         });
     }
   }
 
-  private streamClosed(stream: UringStream, why: string): void {
-    const id = this.idOf.get(stream);
-    assert(id !== undefined, 'a stream of nobody was closed');
-    this.idOf.delete(stream);
-    this.streams.delete(id);
-    this.say({ kind: 'closed', id, why });
+  private connect(id: number, { input, output }: ClientFds, early: Uint8Array): void {
+    const fds = { input, output, isSocket: fstatSync(input).isSocket() };
+    // A client may be gone before it is known.
+    let isGone = false;
+    const stream = this.plane.connect(fds, this.parts.exported, early, (why) => {
+      isGone = true;
+      this.streams.delete(id);
+      this.say({ kind: 'closed', id, why });
+    });
+    if (stream === null) {
+      closeClient({ input, output });
+      this.say({ kind: 'closed', id, why: 'no place for one more client' });
+    } else if (!isGone) this.streams.set(id, stream);
   }
 
   private say(message: FromWorker): void {
-    this.port.postMessage(message);
+    this.thread.say(message);
   }
 
   private log(): Log {

@@ -1,7 +1,4 @@
-/** The control thread's end of a data-plane thread: one device that lives there. */
-import { writeSync } from 'node:fs';
-import { Worker } from 'node:worker_threads';
-
+/** The control thread's end of a device that lives in a data-plane thread. */
 import { assert } from '../../core/base/assert.ts';
 import { ERRNO } from '../../core/base/errno.ts';
 import type { Log } from '../../core/base/ports.ts';
@@ -10,12 +7,14 @@ import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecorder } from '../../core/mirror/record.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 import type { Runner } from '../devices/runner.ts';
-import { close, eventfd } from '../uring/syscall.ts';
+import type { ClientFds } from '../net/socket-taker.ts';
 import type { FromWorker, OfferFacts, ToWorker, WorkerAnswer, WorkerCall } from './messages.ts';
 import type { FromWorkerLeg, ToWorkerLeg, WorkerStart } from './messages.ts';
+import { closeClient } from './client-fds.ts';
+import { threadForDevice, type PlaneThread } from './threads.ts';
 
 export interface WorkerHostOptions {
-  readonly start: Omit<WorkerStart, 'wakeFd'>;
+  readonly start: WorkerStart;
   readonly log: Log;
   readonly recorder: MirrorRecorder | null;
   onEvent(event: MirrorEvent): void;
@@ -32,12 +31,11 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-const WAKE = new BigUint64Array([1n]);
-
 export class WorkerHost implements Runner {
   readonly offer: OfferFacts;
-  private readonly worker: Worker;
-  private readonly wakeFd: number;
+  private readonly thread: PlaneThread;
+  /** The device's number in its thread. */
+  private readonly device: number;
   private readonly options: WorkerHostOptions;
   private readonly waiting = new Map<number, Waiting>();
   private calls = 0;
@@ -45,43 +43,44 @@ export class WorkerHost implements Runner {
   private dead = false;
 
   private constructor(
-    worker: Worker,
-    wakeFd: number,
+    thread: PlaneThread,
+    device: number,
     offer: OfferFacts,
     options: WorkerHostOptions,
   ) {
-    this.worker = worker;
-    this.wakeFd = wakeFd;
+    this.thread = thread;
+    this.device = device;
     this.offer = offer;
     this.options = options;
-    worker.on('message', (message: FromWorker) => this.heard(message));
-    worker.on('error', (error: Error) => this.died(error.stack ?? error.message));
-    worker.on('exit', (code) => this.exited(code));
   }
 
   /**
-   * Starts the thread and its device.
+   * Makes the device in a thread of its own, or in one it shares.
    * @throws whatever making the device throws there
    */
   static start(options: WorkerHostOptions): Promise<WorkerHost> {
-    const wakeFd = eventfd();
-    assert(wakeFd >= 0, 'no eventfd');
-    const workerData: WorkerStart = { ...options.start, wakeFd };
-    const worker = new Worker(new URL('./main.js', import.meta.url), { workerData });
+    const thread = threadForDevice();
     return new Promise((resolve, reject) => {
-      const failed = (error: Error): void => {
-        close(wakeFd);
-        reject(error);
-      };
-      worker.once('error', failed);
-      worker.once('message', (message: FromWorker) => {
-        worker.off('error', failed);
-        if (message.kind === 'unfit') {
-          failed(new ControlError(message.code as ErrorCode, message.why));
-          return;
-        }
-        assert(message.kind === 'ready', 'a data plane speaks before it is ready');
-        resolve(new WorkerHost(worker, wakeFd, message.offer, options));
+      let host: WorkerHost | undefined;
+      const device = thread.add(options.start, {
+        heard: (message) => {
+          if (host !== undefined) {
+            host.heard(message);
+          } else if (message.kind === 'unfit') {
+            thread.release(device);
+            reject(new ControlError(message.code as ErrorCode, message.why));
+          } else if (message.kind === 'log') {
+            options.log[message.level](message.fields, message.message);
+          } else {
+            assert(message.kind === 'ready', 'a data plane speaks before it is ready');
+            host = new WorkerHost(thread, device, message.offer, options);
+            resolve(host);
+          }
+        },
+        threadDied: (why) => {
+          if (host !== undefined) host.died(why);
+          else reject(new ControlError('io', `its data plane cannot start: ${why}`));
+        },
       });
     });
   }
@@ -91,10 +90,10 @@ export class WorkerHost implements Runner {
     this.say({ kind: 'go' });
   }
 
-  /** Gives a client's socket to the device; the descriptor is the thread's from now on. */
-  connect(id: number, fd: number, early: Uint8Array): void {
-    if (this.dead) close(fd);
-    else this.say({ kind: 'connect', id, fd, early });
+  /** Gives a client to the device; its descriptors are the thread's from now on. */
+  connect(id: number, fds: ClientFds, early: Uint8Array): void {
+    if (this.dead) closeClient(fds);
+    else this.say({ kind: 'connect', id, fds, early });
   }
 
   /** About the connections of a remote leg. */
@@ -117,14 +116,12 @@ export class WorkerHost implements Runner {
 
   async settle(): Promise<number> {
     if (this.dead) return ERRNO.EIO;
+    assert(!this.settled, 'a device was settled twice');
     this.settled = true;
-    return (await this.ask({ name: 'settle' })) as number;
-  }
-
-  /** Ends the thread whatever it does; what is under way in the kernel goes on. */
-  async terminate(): Promise<void> {
-    this.settled = true;
-    await this.worker.terminate();
+    const errno = (await this.ask({ name: 'settle' })) as number;
+    this.dead = true;
+    this.thread.release(this.device);
+    return errno;
   }
 
   private ask(call: WorkerCall): Promise<WorkerAnswer> {
@@ -140,9 +137,7 @@ export class WorkerHost implements Runner {
   }
 
   private say(message: ToWorker): void {
-    if (this.dead) return;
-    this.worker.postMessage(message);
-    writeSync(this.wakeFd, WAKE);
+    if (!this.dead) this.thread.say(this.device, message);
   }
 
   private heard(message: FromWorker): void {
@@ -185,18 +180,11 @@ export class WorkerHost implements Runner {
     return waiting;
   }
 
-  private exited(code: number): void {
-    if (!this.settled && !this.dead) this.died(`exit code ${String(code)}`);
-    this.dead = true;
-    close(this.wakeFd);
-  }
-
   private died(why: string): void {
-    if (this.dead) return;
     this.dead = true;
     const error = new ControlError('io', 'its data plane has ended');
     for (const { reject } of this.waiting.values()) reject(error);
     this.waiting.clear();
-    this.options.onDeath(why);
+    if (!this.settled) this.options.onDeath(why);
   }
 }

@@ -1,41 +1,45 @@
 /** What the control thread and a data-plane thread say to each other. Plain data, cloned. */
 import type { LogFields } from '../../core/base/ports.ts';
-import type { QueueLimits } from '../../core/block/limits.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { OpenLeg } from '../devices/assemble.ts';
+import type { ClientFds } from '../net/socket-taker.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
-import type { RemotePlan } from '../remote/leg.ts';
 
-/** A leg that another server serves: its connections come by message. */
-interface WorkerRemoteLeg extends RemotePlan {
-  readonly path: string;
-}
-
-/** An open leg: the descriptor stays the control thread's to close, and to hold the lock with. */
-interface WorkerLeg {
-  readonly path: string;
-  readonly fd: number;
-  readonly sectors: number;
-  readonly limits: QueueLimits;
-}
-
-/** `workerData` of a data-plane thread: everything a device is made of. */
-export interface WorkerStart {
+/** `workerData` of a data-plane thread. */
+export interface ThreadStart {
   /** An eventfd: written to when a message waits. */
   readonly wakeFd: number;
   readonly arenaBytes: number;
   readonly maxConnections: number;
+}
+
+/** To a thread. `device`: the number of a device there. */
+export type ToThread =
+  | { readonly kind: 'add'; readonly device: number; readonly start: WorkerStart }
+  | { readonly kind: 'device'; readonly device: number; readonly message: ToWorker }
+  /** No device is left. */
+  | { readonly kind: 'end' };
+
+export interface FromThread {
+  readonly device: number;
+  readonly message: FromWorker;
+}
+
+/** Everything a device is made of. */
+export interface WorkerStart {
   readonly name: string;
   readonly table: string;
   readonly readOnly: boolean;
   readonly readPolicy: string;
-  readonly legs: readonly WorkerLeg[];
-  readonly remoteLegs: readonly WorkerRemoteLeg[];
+  readonly legs: readonly OpenLeg[];
   /** Legs that are not there: path and why. */
   readonly missing: readonly (readonly [path: string, reason: string])[];
   readonly recorded: MirrorRecord | null;
   /** A new mirror's legs hold the same bytes. */
   readonly areEqual: boolean;
+  /** Legs of a new mirror that are read only where no other is good. */
+  readonly writeMostly: readonly string[];
   /** False: nothing is remembered, and `record` messages are not sent. */
   readonly isRecorded: boolean;
 }
@@ -46,13 +50,15 @@ export interface OfferFacts {
   readonly readOnly: boolean;
   readonly transmissionFlags: number;
   readonly preferredBlockBytes: number;
+  readonly logicalBlockBytes: number;
 }
 
 export type ToWorker =
   | {
       readonly kind: 'connect';
       readonly id: number;
-      readonly fd: number;
+      /** The thread's to close. */
+      readonly fds: ClientFds;
       readonly early: Uint8Array;
     }
   | { readonly kind: 'hang-up'; readonly id: number }
@@ -61,24 +67,24 @@ export type ToWorker =
   | { readonly kind: 'go' }
   | { readonly kind: 'call'; readonly id: number; readonly call: WorkerCall };
 
-/** Of a remote leg's connections. */
+/** Of a remote leg's connections. `id`: its plan's. */
 export type ToWorkerLeg =
   | {
       readonly kind: 'leg-link';
-      readonly path: string;
+      readonly id: number;
       readonly slot: number;
       readonly fd: number;
       readonly isStructured: boolean;
     }
-  | { readonly kind: 'leg-fenced'; readonly path: string; readonly slot: number }
-  | { readonly kind: 'leg-refused'; readonly path: string; readonly why: string };
+  | { readonly kind: 'leg-fenced'; readonly id: number; readonly slot: number }
+  | { readonly kind: 'leg-refused'; readonly id: number; readonly why: string };
 
 export type FromWorkerLeg =
-  | { readonly kind: 'leg-connect'; readonly path: string; readonly slot: number }
+  | { readonly kind: 'leg-connect'; readonly id: number; readonly slot: number }
   /** The thread has let go of the connection; `isOver`: its server has closed it. */
   | {
       readonly kind: 'leg-fence';
-      readonly path: string;
+      readonly id: number;
       readonly slot: number;
       readonly isOver: boolean;
     };

@@ -1,6 +1,6 @@
 /** The export of a device that lives in a data-plane thread, as the control thread shows it. */
 import { assert } from '../../core/base/assert.ts';
-import type { SocketTaker, TakenClient } from '../net/socket-taker.ts';
+import type { ClientFds, SocketTaker, TakenClient } from '../net/socket-taker.ts';
 import { dup } from '../uring/syscall.ts';
 import type { WorkerHost } from './host.ts';
 import type { OfferFacts } from './messages.ts';
@@ -33,6 +33,10 @@ export class WorkerOffer implements SocketTaker {
     return this.facts.transmissionFlags;
   }
 
+  get logicalBlockBytes(): number {
+    return this.facts.logicalBlockBytes;
+  }
+
   get preferredBlockBytes(): number {
     return this.facts.preferredBlockBytes;
   }
@@ -57,13 +61,13 @@ export class WorkerOffer implements SocketTaker {
     return this.shutdown;
   }
 
-  take(fd: number, early: Uint8Array, ended: (why: string) => void): TakenClient {
-    const own = dup(fd);
-    assert(own >= 0, 'a descriptor that cannot be duplicated');
+  take(fds: ClientFds, early: Uint8Array, ended: (why: string) => void): TakenClient {
+    const input = ownCopy(fds.input);
+    const output = fds.output === fds.input ? input : ownCopy(fds.output);
     this.takes += 1;
     const id = this.takes;
     this.clients.set(id, ended);
-    this.host.connect(id, own, early);
+    this.host.connect(id, { input, output }, early);
     return { hangUp: () => this.host.hangUp(id) };
   }
 
@@ -79,4 +83,11 @@ export class WorkerOffer implements SocketTaker {
     this.isIdle = true;
     for (const id of [...this.clients.keys()]) this.closed(id, 'its data plane has ended');
   }
+}
+
+/** The descriptor of the same stream, for the thread to close. */
+function ownCopy(fd: number): number {
+  const own = dup(fd);
+  assert(own >= 0, 'a descriptor that cannot be duplicated');
+  return own;
 }

@@ -3,19 +3,24 @@ import type { Log } from '../../core/base/ports.ts';
 import { RemoteDevice } from '../../core/remote/device.ts';
 import { RemoteLink } from '../../core/remote/link.ts';
 import { RemoteReport } from '../../core/remote/report.ts';
+import type { RemotePlan } from '../remote/leg.ts';
 import type { DataPlane } from '../uring/plane.ts';
 import { LinkPlace, UringLink } from '../uring/remote-link.ts';
-import type { FromWorkerLeg, ToWorkerLeg, WorkerStart } from './messages.ts';
-
-type Plan = WorkerStart['remoteLegs'][number];
+import type { FromWorkerLeg, ToWorkerLeg } from './messages.ts';
 
 export class WorkerRemoteLeg {
   readonly device: RemoteDevice;
   private readonly plane: DataPlane;
   private readonly places: LinkPlace[] = [];
 
-  constructor(plan: Plan, plane: DataPlane, log: Log, say: (message: FromWorkerLeg) => void) {
-    const { path, facts, readOnly, timeoutMs, links } = plan;
+  constructor(
+    path: string,
+    plan: RemotePlan,
+    plane: DataPlane,
+    log: Log,
+    say: (message: FromWorkerLeg) => void,
+  ) {
+    const { id, facts, readOnly, timeoutMs, links } = plan;
     this.plane = plane;
     this.device = new RemoteDevice({
       name: path,
@@ -27,8 +32,8 @@ export class WorkerRemoteLeg {
       clock: plane.clock,
       report: new RemoteReport(path, log),
       host: {
-        connect: (slot) => say({ kind: 'leg-connect', path, slot }),
-        fence: ({ slot, isOver }) => say({ kind: 'leg-fence', path, slot, isOver }),
+        connect: (slot) => say({ kind: 'leg-connect', id, slot }),
+        fence: ({ slot, isOver }) => say({ kind: 'leg-fence', id, slot, isOver }),
       },
     });
   }

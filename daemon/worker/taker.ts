@@ -5,7 +5,7 @@ import type { LinkTaker } from '../remote/leg.ts';
 import { dup } from '../uring/syscall.ts';
 import type { WorkerHost } from './host.ts';
 
-export function workerTaker(path: string, host: WorkerHost): LinkTaker {
+export function workerTaker(id: number, host: WorkerHost): LinkTaker {
   return {
     take: (slot, socket, facts) => {
       const fd = fdOf(socket.socket);
@@ -13,10 +13,10 @@ export function workerTaker(path: string, host: WorkerHost): LinkTaker {
       const copy = dup(fd);
       assert(copy >= 0, 'no descriptor for a connection');
       socket.destroy();
-      host.tellLeg({ kind: 'leg-link', path, slot, fd: copy, isStructured: facts.isStructured });
+      host.tellLeg({ kind: 'leg-link', id, slot, fd: copy, isStructured: facts.isStructured });
       return copy;
     },
-    fenced: (slot) => host.tellLeg({ kind: 'leg-fenced', path, slot }),
-    refused: (why) => host.tellLeg({ kind: 'leg-refused', path, why }),
+    fenced: (slot) => host.tellLeg({ kind: 'leg-fenced', id, slot }),
+    refused: (why) => host.tellLeg({ kind: 'leg-refused', id, why }),
   };
 }

@@ -3,6 +3,7 @@ import { ERRNO } from '../../core/base/errno.ts';
 import { Prng } from '../../core/base/prng.ts';
 import { bytesOfSectors } from '../../core/base/units.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
+import { NODE_CLOCK } from '../../daemon/clock.ts';
 import { openFileDevice } from '../../daemon/fsio/engine.ts';
 import { createNodeLoop } from '../../daemon/node-loop.ts';
 import { createManualLoop } from '../support/manual-loop.ts';
@@ -47,7 +48,7 @@ function overMemory(
     const loop = createManualLoop();
     const prng = new Prng(seed);
     const disk = new MemoryDevice({ loop, sectors, limits, prng, maxDelayTurns: 3 });
-    const device = mapDevice(table, { loop, devices: { disk } });
+    const device = mapDevice(table, { loop, devices: { disk }, clock: NODE_CLOCK });
     return { device, close: () => expect([disk.inFlight, device.splitsInFlight]).toEqual([0, 0]) };
   };
 }
@@ -78,6 +79,23 @@ const overTwoFiles: DeviceFactory = async () => {
     },
   };
 };
+
+/** Stripes of memory, each slow and out of order in its own way. */
+function striped(table: string, limits: Partial<QueueLimits> = {}): DeviceFactory {
+  return ({ seed }) => {
+    const loop = createManualLoop();
+    const [a, b, c] = [0, 1, 2].map((n) => {
+      const prng = new Prng(seed + n);
+      return new MemoryDevice({ loop, sectors: 600, limits, prng, maxDelayTurns: 3 });
+    });
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three are made');
+    const device = mapDevice(table, { loop, devices: { a, b, c } });
+    return {
+      device,
+      close: () => expect([a.inFlight, b.inFlight, c.inFlight]).toEqual([0, 0, 0]),
+    };
+  };
+}
 
 /** Three legs of memory, each slow and out of order in its own way. */
 const mirror: DeviceFactory = ({ seed }) => {
@@ -115,6 +133,21 @@ suite(
   MAPPED,
 );
 suite('a mirror of three disks of memory', mirror, MAPPED);
+suite('three stripes of 3 sectors', striped('0 900 striped 3 3 a 7 b 0 c 300\n'), MAPPED);
+suite(
+  'two stripes in blocks of 4096, behind a line',
+  striped('0 8 linear c 0\n8 800 striped 2 16 a 8 b 0\n', { logicalBlockSize: 4096 }),
+  MAPPED,
+);
+suite('delay of a millisecond', overMemory('0 1000 delay disk 24 1\n', 1024), MAPPED);
+suite('delay by kind', overMemory('0 1000 delay disk 24 0 disk 24 1 disk 24 2\n', 1024), MAPPED);
+suite('flakey that is up', overMemory('0 1000 flakey disk 24 60 0\n', 1024), MAPPED);
+suite(
+  'flakey that is down and corrupts what nobody sends',
+  overMemory('0 1000 flakey disk 24 0 60 5 corrupt_bio_byte 1 r 1 32\n', 1024),
+  MAPPED,
+);
+suite('dust without bad blocks', overMemory('0 1000 dust disk 24 512\n', 1024), MAPPED);
 suite('zero', overMemory('0 1024 zero\n', 1), { ...MAPPED, storesData: false, sync: true });
 suite('error', overMemory('0 1024 error\n', 1), {
   ...MAPPED,

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import type { StatusReport } from '../../core/control/status.ts';
 import { VERSION } from '../../core/control/version.ts';
-import { dmio, startDaemon, startServe, TEST_ENGINE } from '../support/programs.ts';
+import { dmio, engineInUse, startDaemon, startServe } from '../support/programs.ts';
 import { run } from '../support/run.ts';
 import { Place } from '../support/place.ts';
 
@@ -50,6 +50,7 @@ describe('a mirror', () => {
             uri,
             connections: 0,
             attached: [],
+            mounts: [],
             eventNr: expect.any(Number) as number,
             regions: { sizeBytes: 524288, total: 32, dirty: 0, outOfSync: 0 },
             resync: null,
@@ -200,7 +201,7 @@ describe('dmio', () => {
     async () => {
       const daemon = await startDaemon(place.folder);
       expect(ok('version')).toBe(
-        `dmio     ${VERSION}\ndmiod    ${VERSION} (protocol 1, engine ${TEST_ENGINE}, Node ${process.version}, pid ${daemon.pid})\n`,
+        `dmio     ${VERSION}\ndmiod    ${VERSION} (protocol 1, engine ${engineInUse()}, Node ${process.version}, pid ${daemon.pid})\n`,
       );
       expect(ok('targets')).toMatch(
         /^error +v[\d.]+\nlinear +v[\d.]+\nmirror +v[\d.]+\nzero +v[\d.]+\n$/,

@@ -88,6 +88,14 @@ export class Medium {
     this.doomed.clear();
   }
 
+  /** Somebody else has had the disk. */
+  overwrite(value: Value): void {
+    this.versions.clear();
+    this.doomed.clear();
+    this.durable.fill(value);
+    this.visible.fill(value);
+  }
+
   /**
    * The daemon died before it could record that this leg's flush had failed, and will believe the leg
    * again. No daemon can know better, so the medium is merciful: the blocks are in the cache again.

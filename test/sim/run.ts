@@ -2,7 +2,9 @@ import { Prng } from '../../core/base/prng.ts';
 import { at } from './at.ts';
 import { FaultAtlas } from './atlas.ts';
 import { CHECKERS } from './checkers/all.ts';
+import { diskOf } from './disk-of.ts';
 import { SimFailure } from './failure.ts';
+import { LegOperator } from './leg-operator.ts';
 import type { SimOptions } from './options.ts';
 import { Workload } from './workload.ts';
 import { World, type Trace } from './world.ts';
@@ -44,6 +46,7 @@ class Play {
   private readonly prng: Prng;
   private readonly workload: Workload;
   private readonly atlas: FaultAtlas;
+  private readonly legs: LegOperator;
 
   constructor(world: World, options: SimOptions) {
     this.world = world;
@@ -51,6 +54,7 @@ class Play {
     this.prng = new Prng(options.seed + 2 ** 42);
     this.workload = new Workload(options, new Prng(options.seed + 2 ** 43));
     this.atlas = new FaultAtlas(options, world.disks, new Prng(options.seed + 2 ** 44));
+    this.legs = new LegOperator(world, this.atlas, new Prng(options.seed + 2 ** 46));
     world.recorder.failureRate = options.recorderFailureRate;
   }
 
@@ -68,6 +72,7 @@ class Play {
     }
     if (this.is(options.crashEvery)) this.crash();
     if (this.is(options.operatorEvery)) this.operate();
+    if (this.is(options.legChangeEvery)) this.legs.act();
     if (this.is(options.restEvery)) world.rest();
     if (world.ops.size < options.depth && prng.ratio(1, 2)) world.submit(this.workload.next());
     const events = 1 + prng.below(8);
@@ -86,11 +91,12 @@ class Play {
   }
 
   private operate(): void {
-    const { world, options, prng } = this;
+    const { world, prng } = this;
     if (prng.ratio(1, 2)) {
-      const leg = at(world.daemon.set.legs, prng.below(options.legs));
-      if (!leg.isActive || !this.atlas.maySpare(leg.index)) return;
-      world.say(() => `leg ${leg.index} is failed by hand`);
+      const { legs } = world.daemon.set;
+      const leg = at(legs, prng.below(legs.length));
+      if (!leg.isActive || !this.atlas.maySpare(diskOf(leg.name))) return;
+      world.say(() => `${leg.name} is failed by hand`);
       world.daemon.set.failLegByHand(leg);
       return;
     }
@@ -100,7 +106,7 @@ class Play {
   }
 
   private readdSome(): void {
-    for (let i = 0; i < this.options.legs; i += 1) {
+    for (let i = 0; i < this.world.recorder.durable.legs.length; i += 1) {
       if (this.prng.below(100) < this.options.readdPercent) this.world.readd(i);
     }
   }

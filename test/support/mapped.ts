@@ -23,11 +23,13 @@ export interface MapOptions {
   readonly devices: Readonly<Record<string, BlockDevice>>;
   readonly types?: readonly TargetType[];
   readonly pools?: MappedDevicePools;
+  /** Without one, a target that sets a timer fails the test. */
+  readonly clock?: Clock;
 }
 
 /** A mapped device of a table's text, its paths looked up in `devices`. */
 export function mapDevice(table: string, options: MapOptions): MappedDevice {
-  const { loop, devices, types = targetTypes, pools } = options;
+  const { loop, devices, types = targetTypes, pools, clock = STOPPED_CLOCK } = options;
   const spec = parseTable(table, types);
   const opened = spec.lines.map((line) =>
     line.spec.devices.map(({ path }) => {
@@ -36,6 +38,6 @@ export function mapDevice(table: string, options: MapOptions): MappedDevice {
       return device;
     }),
   );
-  const live = buildTable(spec, opened, { loop, clock: STOPPED_CLOCK, log: SILENT_LOG });
+  const live = buildTable(spec, opened, { loop, clock, log: SILENT_LOG });
   return new MappedDevice('mapped', live, loop, pools);
 }

@@ -4,13 +4,21 @@ import { createHash } from 'node:crypto';
 import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { probeRing } from '../../daemon/uring/probe.ts';
 import { run } from './run.ts';
 import type { Ran } from './run.ts';
 import { DMIO, DMIOD, Running } from './running.ts';
 
-/** `TEST_ENGINE=uring npm run jest -- integration` runs the same tests on the other engine. */
-export const TEST_ENGINE = process.env['TEST_ENGINE'] ?? 'node';
+/** `TEST_ENGINE=node npm run jest -- integration` runs the same tests on the other engine. */
+export const TEST_ENGINE = process.env['TEST_ENGINE'] ?? 'auto';
 const ENGINE = ['--engine', TEST_ENGINE];
+
+/** The engine such a daemon says it has. */
+export function engineInUse(): string {
+  if (TEST_ENGINE !== 'auto') return TEST_ENGINE;
+  const { errno, missing } = probeRing();
+  return errno === 0 && missing === '' ? 'uring' : 'node';
+}
 
 /** `dmio ARGS...` in a folder; the daemon of `startDaemon` is found by its control socket there. */
 export function dmio(folder: string, ...args: readonly string[]): Ran {

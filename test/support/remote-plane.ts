@@ -16,7 +16,8 @@ export async function legOnPlane(
   const { plane, stop } = pollingPlane();
   const loop = createNodeLoop();
   const leg = await openRemoteLeg(uri, { loop, clock: NODE_CLOCK, log: SILENT_LOG, readOnly });
-  const there = new WorkerRemoteLeg({ path: uri, ...leg.plan }, plane, SILENT_LOG, (message) => {
+  const { id } = leg.plan;
+  const there = new WorkerRemoteLeg(uri, leg.plan, plane, SILENT_LOG, (message) => {
     if (message.kind === 'leg-connect') leg.connectAway(message.slot);
     else leg.fenceAway(message.slot, message.isOver);
   });
@@ -24,11 +25,11 @@ export async function legOnPlane(
     take: (slot, made, { isStructured }) => {
       const fd = dup(fdOf(made.socket) ?? -1);
       made.destroy();
-      there.heard({ kind: 'leg-link', path: uri, slot, fd, isStructured });
+      there.heard({ kind: 'leg-link', id, slot, fd, isStructured });
       return fd;
     },
-    fenced: (slot) => there.heard({ kind: 'leg-fenced', path: uri, slot }),
-    refused: (why) => there.heard({ kind: 'leg-refused', path: uri, why }),
+    fenced: (slot) => there.heard({ kind: 'leg-fenced', id, slot }),
+    refused: (why) => there.heard({ kind: 'leg-refused', id, why }),
   });
   return {
     device: there.device,

@@ -14,6 +14,8 @@ export const resources: Checker = {
       claims: set.lock.length,
       'dirty regions': set.pending.dirty,
       'pending reads': set.legs.reduce((sum, leg) => sum + leg.pendingReads, 0),
+      'requests at legs': set.legs.reduce((sum, leg) => sum + leg.inFlight, 0),
+      'legs on their way out': set.leaving.length,
       transfers: world.disks.reduce((sum, disk) => sum + disk.inFlight, 0),
       'timers but one': Math.max(0, world.clock.timers - 1),
     };

@@ -10,6 +10,7 @@ import {
 import type { DeviceState, DeviceStatus } from '../../../core/control/status.ts';
 import { NO_LEG_ERRORS } from '../../../core/control/status.ts';
 
+const NO_FLAGS = { writeMostly: false, failedByHand: false, replaces: null };
 const HEALTHY: DeviceStatus = {
   name: 'data',
   sizeBytes: 2 ** 30,
@@ -18,6 +19,7 @@ const HEALTHY: DeviceStatus = {
   uri: 'nbd+unix:///data?socket=/run/dmiod/nbd.sock',
   connections: 1,
   attached: [],
+  mounts: [],
   eventNr: 3,
   regions: { sizeBytes: 524288, total: 2048, dirty: 1, outOfSync: 0 },
   resync: null,
@@ -29,6 +31,7 @@ const HEALTHY: DeviceStatus = {
       errors: NO_LEG_ERRORS,
       outOfSyncBytes: 0,
       reason: null,
+      ...NO_FLAGS,
     },
     {
       index: 1,
@@ -37,6 +40,7 @@ const HEALTHY: DeviceStatus = {
       errors: NO_LEG_ERRORS,
       outOfSyncBytes: 0,
       reason: null,
+      ...NO_FLAGS,
     },
   ],
   reason: null,

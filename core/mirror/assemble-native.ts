@@ -1,0 +1,331 @@
+import { assert } from '../base/assert.ts';
+import { STANDING, type LegState, type Standing } from './leg.ts';
+import { isoTime } from './native-bytes.ts';
+import { MAX_HISTORY, type LegEntry, type RunMark, type Superblock } from './superblock.ts';
+
+/** What was found where a leg was looked for. */
+export type LegMetadata =
+  | {
+      readonly kind: 'superblock';
+      readonly superblock: Superblock;
+      /** Which copy it is: the next one is written over the other. */
+      readonly copy: 'a' | 'b';
+    }
+  /** There, and nothing of ours on it. */
+  | { readonly kind: 'none' }
+  /** There, with metadata that cannot be believed. */
+  | { readonly kind: 'invalid'; readonly reason: string };
+
+export interface NativeLegInput {
+  /** As the user named it. */
+  readonly name: string;
+  readonly metadata: LegMetadata;
+}
+
+/** What becomes of a leg of the set. */
+export interface NativeLegPlan {
+  /** Which of the inputs it is; null: none of them. */
+  readonly input: number | null;
+  readonly standing: Standing;
+  /**
+   * For a leg that is no member: it lacks no more than the regions its lack section names and those
+   * that are dirty. False: it may lack anything.
+   */
+  readonly deltaPossible: boolean;
+  /** What the ruling superblock says of it. */
+  readonly entry: LegEntry;
+  /** Its own superblock, and which copy that is; null: it is not there. */
+  readonly own: { readonly superblock: Superblock; readonly copy: 'a' | 'b' } | null;
+}
+
+export type NativeAssembly =
+  | {
+      readonly kind: 'assembled';
+      /** The superblock whose word counts, and which input it is from. */
+      readonly ruler: Superblock;
+      readonly rulerInput: number;
+      /** Inputs whose map may be believed: the members. */
+      readonly mapInputs: readonly number[];
+      /** In the order of the ruler's table. */
+      readonly legs: readonly NativeLegPlan[];
+      /** True: no region is in doubt, however the map stands. */
+      readonly membersEqual: boolean;
+      /** Sequence numbers up to this one are taken. */
+      readonly lastSequence: number;
+      /** Inputs that are no legs of this set any more, or whose metadata is damaged. */
+      readonly excluded: readonly { readonly input: number; readonly reason: string }[];
+    }
+  | { readonly kind: 'refused'; readonly reason: string };
+
+/** How the superblock of a leg stands to the one that rules. */
+type Relation =
+  /** As of the same generation: it has seen every change of who is in sync. */
+  | 'same'
+  /** The ruler goes back to it. */
+  | 'older'
+  /** It goes on from the ruler, or beside it, in a superblock that was never complete on the ruler's leg. */
+  | 'ahead'
+  /** Of a past too far back to be told apart from a life of its own, but older for certain. */
+  | 'ancient';
+
+/**
+ * The decision table: what becomes of a leg that is there, by what the ruling superblock calls it
+ * and how its own superblock stands to the ruling one.
+ *
+ * | the ruler says | same   | older          | ahead          | ancient |
+ * |----------------|--------|----------------|----------------|---------|
+ * | in-sync        | MEMBER | JOINING  delta | JOINING  delta | JOINING |
+ * | resyncing      | JOINING delta | JOINING delta | JOINING delta | JOINING |
+ * | failed, missing, stale | STALE delta | STALE delta | STALE delta | STALE |
+ * | (not there)    | MISSING delta, whatever the ruler says                 |
+ *
+ * delta: it lacks what its lack section says and what is dirty, and nothing else, if its generation
+ * is not below the one since which no bit was cleared: for a leg in the set the ruler's cleared
+ * generation, for one that is out the one of the time when it left. Else, and where the table does
+ * not say delta, it may lack anything (D1: a leg that was rolled back).
+ *
+ * Who rules: the superblock to which all others stand in one of these relations. If there is none,
+ * two parts of the set were started apart: refused (I11). If no member of the ruling one is there,
+ * but one that lacks just this one superblock, then that superblock was never complete and nothing
+ * was acknowledged under it: the one before rules. Else refused: what is there misses writes (I7).
+ */
+const STANDING_OF: Readonly<Record<LegState, Readonly<Record<Relation, Standing>>>> = {
+  'in-sync': {
+    same: STANDING.MEMBER,
+    older: STANDING.JOINING,
+    ahead: STANDING.JOINING,
+    ancient: STANDING.JOINING,
+  },
+  resyncing: always(STANDING.JOINING),
+  failed: always(STANDING.STALE),
+  missing: always(STANDING.STALE),
+  stale: always(STANDING.STALE),
+};
+
+function always(standing: Standing): Readonly<Record<Relation, Standing>> {
+  return { same: standing, older: standing, ahead: standing, ancient: standing };
+}
+
+/** A superblock that was found, and where. */
+interface Found {
+  readonly input: number;
+  readonly superblock: Superblock;
+  readonly copy: 'a' | 'b';
+}
+
+/** Decides from what was found on the legs alone. No device is touched, nothing is remembered. */
+export function assembleNative(inputs: readonly NativeLegInput[]): NativeAssembly {
+  const found: Found[] = [];
+  for (const [input, { metadata }] of inputs.entries()) {
+    if (metadata.kind !== 'superblock') continue;
+    found.push({ input, superblock: metadata.superblock, copy: metadata.copy });
+  }
+  const mixed = refuseMixed(inputs, found);
+  if (mixed !== null) return refused(mixed);
+  // Superblocks that were never complete, newest first: they rule nothing, their legs are `ahead`.
+  const incomplete: Found[] = [];
+  for (;;) {
+    const candidates = found.filter((each) => !incomplete.includes(each));
+    const ruler = findRuler(candidates);
+    if (ruler === null) return refused(splitBrainReason(inputs, candidates));
+    const assembly = underRuler(inputs, found, incomplete, ruler);
+    if (assembly.legs.some(({ standing }) => standing === STANDING.MEMBER)) return assembly;
+    const same = candidates.filter((each) => isSamePoint(each.superblock, ruler.superblock));
+    if (!isIncomplete(ruler, candidates)) return refused(noMemberReason(inputs, ruler));
+    incomplete.push(...same);
+  }
+}
+
+/** What no order of superblocks can mend: nothing there, two sets, one leg twice. */
+function refuseMixed(inputs: readonly NativeLegInput[], found: readonly Found[]): string | null {
+  const [first] = found;
+  if (first === undefined) {
+    const each = inputs.map(({ name, metadata }) => `${name}: ${whyNot(metadata)}`).join('; ');
+    return `no leg carries metadata that can be read (${each})`;
+  }
+  for (const one of found) {
+    const { superblock, input } = one;
+    const name = nameOf(inputs, input);
+    if (superblock.setUuid !== first.superblock.setUuid) {
+      const sets = `${first.superblock.setUuid} and ${superblock.setUuid}`;
+      return `${nameOf(inputs, first.input)} and ${name} belong to different sets, ${sets}`;
+    }
+    const twin = found.find(
+      (other) => other.input < input && other.superblock.legUuid === superblock.legUuid,
+    );
+    if (twin !== undefined) {
+      return (
+        `${nameOf(inputs, twin.input)} and ${name} are the same leg ${superblock.legUuid}: ` +
+        'one is a copy of the other, give only one of them'
+      );
+    }
+  }
+  return null;
+}
+
+function whyNot(metadata: LegMetadata): string {
+  if (metadata.kind === 'invalid') return metadata.reason;
+  return metadata.kind === 'none' ? 'no metadata' : 'metadata';
+}
+
+/** The candidate to which all others stand in a relation; of several at one point a member, the first. */
+function findRuler(candidates: readonly Found[]): Found | null {
+  let best: Found | null = null;
+  for (const one of candidates) {
+    if (!candidates.every((other) => isBehind(other.superblock, one.superblock))) continue;
+    if (best === null || rank(one) > rank(best)) best = one;
+  }
+  return best;
+}
+
+/** Among those that could rule: the latest point, then a leg that is in sync itself. */
+function rank({ superblock }: Found): number {
+  const isMember = entryOf(superblock, superblock.legUuid)?.state === 'in-sync';
+  return superblock.sequence * 2 + (isMember ? 1 : 0);
+}
+
+/** True: `other` need not rule where `one` is there. */
+function isBehind(other: Superblock, one: Superblock): boolean {
+  return goesBackTo(one, other) || isUnended(other, one) || isAncient(other, one);
+}
+
+/** `later` is `earlier`, or was written by somebody who knew it. */
+function goesBackTo(later: Superblock, earlier: Superblock): boolean {
+  if (later.run === earlier.run) return earlier.sequence <= later.sequence;
+  const entry = entryOf(later, earlier.legUuid);
+  const marks = entry === undefined ? later.history : [...later.history, entry.last];
+  return marks.some(({ run, sequence }) => run === earlier.run && earlier.sequence <= sequence);
+}
+
+/**
+ * `other` is from a life apart from that of `one`, but nothing was acknowledged there: it counts a
+ * leg in sync that never got it, the one of `one` or another that was with it ever since.
+ */
+function isUnended(other: Superblock, one: Superblock): boolean {
+  if (goesBackTo(other, one)) return false;
+  const weOfThem = entryOf(one, other.legUuid);
+  if (weOfThem === undefined || weOfThem.state === 'in-sync') return false;
+  const hasMissedIt = ({ uuid, state, changedGeneration }: LegEntry): boolean =>
+    uuid === one.legUuid || (state === 'in-sync' && changedGeneration < weOfThem.changedGeneration);
+  return one.legs.some((leg) => hasMissedIt(leg) && entryOf(other, leg.uuid)?.state === 'in-sync');
+}
+
+/** `one` has forgotten the run of `other`, since so many have been; then numbers must do. */
+function isAncient(other: Superblock, one: Superblock): boolean {
+  if (goesBackTo(other, one)) return false;
+  const oldest = one.history.at(-1);
+  if (oldest === undefined || one.history.length < MAX_HISTORY) return false;
+  const entry = entryOf(one, other.legUuid);
+  if (entry === undefined || entry.state !== 'in-sync') return false;
+  return other.sequence < oldest.sequence;
+}
+
+/** Some leg that the ruler calls in sync is there, and lacks this very superblock alone. */
+function isIncomplete({ superblock: ruler }: Found, candidates: readonly Found[]): boolean {
+  return candidates.some(({ superblock }) => {
+    if (entryOf(ruler, superblock.legUuid)?.state !== 'in-sync') return false;
+    if (!goesBackTo(ruler, superblock)) return false;
+    if (superblock.run === ruler.run) return superblock.sequence === ruler.sequence - 1;
+    return ruler.sequence === ruler.runStart && superblock.generation === ruler.runGeneration;
+  });
+}
+
+function isSamePoint(a: RunMark, b: RunMark): boolean {
+  return a.run === b.run && a.sequence === b.sequence;
+}
+
+function relationOf(one: Superblock, ruler: Superblock, isAhead: boolean): Relation {
+  if (isAhead) return 'ahead';
+  if (goesBackTo(ruler, one)) return one.generation === ruler.generation ? 'same' : 'older';
+  return isAncient(one, ruler) ? 'ancient' : 'ahead';
+}
+
+function underRuler(
+  inputs: readonly NativeLegInput[],
+  found: readonly Found[],
+  incomplete: readonly Found[],
+  ruler: Found,
+): Extract<NativeAssembly, { kind: 'assembled' }> {
+  const rules = ruler.superblock;
+  const legs = rules.legs.map((entry) => {
+    const one = found.find(({ superblock }) => superblock.legUuid === entry.uuid);
+    if (one === undefined) {
+      return { input: null, standing: STANDING.MISSING, deltaPossible: true, entry, own: null };
+    }
+    return planLeg(entry, one, rules, incomplete.includes(one));
+  });
+  const excluded = inputs.flatMap(({ metadata }, input) => {
+    if (legs.some((leg) => leg.input === input)) return [];
+    const isOurs = metadata.kind === 'superblock';
+    return [{ input, reason: isOurs ? 'was removed from the set' : whyNot(metadata) }];
+  });
+  return {
+    kind: 'assembled',
+    ruler: rules,
+    rulerInput: ruler.input,
+    mapInputs: legs.flatMap(({ input, standing }) =>
+      standing === STANDING.MEMBER && input !== null ? [input] : [],
+    ),
+    legs,
+    membersEqual: rules.clean,
+    lastSequence: Math.max(...found.map(({ superblock }) => superblock.sequence)),
+    excluded,
+  };
+}
+
+function planLeg(
+  entry: LegEntry,
+  { input, superblock, copy }: Found,
+  ruler: Superblock,
+  isAhead: boolean,
+): NativeLegPlan {
+  const relation = relationOf(superblock, ruler, isAhead);
+  const standing = STANDING_OF[entry.state][relation];
+  const isOut = standing === STANDING.STALE;
+  const cleared = isOut ? entry.clearedWhenLeft : ruler.clearedGeneration;
+  const fits =
+    superblock.dataSectors === ruler.dataSectors &&
+    superblock.regionSectors === ruler.regionSectors;
+  assert(fits || standing !== STANDING.MEMBER, 'members of different sizes');
+  const deltaPossible = fits && relation !== 'ancient' && superblock.generation >= cleared;
+  return { input, standing, deltaPossible, entry, own: { superblock, copy } };
+}
+
+function entryOf(superblock: Superblock, legUuid: string): LegEntry | undefined {
+  return superblock.legs.find(({ uuid }) => uuid === legUuid);
+}
+
+function nameOf(inputs: readonly NativeLegInput[], input: number): string {
+  return inputs[input]?.name ?? '';
+}
+
+function splitBrainReason(inputs: readonly NativeLegInput[], found: readonly Found[]): string {
+  // Each side is told by its latest superblock.
+  const sides = found.filter(({ superblock }) =>
+    found.every(
+      (other) =>
+        !goesBackTo(other.superblock, superblock) || goesBackTo(superblock, other.superblock),
+    ),
+  );
+  const told = sides.map(({ input, superblock }) => {
+    const when = isoTime(superblock.writtenAtMs);
+    return `${nameOf(inputs, input)} (generation ${superblock.generation}, ${when})`;
+  });
+  return (
+    `split brain: ${told.join(' and ')} were started apart from each other and may both have been ` +
+    'written since; assemble with the legs of one side only, then add the other ones again with a full copy'
+  );
+}
+
+function noMemberReason(inputs: readonly NativeLegInput[], ruler: Found): string {
+  const wanted = ruler.superblock.legs
+    .filter(({ state }) => state === 'in-sync')
+    .map(({ name, uuid }) => `${name} (leg ${uuid})`);
+  const generation = ruler.superblock.generation;
+  const says = `${nameOf(inputs, ruler.input)} (generation ${generation})`;
+  return `no leg in sync is there: by ${says} wanted ${wanted.length === 1 ? 'is' : 'are'} ${wanted.join(', ')}`;
+}
+
+function refused(reason: string): NativeAssembly {
+  return { kind: 'refused', reason };
+}
