@@ -42,7 +42,8 @@ export function parseNbdUri(text: string): NbdUri | string {
   if (nameBytes > LIMIT.STRING_BYTES) return `the export name has over ${LIMIT.STRING_BYTES} bytes`;
   const options = parseQuery(query);
   if (typeof options === 'string') return options;
-  const address = scheme === 'nbd' ? tcpAddress(authority, options) : unixAddress(authority, options);
+  const address =
+    scheme === 'nbd' ? tcpAddress(authority, options) : unixAddress(authority, options);
   if (typeof address === 'string') return address;
   const { timeoutMs, connections } = options;
   return { address, exportName, timeoutMs, connections };
@@ -80,12 +81,7 @@ function parseQuery(query: string | undefined): Options | string {
   const { LEAST, MOST } = TIMEOUT_SECONDS;
   const seconds = numberIn(values.get('timeout'), LEAST, MOST, DEFAULT_TIMEOUT_MS / 1000);
   if (seconds === undefined) return `timeout: expected ${LEAST} to ${MOST} seconds`;
-  const connections = numberIn(
-    values.get('connections'),
-    1,
-    CONNECTIONS_MOST,
-    DEFAULT_CONNECTIONS,
-  );
+  const connections = numberIn(values.get('connections'), 1, CONNECTIONS_MOST, DEFAULT_CONNECTIONS);
   if (connections === undefined) return `connections: expected 1 to ${CONNECTIONS_MOST}`;
   return { socket: values.get('socket'), timeoutMs: seconds * 1000, connections };
 }

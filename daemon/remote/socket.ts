@@ -36,7 +36,9 @@ export class RemoteSocket {
       { ...where, onread, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
       onConnect,
     );
-    this.socket.on('error', (error: NodeJS.ErrnoException) => this.end(error.code ?? error.message));
+    this.socket.on('error', (error: NodeJS.ErrnoException) =>
+      this.end(error.code ?? error.message),
+    );
     this.socket.on('end', () => this.end(''));
     this.socket.on('close', () => this.end(''));
   }

@@ -39,10 +39,9 @@ for (const [name, start] of Object.entries(FILE_SERVERS)) {
     }, 60_000);
     afterAll(() => server?.stop());
     suite(`an export of ${name}, on Node's sockets`, onNode, REMOTE);
-    suite(
-      `an export of ${name}, on io_uring`,
-      ({ readOnly }) => legOnPlane(uri(), readOnly),
-      { ...REMOTE, sync: true },
-    );
+    suite(`an export of ${name}, on io_uring`, ({ readOnly }) => legOnPlane(uri(), readOnly), {
+      ...REMOTE,
+      sync: true,
+    });
   });
 }

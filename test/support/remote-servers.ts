@@ -71,7 +71,8 @@ export interface FileServer {
 export const FILE_SERVERS: Readonly<
   Record<string, (folder: string, file: string) => Promise<FileServer>>
 > = {
-  nbdkit: (folder, file) => behindSocket(folder, 'nbdkit', '', (socket) => ['nbdkit', '-f', '-U', socket, 'file', file]),
+  nbdkit: (folder, file) =>
+    behindSocket(folder, 'nbdkit', '', (socket) => ['nbdkit', '-f', '-U', socket, 'file', file]),
   'nbdkit without structured replies and zeroes': (folder, file) =>
     behindSocket(folder, 'nbdkit-bare', '', (socket) => [
       ...['nbdkit', '-f', '-U', socket, '--no-sr', '--filter=nozero'],
