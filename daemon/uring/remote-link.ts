@@ -1,10 +1,10 @@
 import { assert } from '../../core/base/assert.ts';
 import { errnoName } from '../../core/base/errno.ts';
 import type { LinkTransport, PieceSink, RemoteLink } from '../../core/remote/link.ts';
-import { MSG_NOSIGNAL, MSG_WAITALL, OP } from './abi.ts';
+import { MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, OP } from './abi.ts';
 import type { Memory, Room } from './memory.ts';
 import { RingOp, type Ring } from './ring.ts';
-import { mapAnonymous, setBlocking } from './syscall.ts';
+import { mapAnonymous, sendmsg, setBlocking } from './syscall.ts';
 
 /** Bytes taken in one gulp: many small replies. */
 const GULP_BYTES = 256 * 1024;
@@ -106,14 +106,20 @@ export class UringLink implements LinkTransport, PieceSink {
 
   flushReplies(): void {
     this.needsFlush = false;
-    if (this.sendOp.inFlight || this.isDone || !this.link.hasUnsent) return;
-    this.pieces = 0;
-    this.lastEnd = -1;
-    this.link.gather(this);
-    this.setMessage();
-    const { address } = this.place.room;
-    const flags = MSG_NOSIGNAL | MSG_WAITALL;
-    this.host.ring.prepare(this.sendOp, OP.SENDMSG, this.fd, address, 1, 0, flags);
+    while (!this.sendOp.inFlight && !this.isDone && this.link.hasUnsent) {
+      this.pieces = 0;
+      this.lastEnd = -1;
+      this.link.gather(this);
+      this.setMessage();
+      const { address } = this.place.room;
+      // At once as far as the socket takes it; what it does not take is the ring's to send.
+      const result = sendmsg(this.fd, address, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (result > 0) this.link.sent(result);
+      else {
+        const flags = MSG_NOSIGNAL | MSG_WAITALL;
+        this.host.ring.prepare(this.sendOp, OP.SENDMSG, this.fd, address, 1, 0, flags);
+      }
+    }
   }
 
   piece(page: Uint8Array, offset: number, length: number): boolean {
