@@ -41,7 +41,7 @@ export interface ServerFacts {
  * The client's half of proto.md "Fixed newstyle negotiation". One option is under way at a time; its
  * answers are told apart by it. STARTTLS, when it comes, is a state between GREETING and STRUCTURED.
  */
-export const CLIENT_HANDSHAKE_STATES = {
+const CLIENT_HANDSHAKE_STATES = {
   GREETING: {
     comment: '18 bytes of the server are due',
     next: { fixed: 'STRUCTURED', refused: 'CLOSED' },

@@ -15,16 +15,16 @@ export interface NbdUri {
 }
 
 /** IANA's. */
-export const DEFAULT_PORT = 10809;
-export const DEFAULT_TIMEOUT_MS = 10_000;
-/** Measured on two processors: see daemon/remote/README.md. */
-export const DEFAULT_CONNECTIONS = 2;
+const DEFAULT_PORT = 10809;
+const DEFAULT_TIMEOUT_MS = 10_000;
+/** Two servers' threads at once; more costs memory and wake-ups. */
+const DEFAULT_CONNECTIONS = 2;
 const TIMEOUT_SECONDS = { LEAST: 1, MOST: 3600 } as const;
 const CONNECTIONS_MOST = 16;
 /** sockaddr_un.sun_path, without its NUL. */
 const SOCKET_PATH_BYTES = 107;
 
-export const NBD_URI_FORMAT =
+const NBD_URI_FORMAT =
   'nbd://HOST[:PORT]/NAME or nbd+unix:///NAME?socket=PATH, with timeout=SECONDS and connections=N if wanted';
 
 /** The URI, or one clause that says what is wrong with it. */

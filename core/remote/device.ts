@@ -18,7 +18,7 @@ import type { RemoteReport } from './report.ts';
 import { RemoteRequest } from './request.ts';
 
 /** Who connects, and who sees lost connections to their end. README.md has the rules. */
-export interface RemoteHost {
+interface RemoteHost {
   /** Answered by `device.connected(slot)`, or by `refused`; tried again and again until then. */
   connect(slot: number): void;
   /**

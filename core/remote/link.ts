@@ -38,7 +38,7 @@ export interface PieceSink {
 }
 
 /** Requests with the server at once, on one link. The cookie is slot and generation. */
-export const LINK_DEPTH = 128;
+const LINK_DEPTH = 128;
 
 /**
  * One connection in transmission: requests go out pipelined, replies come back in any order. It knows

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { errorCodeOf } from '../sys/node-errors.ts';
 
 /** qemu's server closes before its last requests have ended; no disk takes this long over them. */
-export const SETTLE_MS = 500;
+const SETTLE_MS = 500;
 /** The network gave up, not the server: what had reached it is done long before. */
 const BLIND_MS = 60_000;
 

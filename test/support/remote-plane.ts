@@ -13,7 +13,8 @@ export async function legOnPlane(
   uri: string,
   readOnly: boolean,
 ): Promise<{ readonly device: BlockDevice; close(): Promise<void> }> {
-  const { plane, stop } = pollingPlane();
+  const polling = pollingPlane();
+  const { plane } = polling;
   const loop = createNodeLoop();
   const leg = await openRemoteLeg(uri, { loop, clock: NODE_CLOCK, log: SILENT_LOG, readOnly });
   const { id } = leg.plan;
@@ -22,10 +23,10 @@ export async function legOnPlane(
     else leg.fenceAway(message.slot, message.isOver);
   });
   leg.handTo({
-    take: (slot, made, { isStructured }) => {
+    take: (slot, made, facts) => {
       const fd = dup(fdOf(made.socket) ?? -1);
       made.destroy();
-      there.heard({ kind: 'leg-link', id, slot, fd, isStructured });
+      there.heard({ kind: 'leg-link', id, slot, fd, isStructured: facts.isStructured });
       return fd;
     },
     fenced: (slot) => there.heard({ kind: 'leg-fenced', id, slot }),
@@ -35,7 +36,7 @@ export async function legOnPlane(
     device: there.device,
     close: async () => {
       expect(there.device.inFlight).toBe(0);
-      await stop();
+      await polling.stop();
       await leg.close();
     },
   };

@@ -10,7 +10,7 @@ import { RemoteLink, type LinkTransport, type PieceSink } from '../../core/remot
 import { RemoteReport } from '../../core/remote/report.ts';
 import { createManualLoop, runUntilIdle } from './manual-loop.ts';
 
-export const FACTS: ServerFacts = {
+const FACTS: ServerFacts = {
   sizeBytes: 2 ** 20,
   // HAS_FLAGS, FLUSH, FUA, TRIM, WRITE_ZEROES, CAN_MULTI_CONN
   transmissionFlags: 0x16d,
@@ -62,6 +62,19 @@ export class Wire implements LinkTransport, PieceSink {
       at += 28 + (header.type === 1 ? header.lengthBytes : 0);
     }
     return found;
+  }
+
+  /** The only one. */
+  oldest(): RequestHeader {
+    const [one] = this.requests();
+    if (one === undefined) throw new Error('nothing was sent');
+    return one;
+  }
+
+  two(): readonly [RequestHeader, RequestHeader] {
+    const [one, other] = this.requests();
+    if (one === undefined || other === undefined) throw new Error('fewer than two were sent');
+    return [one, other];
   }
 
   give(...parts: readonly Uint8Array[]): void {

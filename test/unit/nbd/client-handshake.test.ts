@@ -93,7 +93,7 @@ describe('ClientHandshake', () => {
     };
     const toServer: Uint8Array[] = [];
     const toClient: Uint8Array[] = [];
-    const server = new Handshake(directory as never, { write: (b) => toClient.push(b) });
+    const server = new Handshake(directory, { write: (b) => toClient.push(b) });
     const client = new ClientHandshake('data', { write: (b) => toServer.push(b) });
     for (let turn = 0; turn < 20; turn += 1) {
       for (const b of toClient.splice(0)) client.consume(b, 0, b.length);

@@ -3,6 +3,7 @@ import { ERRNO } from '../../../core/base/errno.ts';
 import { Prng } from '../../../core/base/prng.ts';
 import { REQ_FLAG, REQ_OP } from '../../../core/block/op.ts';
 import { COMMAND } from '../../../core/nbd/proto.ts';
+import { RequestHeader } from '../../../core/nbd/wire.ts';
 import { RemoteWorld } from '../../support/remote-world.ts';
 
 const types = (world: RemoteWorld, slot = 0): readonly number[] =>
@@ -16,11 +17,11 @@ describe('a remote device', () => {
     const world = new RemoteWorld();
     const first = world.submit(REQ_OP.READ, 0, 1);
     const second = world.submit(REQ_OP.READ, 1, 1);
-    const [a, b] = world.wire().requests();
-    world.wire().answer(b!, 0, new Uint8Array(512).fill(2));
+    const [a, b] = world.wire().two();
+    world.wire().answer(b, 0, new Uint8Array(512).fill(2));
     world.run();
     expect([first.errno, second.errno]).toEqual([undefined, 0]);
-    world.wire().answer(a!, 5);
+    world.wire().answer(a, 5);
     world.run();
     expect([first.errno, second.bio.vecs[0]?.page[511]]).toEqual([ERRNO.EIO, 2]);
   });
@@ -28,12 +29,12 @@ describe('a remote device', () => {
   it('writes and flushes where the server has no FUA', () => {
     const world = new RemoteWorld({ transmissionFlags: 0x5 });
     const write = world.submit(REQ_OP.WRITE, 0, 1, REQ_FLAG.FUA);
-    world.wire().answer(world.wire().requests()[0]!);
+    world.wire().answer(world.wire().oldest());
     world.run();
     expect(write.errno).toBeUndefined();
-    const [flush] = world.wire().requests();
-    expect(flush?.type).toBe(COMMAND.FLUSH);
-    world.wire().answer(flush!);
+    const flush = world.wire().oldest();
+    expect(flush.type).toBe(COMMAND.FLUSH);
+    world.wire().answer(flush);
     world.run();
     expect(write.errno).toBe(0);
   });
@@ -47,9 +48,9 @@ describe('a remote device', () => {
     world.fenced(0);
     expect(world.asked).toEqual(['connect 0']);
     const wire = world.connect(0);
-    const [again] = wire.requests();
+    const again = wire.oldest();
     expect(again).toMatchObject({ type: COMMAND.WRITE, offset: 1536, lengthBytes: 512 });
-    wire.answer(again!);
+    wire.answer(again);
     world.run();
     expect(write.errno).toBe(0);
   });
@@ -57,7 +58,7 @@ describe('a remote device', () => {
   it('gives up when acknowledged writes may be lost, and comes back after a FLUSH has failed', () => {
     const world = new RemoteWorld();
     world.submit(REQ_OP.WRITE, 3, 1);
-    world.wire().answer(world.wire().requests()[0]!);
+    world.wire().answer(world.wire().oldest());
     const read = world.submit(REQ_OP.READ, 3, 1);
     world.wire().link.closed('gone');
     world.run();
@@ -73,11 +74,11 @@ describe('a remote device', () => {
   it('is not afraid for writes that a FLUSH or FUA has covered', () => {
     const world = new RemoteWorld();
     world.submit(REQ_OP.WRITE, 3, 1);
-    world.wire().answer(world.wire().requests()[0]!);
+    world.wire().answer(world.wire().oldest());
     world.submit(REQ_OP.FLUSH);
-    world.wire().answer(world.wire().requests()[0]!);
+    world.wire().answer(world.wire().oldest());
     world.submit(REQ_OP.WRITE, 4, 1, REQ_FLAG.FUA);
-    world.wire().answer(world.wire().requests()[0]!);
+    world.wire().answer(world.wire().oldest());
     world.wire().link.closed('gone');
     expect(world.device.isDead).toBe(false);
   });
@@ -86,9 +87,9 @@ describe('a remote device', () => {
     const world = new RemoteWorld();
     world.submit(REQ_OP.WRITE, 3, 1);
     world.submit(REQ_OP.FLUSH);
-    const [write, flush] = world.wire().requests();
-    world.wire().answer(write!);
-    world.wire().answer(flush!);
+    const [write, flush] = world.wire().two();
+    world.wire().answer(write);
+    world.wire().answer(flush);
     world.wire().link.closed('gone');
     expect(world.device.isDead).toBe(true);
   });
@@ -96,13 +97,13 @@ describe('a remote device', () => {
   it('asks a surviving link for a flush before a new one is made', () => {
     const world = new RemoteWorld({}, 2);
     world.submit(REQ_OP.WRITE, 3, 1);
-    world.wire(0).answer(world.wire(0).requests()[0]!);
+    world.wire(0).answer(world.wire(0).oldest());
     world.wire(0).link.closed('gone');
     world.fenced(0);
     expect(world.asked).toEqual([]);
-    const [probe] = world.wire(1).requests();
-    expect(probe?.type).toBe(COMMAND.FLUSH);
-    world.wire(1).answer(probe!);
+    const probe = world.wire(1).oldest();
+    expect(probe.type).toBe(COMMAND.FLUSH);
+    world.wire(1).answer(probe);
     expect([world.asked, world.device.isDead]).toEqual([['connect 0'], false]);
     world.wire(1).link.closed('gone too');
     expect(world.device.isDead).toBe(false);
@@ -147,7 +148,7 @@ describe('a remote device', () => {
   it('treats ESHUTDOWN as a server that goes away, not as an answer', () => {
     const world = new RemoteWorld();
     const read = world.submit(REQ_OP.READ, 0, 1);
-    world.wire().answer(world.wire().requests()[0]!, 108);
+    world.wire().answer(world.wire().oldest(), 108);
     world.run();
     expect([read.errno, world.wire().isAbandoned]).toEqual([undefined, true]);
   });
@@ -161,7 +162,7 @@ describe('a remote device', () => {
       );
       const asked = world.wire().requests();
       for (let n = 0; n < 6 && !world.wire().link.isLost; n += 1) {
-        world.wire().give(someReply(prng, asked[prng.u32() % asked.length]!));
+        world.wire().give(someReply(prng, asked[prng.u32() % asked.length] ?? new RequestHeader()));
       }
       world.tick(10);
       expect(bios.map(({ errno }) => errno)).not.toContain(undefined);
