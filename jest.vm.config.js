@@ -6,5 +6,5 @@ export default {
   roots: ['<rootDir>/dist/test/vm'],
   testMatch: ['<rootDir>/dist/test/vm/**/*.test.js'],
   testPathIgnorePatterns: ['/node_modules/'],
-  testTimeout: 600_000,
+  testTimeout: 1_500_000,
 };

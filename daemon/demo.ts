@@ -34,6 +34,7 @@ async function demo(): Promise<number> {
     {
       control: CONTROL,
       stateDir: resolve(FOLDER, 'state'),
+      metrics: null,
       listen: [{ kind: 'unix', path: SOCKET }],
       devices: {},
       engine: 'auto',

@@ -4,11 +4,11 @@ import { release } from 'node:os';
 import { errnoName, ERRNO } from '../core/base/errno.ts';
 import { NbdBlocks } from './attach/nbd-block.ts';
 import { findProgram, mayAdminister } from './attach/nbd-client.ts';
-import { uringProblem } from './engine.ts';
+import { probeUring } from './engine.ts';
 import { PR_GET_IO_FLUSHER, processCalls } from './sys/process-calls.ts';
 
 /** `bad`: something does not work here; `warn`: it works, but not as well. */
-export type Verdict = 'ok' | 'warn' | 'bad';
+type Verdict = 'ok' | 'warn' | 'bad';
 
 export interface Check {
   readonly name: string;
@@ -109,9 +109,9 @@ function ioFlusher(): Check {
 }
 
 async function ioUring(): Promise<Check> {
-  const problem = await uringProblem();
-  if (problem === undefined) return check('io_uring', 'ok', 'allowed: --engine uring works', null);
-  return check('io_uring', 'warn', problem, 'not needed: --engine node does without');
+  const found = await probeUring();
+  if (found.problem === undefined) return check('io_uring', 'ok', `allowed (${found.ring})`, null);
+  return check('io_uring', 'warn', found.problem, 'not needed: --engine node does without');
 }
 
 function limit(name: string, row: string, least: number, remedy: string): Check {

@@ -8,7 +8,7 @@ export interface Notifier {
   stopping(): void;
 }
 
-export const SILENT_NOTIFIER: Notifier = {
+const SILENT_NOTIFIER: Notifier = {
   ready: () => undefined,
   reloading: () => undefined,
   stopping: () => undefined,

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { absoluteLeg, Context, withExample } from '../context.ts';
-import { columns } from '../format.ts';
+import { columns } from '../text.ts';
 
 export function addExamine(program: Command): void {
   const command = program

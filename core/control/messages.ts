@@ -17,6 +17,7 @@ import type {
   AttachReport,
   CreateReport,
   DepsReport,
+  EventsReport,
   DetachReport,
   InfoReport,
   LegAddReport,
@@ -25,6 +26,9 @@ import type {
   LinesReport,
   ListReport,
   RemoveReport,
+  ResyncReport,
+  ScrubReport,
+  StatsReport,
   StatusReport,
   TargetsReport,
   VersionReport,
@@ -66,7 +70,11 @@ const COMMAND_ARGS = {
   }),
   remove: z.strictObject({ name: z.string(), force: z.boolean().optional() }),
   ls: nothing,
-  status: maybeName,
+  /** `cells`: width of the region map for people; without it there is none. */
+  status: z.strictObject({
+    name: z.string().optional(),
+    cells: z.int().min(0).max(4096).optional(),
+  }),
   /** `status --dm`. */
   'status-dm': maybeName,
   table: maybeName,
@@ -93,6 +101,30 @@ const COMMAND_ARGS = {
   attached: nothing,
   'leg-add': z.strictObject({ name: z.string(), leg: z.string(), ...newLeg }),
   /** A leg that is there is named by its path or its number. */
+  scrub: z.strictObject({
+    name: z.string(),
+    action: z.enum(['start', 'stop', 'show']),
+    /** What to do about differences: nothing, the majority's word, or that of the leg `from`. */
+    repair: z.enum(['none', 'majority', 'from-leg']).optional(),
+    from: z.string().optional(),
+    /** From the start, even if an earlier scrub was stopped half-way. */
+    anew: z.boolean().optional(),
+  }),
+  resync: z.strictObject({
+    name: z.string(),
+    action: z.enum(['start', 'pause']),
+    minBytesPerSecond: z.int().positive().optional(),
+    /** 0: no limit. */
+    maxBytesPerSecond: bytes.optional(),
+  }),
+  stats: maybeName,
+  events: z.strictObject({
+    name: z.string().optional(),
+    /** Only events behind this one; without it, all that are remembered. */
+    after: z.int().nonnegative().optional(),
+    /** Waits so long for one, if there is none. */
+    waitMs: z.int().nonnegative().max(3_600_000).optional(),
+  }),
   'leg-fail': z.strictObject({ name: z.string(), leg: z.string() }),
   'leg-remove': z.strictObject({ name: z.string(), leg: z.string() }),
   'leg-re-add': z.strictObject({
@@ -132,6 +164,10 @@ export interface CommandResults {
   attach: AttachReport;
   detach: DetachReport;
   attached: AttachedReport;
+  scrub: ScrubReport;
+  resync: ResyncReport;
+  stats: StatsReport;
+  events: EventsReport;
 }
 
 const envelope = z.strictObject({

@@ -2,6 +2,7 @@ import { errnoName } from '../base/errno.ts';
 import { assert } from '../base/assert.ts';
 import { MAX_REGIONS } from '../base/error-bits.ts';
 import type { BlockDevice } from '../block/device.ts';
+import { IoStats } from '../stats/io-stats.ts';
 import { RegionBits } from './region-bits.ts';
 
 /** How a leg stands in the set. This, not the region bits, is what the durable record remembers. */
@@ -49,6 +50,8 @@ export class Leg {
   standing: Standing;
   /** Why the leg is out of the set, for people; null while it is in. */
   reason: string | null = null;
+  /** Of every bio the leg was sent, also by resync and scrub. */
+  readonly stats = new IoStats();
   readonly errors = { read: 0, write: 0, flush: 0, resync: 0 };
   /** The last kind of error, for the kernel's status letter; null: none since it was in sync. */
   lastError: LegErrorKind | null = null;

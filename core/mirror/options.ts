@@ -1,8 +1,10 @@
 import type { Clock, Log } from '../base/ports.ts';
 import type { BlockDevice } from '../block/device.ts';
 import type { Loop } from '../block/loop.ts';
+import type { IoStats } from '../stats/io-stats.ts';
 import type { Standing } from './leg.ts';
 import type { LegErrors, MirrorRecorder } from './record.ts';
+import type { PaceLimits } from './resync-pace.ts';
 
 /** Which leg answers a read that several could. */
 export type ReadPolicy =
@@ -46,6 +48,9 @@ export interface MirrorOptions {
    */
   readonly membersEqual: boolean;
   readonly readPolicy: ReadPolicy;
+  /** What clients' requests take, noted by who serves them; resync yields to it. */
+  readonly clients?: IoStats;
+  readonly pace?: PaceLimits;
   /** The number of the last event of the set that this one replaces. */
   readonly eventNr?: number;
   readonly onEvent?: (event: MirrorEvent) => void;
@@ -58,7 +63,10 @@ export type MirrorEventKind =
   | 'leg-re-added'
   | 'leg-removed'
   | 'resync-started'
-  | 'resync-ended';
+  | 'resync-ended'
+  | 'scrub-started'
+  | 'scrub-mismatch'
+  | 'scrub-ended';
 
 /** Something an operator wants to know; numbered by `eventNr`. */
 export interface MirrorEvent {

@@ -14,6 +14,7 @@ import { FlushQueue } from './flush.ts';
 import { Journal } from './journal.ts';
 import { isLastCopyOfSome } from './last-copy.ts';
 import { endReplacements } from './leg-changes.ts';
+import { LegWatch } from './leg-watch.ts';
 import { Leg, MAX_LEGS, STANDING, type LegErrorKind } from './leg.ts';
 import type { MirrorEventKind, MirrorOptions } from './options.ts';
 import { PendingWrites } from './pending.ts';
@@ -21,6 +22,8 @@ import { MirrorRead } from './read.ts';
 import type { MirrorRecord } from './record.ts';
 import { Recovery } from './recovery.ts';
 import { RegionBits } from './region-bits.ts';
+import { ResyncPace } from './resync-pace.ts';
+import { Scrub } from './scrub.ts';
 import { MirrorWrite } from './write.ts';
 
 /** As md: more read errors than this within an hour fail the leg. */
@@ -48,7 +51,10 @@ export class MirrorSet {
   readonly lock = new RangeLock();
   readonly pending: PendingWrites;
   readonly journal: Journal;
+  /** How fast resync and scrub may go. */
+  readonly pace: ResyncPace;
   readonly recovery: Recovery;
+  readonly scrub: Scrub;
   readonly reads: Pool<MirrorRead>;
   readonly writes: Pool<MirrorWrite>;
   /** Logical block of the set, in sectors: the shortest piece of a read. */
@@ -98,6 +104,7 @@ export class MirrorSet {
     this.blockSectors = this.limits.logicalBlockSize / SECTOR_SIZE;
     this.doubt = new RegionBits(this.regions);
     this.client = new DmIoClient(options.loop, 64, 4096);
+    this.client.watch = new LegWatch(options.clock, this.legs);
     this.pending = new PendingWrites(this.regions);
     this.unflushed = new RegionBits(this.regions);
     this.covered = new RegionBits(this.regions);
@@ -112,7 +119,9 @@ export class MirrorSet {
       },
     );
     this.flushes = new FlushQueue(this);
-    this.recovery = new Recovery(this);
+    this.pace = new ResyncPace(options.clock, options.clients ?? null, options.pace);
+    this.recovery = new Recovery(this, this.pace);
+    this.scrub = new Scrub(this, this.pace);
     this.reads = new Pool(16, 65536, () => new MirrorRead(this));
     this.writes = new Pool(16, 65536, () => new MirrorWrite(this));
     this.markInitialRegions();
@@ -319,17 +328,21 @@ export class MirrorSet {
    */
   stop(done: (errno: number) => void): void {
     this.stopping = true;
-    this.recovery.stop(() => {
-      assert(this.lock.length === 0, 'a mirror was stopped with requests under way');
-      this.flush((errno) => {
-        this.recordStop(errno, done);
+    this.scrub.quit(() => {
+      this.recovery.stop(() => {
+        assert(this.lock.length === 0, 'a mirror was stopped with requests under way');
+        this.flush((errno) => {
+          this.recordStop(errno, done);
+        });
       });
     });
   }
 
   /** Suspended: nothing is copied any more. No request of a client may be under way until `resume`. */
   quiesce(done: () => void): void {
-    this.recovery.pause(done);
+    this.scrub.pause(() => {
+      this.recovery.pause(done);
+    });
   }
 
   /** Quiet and flushed: records the set as clean, if its members are equal. */
@@ -339,6 +352,7 @@ export class MirrorSet {
 
   resume(): void {
     this.recovery.resume();
+    this.scrub.resume();
   }
 
   /** A quiet set gives way to another: from now on it records nothing. What it would have recorded. */

@@ -2,6 +2,7 @@ import { bytesOfSectors } from '../base/units.ts';
 import type { Leg, LegErrorKind, LegState } from './leg.ts';
 import type { LegErrors } from './record.ts';
 import type { ResyncProgress } from './recovery.ts';
+import type { ScrubStatus } from './scrub-report.ts';
 import type { MirrorSet } from './set.ts';
 
 /** `failed`: no member is left, or the last one failed the latest write. */
@@ -20,6 +21,8 @@ export interface MirrorStatus {
     readonly outOfSync: number;
   };
   readonly resync: ResyncProgress | null;
+  /** The last scrub, or the one that runs; null: none since the set was assembled. */
+  readonly scrub: ScrubStatus | null;
   readonly legs: readonly LegStatus[];
 }
 
@@ -48,6 +51,7 @@ export function mirrorStatus(set: MirrorSet): MirrorStatus {
       outOfSync: countOutOfSync(set),
     },
     resync: set.recovery.progress(),
+    scrub: set.scrub.status(),
     legs: set.legs.map((leg) => ({
       index: leg.index,
       leg: leg.name,

@@ -1,7 +1,7 @@
 /** Connections for the kernel's nbd client that need no listener: a pair of sockets each. */
 import { Socket } from 'node:net';
 import { CLIENT_FLAG, OPTION, OPTION_MAGIC } from '../../core/nbd/proto.ts';
-import { fdOf } from '../net/socket-taker.ts';
+import { fdsOf } from '../net/socket-taker.ts';
 import { processCalls } from '../sys/process-calls.ts';
 
 /** Longest handshake with ourselves; the loop may be busy. */
@@ -37,7 +37,7 @@ export async function openLink(
   const sizeBytes = handshake(socket, exportName);
   serve(new Socket({ fd: theirs, readable: true, writable: true, allowHalfOpen: true }));
   const found = await sizeBytes;
-  const fd = fdOf(socket);
+  const fd = fdsOf(socket, socket)?.input;
   if (found === null || fd === undefined) {
     socket.destroy();
     return null;

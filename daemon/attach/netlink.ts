@@ -74,7 +74,7 @@ export function readAnswer(bytes: Uint8Array): Answer {
     const length = view.getUint32(at, true);
     if (length < HEADER_BYTES || at + length > bytes.length) break;
     const type = view.getUint16(at + 4, true);
-    if (type === NLMSG_ERROR) errno = -view.getInt32(at + HEADER_BYTES, true);
+    if (type === NLMSG_ERROR) errno = Math.abs(view.getInt32(at + HEADER_BYTES, true));
     else if (type === GENL_ID_CTRL) family = familyIn(view, at, at + length) ?? family;
     at += aligned(length);
   }

@@ -44,8 +44,8 @@ const COMMANDS: Commands = {
     });
     return { devices };
   },
-  status: async ({ name }, { manager, attachments }) => {
-    const found = await manager.status(name);
+  status: async ({ name, cells }, { manager, attachments }) => {
+    const found = await manager.status(name, cells);
     const devices = found.map((device) => {
       const attached = attachments.of(device.name);
       return { ...device, attached, mounts: attachments.mountsOf(device.name) };
@@ -88,6 +88,22 @@ const COMMANDS: Commands = {
     name,
     ...(await manager.legsOf(name).readd(leg, force === true)),
   }),
+  scrub: ({ name, action, repair, from, anew }, { manager }) =>
+    manager.scrub(name, {
+      action,
+      repair: repair ?? 'none',
+      from: from ?? null,
+      anew: anew === true,
+    }),
+  resync: ({ name, action, minBytesPerSecond, maxBytesPerSecond }, { manager }) =>
+    manager.resync(name, {
+      action,
+      minBytesPerSecond: minBytesPerSecond ?? null,
+      maxBytesPerSecond: maxBytesPerSecond ?? null,
+    }),
+  stats: ({ name }, { manager }) => manager.stats(name),
+  events: ({ name, after, waitMs }, { manager }, signal) =>
+    manager.eventsSince(after ?? 0, name, waitMs ?? 0, signal),
 };
 
 export function makeHandler(context: CommandContext): Handler {

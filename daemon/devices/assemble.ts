@@ -10,7 +10,7 @@ import { MappedDevice } from '../../core/dm/mapped-device.ts';
 import { parseTable } from '../../core/dm/parse.ts';
 import type { TableSpec } from '../../core/dm/parse.ts';
 import { createMirrorTargetType } from '../../core/dm/target-mirror.ts';
-import type { BuildMirror, MirrorArgs } from '../../core/dm/target-mirror.ts';
+import type { BuildMirror, MirrorArgs, MirrorParts } from '../../core/dm/target-mirror.ts';
 import { targetTypes } from '../../core/dm/target-types.ts';
 import { TableError } from '../../core/dm/target.ts';
 import type { TargetEnvironment, TargetType } from '../../core/dm/target.ts';
@@ -18,6 +18,7 @@ import { Export } from '../../core/export/export.ts';
 import type { MirrorEvent, ReadPolicy } from '../../core/mirror/options.ts';
 import type { MirrorRecorder } from '../../core/mirror/record.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
+import { IoStats } from '../../core/stats/io-stats.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { checkDistinct } from '../fsio/engine.ts';
@@ -67,6 +68,8 @@ export interface Assembled {
   readonly exported: Export;
   readonly mirror: MirrorSet | null;
   attach(leg: OpenLeg): BlockDevice;
+  /** What clients have asked of it, and how long that took. */
+  readonly clients: IoStats;
 }
 
 const never: BuildMirror = () => {
@@ -171,10 +174,11 @@ export async function refuseTwins(paths: readonly string[]): Promise<void> {
  */
 export function assemble(request: AssemblyRequest, environment: TargetEnvironment): Assembled {
   let mirror: MirrorSet | null = null;
+  const clients = new IoStats();
   const build: BuildMirror = (parts, devices) => {
     refuseSmallRegions(parts.args.regionSectors, devices);
     const start = request.mirror.start(placesOf(parts.args, devices, request.legs), parts.args);
-    mirror = makeSet(request, start, parts.sectors, parts.args.regionSectors, environment);
+    mirror = makeSet(request, start, parts, environment, clients);
     return new MirrorTarget(parts, mirror);
   };
   try {
@@ -185,8 +189,9 @@ export function assemble(request: AssemblyRequest, environment: TargetEnvironmen
     );
     const table = buildTable(readOnly ? forReadOnly(spec) : spec, devices, environment);
     const mapped = new MappedDevice(name, table, environment.loop);
-    const exported = new Export({ name, device: mapped, readOnly });
-    return { mapped, exported, mirror, attach: (leg) => legs.attach(leg) };
+    const watch = { clock: environment.clock, stats: clients };
+    const exported = new Export({ name, device: mapped, readOnly, watch });
+    return { mapped, exported, mirror, clients, attach: (leg) => legs.attach(leg) };
   } catch (error) {
     throw tableErrorOf(error);
   }
@@ -226,9 +231,9 @@ function placesOf(
 function makeSet(
   { name, mirror }: AssemblyRequest,
   start: MirrorStart,
-  sectors: number,
-  regionSectors: number,
+  { sectors, args }: MirrorParts,
   environment: TargetEnvironment,
+  clients: IoStats,
 ): MirrorSet {
   const { readPolicy, recorder, onEvent } = mirror;
   return new MirrorSet({
@@ -237,8 +242,9 @@ function makeSet(
     name,
     recorder,
     sectors,
-    regionSectors,
+    regionSectors: args.regionSectors,
     readPolicy,
+    clients,
     onEvent,
   });
 }

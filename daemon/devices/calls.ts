@@ -7,10 +7,16 @@ import { ControlError } from '../../core/control/error.ts';
 import type { Assembled } from './assemble.ts';
 import { LEG_HANDLERS, type LegCalls } from './leg-calls.ts';
 import { snapshotOf, type DeviceSnapshot } from './runner.ts';
+import { orderResync, orderScrub, statsOf } from './upkeep.ts';
+import type { DeviceStats, ResyncOrder, ScrubOrder, UpkeepAnswer } from './upkeep.ts';
 
 /** Every call: its arguments and its answer. */
 interface DeviceCalls extends LegCalls {
-  snapshot: { readonly args: null; readonly value: DeviceSnapshot };
+  /** `cells`: width of the region map; 0: none is wanted. */
+  snapshot: { readonly args: { readonly cells: number } | null; readonly value: DeviceSnapshot };
+  scrub: { readonly args: ScrubOrder; readonly value: UpkeepAnswer };
+  resync: { readonly args: ResyncOrder; readonly value: UpkeepAnswer };
+  stats: { readonly args: null; readonly value: DeviceStats };
 }
 
 export type CallName = keyof DeviceCalls;
@@ -32,10 +38,19 @@ type Handlers = {
 };
 
 const HANDLERS: Handlers = {
-  snapshot: ({ mapped, mirror }, _, answer) => {
-    answer.done(snapshotOf(mapped, mirror));
+  snapshot: ({ mapped, mirror }, args, answer) => {
+    answer.done(snapshotOf(mapped, mirror, args?.cells ?? 0));
   },
   ...LEG_HANDLERS,
+  scrub: ({ mapped, mirror }, order, answer) => {
+    answer.done(orderScrub(mapped.name, mirror, order));
+  },
+  resync: ({ mapped, mirror }, order, answer) => {
+    answer.done(orderResync(mapped.name, mirror, order));
+  },
+  stats: (parts, _, answer) => {
+    answer.done(statsOf(parts));
+  },
 };
 
 /** Runs a call on a device that lives in this thread. */

@@ -51,11 +51,9 @@ export class Device {
     return this.exported.connections;
   }
 
-  async status(uri: string | null): Promise<DeviceStatus> {
-    const { sizeBytes, targets, state, eventNr, regions, resync, legs } = await this.runner.call(
-      'snapshot',
-      null,
-    );
+  async status(uri: string | null, cells: number): Promise<DeviceStatus> {
+    const { sizeBytes, targets, state, eventNr, regions, resync, scrub, regionMap, legs } =
+      await this.runner.call('snapshot', { cells });
     return {
       name: this.name,
       sizeBytes,
@@ -68,6 +66,8 @@ export class Device {
       eventNr,
       regions,
       resync,
+      scrub,
+      regionMap,
       legs: legs.map((leg) => this.withNote(leg)),
       reason: null,
     };

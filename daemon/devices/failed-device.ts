@@ -49,6 +49,8 @@ export class FailedDevice {
       eventNr: this.eventNr,
       regions: null,
       resync: null,
+      scrub: null,
+      regionMap: null,
       legs: this.record?.mirror?.legs.map(legStatus) ?? [],
       reason: this.reason,
     };

@@ -1,9 +1,11 @@
 /** A mirror as a target of a table: MirrorSet behind the Target contract. */
 import type { Bio } from '../../core/block/bio.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
+import type { Run } from '../../core/block/run.ts';
 import { formatMirrorArgs } from '../../core/dm/target-mirror.ts';
 import type { MirrorParts } from '../../core/dm/target-mirror.ts';
 import type { Target, TargetType } from '../../core/dm/target.ts';
+import { mirrorAllocationAt, mirrorStateAt } from '../../core/mirror/map.ts';
 import type { MirrorSet } from '../../core/mirror/set.ts';
 import { kernelStatus } from '../../core/mirror/status.ts';
 
@@ -24,6 +26,14 @@ export class MirrorTarget implements Target {
 
   map(bio: Bio): void {
     this.set.map(bio);
+  }
+
+  allocationAt(sector: number, sectors: number, run: Run): void {
+    mirrorAllocationAt(this.set, sector, sectors, run);
+  }
+
+  mirrorStateAt(sector: number, sectors: number, run: Run): void {
+    mirrorStateAt(this.set, sector, sectors, run);
   }
 
   quiesce(done: () => void): void {

@@ -4,9 +4,15 @@ import { bytesOfSectors } from '../../core/base/units.ts';
 import { Bio } from '../../core/block/bio.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import { REQ_OP } from '../../core/block/op.ts';
-import type { DeviceState, LegStatus, ResyncStatus } from '../../core/control/status.ts';
+import type {
+  DeviceState,
+  LegStatus,
+  ResyncStatus,
+  ScrubStatus,
+} from '../../core/control/status.ts';
 import type { MappedDevice } from '../../core/dm/mapped-device.ts';
 import { formatTable } from '../../core/dm/parse.ts';
+import { heatStrip } from '../../core/mirror/heat.ts';
 import type { MirrorSet } from '../../core/mirror/set.ts';
 import { mirrorStatus, type MirrorStatus } from '../../core/mirror/status.ts';
 import type { Assembled } from './assemble.ts';
@@ -21,6 +27,8 @@ export interface DeviceSnapshot {
   readonly eventNr: number;
   readonly regions: MirrorStatus['regions'] | null;
   readonly resync: ResyncStatus | null;
+  readonly scrub: ScrubStatus | null;
+  readonly regionMap: string | null;
   readonly legs: readonly LegStatus[];
   readonly tableLines: readonly string[];
   /** The kernel's: `START LEN TARGET STATUS...`. */
@@ -55,7 +63,12 @@ export class LocalRunner implements Runner {
   }
 }
 
-export function snapshotOf(mapped: MappedDevice, mirror: MirrorSet | null): DeviceSnapshot {
+/** `cells`: width of the region map; 0: none is wanted. */
+export function snapshotOf(
+  mapped: MappedDevice,
+  mirror: MirrorSet | null,
+  cells: number,
+): DeviceSnapshot {
   const { entries } = mapped.table;
   const common = {
     sizeBytes: bytesOfSectors(mapped.sectors),
@@ -66,10 +79,20 @@ export function snapshotOf(mapped: MappedDevice, mirror: MirrorSet | null): Devi
     ),
   };
   if (mirror === null) {
-    return { ...common, state: 'in-sync', eventNr: 0, regions: null, resync: null, legs: [] };
+    return {
+      ...common,
+      state: 'in-sync',
+      eventNr: 0,
+      regions: null,
+      resync: null,
+      scrub: null,
+      regionMap: null,
+      legs: [],
+    };
   }
-  const { state, eventNr, regions, resync, legs } = mirrorStatus(mirror);
-  return { ...common, state, eventNr, regions, resync, legs };
+  const { state, eventNr, regions, resync, scrub, legs } = mirrorStatus(mirror);
+  const regionMap = cells > 0 ? heatStrip(mirror, cells) : null;
+  return { ...common, state, eventNr, regions, resync, scrub, regionMap, legs };
 }
 
 export function settle(

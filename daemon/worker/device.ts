@@ -17,9 +17,11 @@ import { UringDevice } from '../uring/engine.ts';
 import type { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
 import { closeClient } from './client-fds.ts';
-import type { ClientFds } from '../net/socket-taker.ts';
+import { STAND_DOWN } from '../net/socket-taker.ts';
 import { WorkerRemoteLeg } from './remote-leg.ts';
 import type { FromWorker, LogLevel, ToWorker, WorkerCall, WorkerStart } from './messages.ts';
+
+type Connect = Extract<ToWorker, { kind: 'connect' }>;
 
 /** What a device asks of its thread. */
 export interface DeviceThread {
@@ -44,11 +46,12 @@ export class WorkerDevice {
     this.thread = thread;
     this.plane = thread.plane;
     this.parts = this.build(start);
-    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, logicalBlockBytes } =
-      this.parts.exported;
+    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes } = this.parts.exported;
+    const { logicalBlockBytes, contexts } = this.parts.exported;
+    const facts = { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes };
     this.say({
       kind: 'ready',
-      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, logicalBlockBytes },
+      offer: { ...facts, logicalBlockBytes, contexts },
     });
   }
 
@@ -104,10 +107,13 @@ export class WorkerDevice {
   handle(message: ToWorker): void {
     switch (message.kind) {
       case 'connect':
-        this.connect(message.id, message.fds, message.early);
+        this.connect(message);
         return;
       case 'hang-up':
         this.streams.get(message.id)?.hangUp();
+        return;
+      case 'stand-down':
+        this.standDown(message.id);
         return;
       case 'recorded': {
         const done = this.recordsWaiting.get(message.id);
@@ -130,6 +136,25 @@ export class WorkerDevice {
       case 'call':
         this.call(message.id, message.call);
     }
+  }
+
+  /** Replies are held until the client has nothing more to ask, as in `NodeConnection`. */
+  private standDown(id: number): void {
+    let looks = 0;
+    let seen = -1;
+    const look = (): void => {
+      const stream = this.streams.get(id);
+      if (stream === undefined) return;
+      looks += 1;
+      if ((stream.activity === seen && stream.isIdle) || looks >= STAND_DOWN.LOOKS) {
+        stream.release();
+        return;
+      }
+      seen = stream.activity;
+      this.plane.clock.after(STAND_DOWN.LOOK_MS, look);
+    };
+    this.streams.get(id)?.hold();
+    look();
   }
 
   private call(id: number, call: WorkerCall): void {
@@ -155,15 +180,16 @@ export class WorkerDevice {
     }
   }
 
-  private connect(id: number, { input, output }: ClientFds, early: Uint8Array): void {
+  private connect({ id, fds: { input, output }, early, agreed }: Connect): void {
     const fds = { input, output, isSocket: fstatSync(input).isSocket() };
     // A client may be gone before it is known.
     let isGone = false;
-    const stream = this.plane.connect(fds, this.parts.exported, early, (why) => {
+    const ended = (why: string): void => {
       isGone = true;
       this.streams.delete(id);
       this.say({ kind: 'closed', id, why });
-    });
+    };
+    const stream = this.plane.connect(fds, this.parts.exported, early, ended, agreed);
     if (stream === null) {
       closeClient({ input, output });
       this.say({ kind: 'closed', id, why: 'no place for one more client' });

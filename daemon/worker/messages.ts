@@ -3,6 +3,7 @@ import type { LogFields } from '../../core/base/ports.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { OpenLeg } from '../devices/assemble.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
 import type { ClientFds } from '../net/socket-taker.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 
@@ -51,6 +52,7 @@ export interface OfferFacts {
   readonly transmissionFlags: number;
   readonly preferredBlockBytes: number;
   readonly logicalBlockBytes: number;
+  readonly contexts: readonly string[];
 }
 
 export type ToWorker =
@@ -60,8 +62,10 @@ export type ToWorker =
       /** The thread's to close. */
       readonly fds: ClientFds;
       readonly early: Uint8Array;
+      readonly agreed: Agreement;
     }
   | { readonly kind: 'hang-up'; readonly id: number }
+  | { readonly kind: 'stand-down'; readonly id: number }
   | { readonly kind: 'recorded'; readonly id: number; readonly errno: number }
   | ToWorkerLeg
   | { readonly kind: 'go' }

@@ -5,6 +5,7 @@ import type { QueueLimits } from '../../core/block/limits.ts';
 import { Loop } from '../../core/block/loop.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
+import { IoStats } from '../../core/stats/io-stats.ts';
 import type { Prng } from '../../core/base/prng.ts';
 import type { Assembly } from '../../core/mirror/assemble.ts';
 import { at } from './at.ts';
@@ -20,6 +21,8 @@ export class Daemon implements BlockDevice {
   readonly sectors: number;
   readonly loop: Loop;
   readonly set: MirrorSet;
+  /** What clients' requests have taken: the world notes them, as an export does. */
+  readonly clients = new IoStats();
 
   constructor(
     options: SimOptions,
@@ -58,6 +61,8 @@ export class Daemon implements BlockDevice {
       membersEqual: assembly.membersEqual,
       readPolicy: options.readPolicy,
       onEvent,
+      clients: this.clients,
+      pace: options.pace,
     });
   }
 

@@ -5,8 +5,9 @@ import { MirrorSet } from '../../core/mirror/set.ts';
 import { Recovery } from '../../core/mirror/recovery.ts';
 import { drawLegOptions } from './options.ts';
 import { replace, type Mutant } from './mutants.ts';
+import { runSeed, type SimResult } from './run.ts';
 
-const draw = drawLegOptions;
+const play = (seed: number): SimResult => runSeed(drawLegOptions(seed));
 
 /** A change of the set runs with the leg's standing as it was before it joined. */
 function onJoin(change: (set: MirrorSet, leg: Leg) => void): () => void {
@@ -30,26 +31,26 @@ function isJoining(leg: Leg): boolean {
 export const LEG_MUTANTS: readonly Mutant[] = [
   {
     bug: 're-add forgets what the leg lacks',
-    draw,
+    play,
     plant: onJoin((_, leg) => leg.outOfSync.clearAll()),
   },
   {
     bug: 'a leg that was added is a member at once',
-    draw,
+    play,
     plant: onJoin((_, leg) => {
       leg.standing = STANDING.MEMBER;
     }),
   },
   {
     bug: 'a copy that began before a re-add vouches for the leg',
-    draw,
+    play,
     plant: () => {
       replace(Recovery.prototype, 'spoilAll', () => () => undefined);
     },
   },
   {
     bug: 'replace drops the old leg before the new one is in sync',
-    draw,
+    play,
     plant: () =>
       replace(
         MirrorSet.prototype,
@@ -64,12 +65,12 @@ export const LEG_MUTANTS: readonly Mutant[] = [
   },
   {
     bug: 'the leg that was replaced never leaves',
-    draw,
+    play,
     plant: () => replace(MirrorSet.prototype, 'endReplacements', () => () => undefined),
   },
   {
     bug: 'a change of legs is answered before it is durable',
-    draw,
+    play,
     plant: () =>
       replace(
         Journal.prototype,
@@ -84,7 +85,7 @@ export const LEG_MUTANTS: readonly Mutant[] = [
   },
   {
     bug: 'a leg is let go while requests are under way',
-    draw,
+    play,
     plant: () =>
       replace(
         Leg.prototype,

@@ -11,18 +11,18 @@ import { RegionBits } from '../../core/mirror/region-bits.ts';
 import { RegionCopy } from '../../core/mirror/region-copy.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
 import { MirrorWrite } from '../../core/mirror/write.ts';
-import type { SimOptions } from './options.ts';
+import type { SimResult } from './run.ts';
 
 /** A bug planted into core, from outside: core itself knows nothing of it. */
 export interface Mutant {
   readonly bug: string;
   /** Puts the bug in. */
   readonly plant: () => void;
-  /** The stories that should find it; without it the common ones. */
-  readonly draw?: (seed: number) => SimOptions;
+  /** The story that is to find it; the common one if it is not said. */
+  readonly play?: (seed: number) => SimResult;
 }
 
-type Method = (this: never, ...args: never[]) => unknown;
+export type Method = (this: never, ...args: never[]) => unknown;
 const undo: (() => void)[] = [];
 
 /** Replaces `prototype[name]` by what `make` makes of it, until `uproot`. */
@@ -42,8 +42,8 @@ export function uproot(): void {
   for (const back of undo.splice(0)) back();
 }
 
-const nothing = (): Method => () => undefined;
-const always = (value: unknown) => (): Method => () => value;
+export const nothing = (): Method => () => undefined;
+export const always = (value: unknown) => (): Method => () => value;
 
 export const MUTANTS: readonly Mutant[] = [
   {

@@ -1,5 +1,6 @@
 import { Prng } from '../../core/base/prng.ts';
 import type { ReadPolicy } from '../../core/mirror/options.ts';
+import { DEFAULT_PACE, type PaceLimits } from '../../core/mirror/resync-pace.ts';
 
 /**
  * What the fault atlas allows.
@@ -53,6 +54,11 @@ export interface SimOptions {
   readonly legChangeEvery: number;
   /** Disks that are no legs at first. */
   readonly spares: number;
+  readonly pace: PaceLimits;
+  /** One action in so many begins, stops or resumes a scrub; 0: never. */
+  readonly scrubEvery: number;
+  /** Percent of scrubs that repair. Nobody damages legs here, so they find nothing to repair. */
+  readonly repairPercent: number;
 }
 
 const ATLASES: readonly Atlas[] = ['calm', 'anchor', 'anchor', 'anchor', 'latent', 'broken'];
@@ -112,6 +118,18 @@ export function drawOptions(seed: number): SimOptions {
     readdPercent: prng.pick([0, 50, 90]),
     legChangeEvery: 0,
     spares: 0,
+    ...drawBackground(seed),
+  };
+}
+
+/** Drawn apart, so that seeds keep the rest of their story. */
+function drawBackground(seed: number): Pick<SimOptions, 'pace' | 'scrubEvery' | 'repairPercent'> {
+  const prng = new Prng(seed + 2 ** 45);
+  const min = prng.pick([2 ** 18, DEFAULT_PACE.min, 2 ** 26]);
+  return {
+    pace: { min, max: prng.pick([Infinity, Infinity, min, min * 4]) },
+    scrubEvery: prng.pick([0, 0, 40, 150]),
+    repairPercent: prng.pick([0, 50, 100]),
   };
 }
 
@@ -121,7 +139,7 @@ export function drawOptions(seed: number): SimOptions {
  */
 export function drawLegOptions(seed: number): SimOptions {
   const base = drawOptions(seed);
-  const prng = new Prng(seed + 2 ** 45);
+  const prng = new Prng(seed + 2 ** 46);
   const spares = prng.between(1, 3);
   const more = <T>(draw: () => T): T[] => Array.from({ length: spares }, draw);
   const block = Math.max(...base.blockSizes) / 512;

@@ -40,6 +40,15 @@ export function asFailure(error: unknown): SimFailure {
   return failure;
 }
 
+function checkScrub({ daemon }: World): void {
+  const status = daemon.set.scrub.status();
+  if (status === null) return;
+  const [found] = status.mismatches;
+  if (found !== undefined) {
+    throw new SimFailure('scrub', `a mismatch nobody made: ${JSON.stringify(found)}`);
+  }
+}
+
 class Play {
   private readonly world: World;
   private readonly options: SimOptions;
@@ -74,6 +83,7 @@ class Play {
     if (this.is(options.operatorEvery)) this.operate();
     if (this.is(options.legChangeEvery)) this.legs.act();
     if (this.is(options.restEvery)) world.rest();
+    if (this.is(options.scrubEvery)) this.scrub();
     if (world.ops.size < options.depth && prng.ratio(1, 2)) world.submit(this.workload.next());
     const events = 1 + prng.below(8);
     for (let i = 0; i < events; i += 1) world.advance(world.clock.nowMs() + 1000);
@@ -105,6 +115,22 @@ class Play {
     world.restart(this.drawPresence());
   }
 
+  /** Nobody damages legs behind the daemon's back here: what a scrub finds is a lie, or ours. */
+  private scrub(): void {
+    const { world, options, prng } = this;
+    const { scrub } = world.daemon.set;
+    checkScrub(world);
+    if (scrub.isRunning && prng.ratio(1, 2)) {
+      scrub.stop();
+      return;
+    }
+    const repairs = prng.below(100) < options.repairPercent;
+    const fromLeg = prng.below(options.legs);
+    const repair = prng.ratio(1, 2) ? 'majority' : { fromLeg };
+    const refusal = scrub.begin(repairs ? repair : 'none', prng.ratio(1, 2));
+    world.say(() => `scrub: ${refusal ?? 'begun'}`);
+  }
+
   private readdSome(): void {
     for (let i = 0; i < this.world.recorder.durable.legs.length; i += 1) {
       if (this.prng.below(100) < this.options.readdPercent) this.world.readd(i);
@@ -132,6 +158,7 @@ class Play {
     const until = world.clock.nowMs() + HEAL_MS;
     while (world.advance(until));
     world.rest();
+    checkScrub(world);
     for (const checker of CHECKERS) checker.converged?.(world);
     world.stopCleanly();
     if (!world.recorder.durable.clean)
@@ -160,7 +187,7 @@ class Play {
   private isHotLeft(): boolean {
     const { set } = this.world.daemon;
     const isLeft = set.doubt.test(0) || set.legs.some((l) => l.isActive && l.outOfSync.test(0));
-    return isLeft && this.world.clock.timers === 0;
+    return isLeft && !set.recovery.waitsToRetry;
   }
 
   private readAll(): void {

@@ -58,6 +58,7 @@ export class World {
   private readonly pages: PagePool;
   private opCount = 0;
   private submitting = false;
+  private readonly calledMs = new WeakMap<ClientOp, number>();
 
   constructor(options: SimOptions, trace: Trace) {
     this.options = options;
@@ -100,6 +101,7 @@ export class World {
       }
     }
     this.ops.add(op);
+    this.calledMs.set(op, this.clock.nowMs());
     this.say(() => `call ${String(op)}`);
     this.submitting = true;
     this.daemon.submit(op.makeBio(this.prng.pick([1, 2, 8, 64]), this.pages));
@@ -208,6 +210,8 @@ export class World {
     if (!this.ops.delete(op)) throw new SimFailure('endings', `${String(op)} ended after a crash`);
     this.step += 1;
     this.say(() => `end  ${String(op)} errno ${op.error}`);
+    const took = this.clock.nowMs() - (this.calledMs.get(op) ?? 0);
+    this.daemon.clients.note(op.op, op.sectors, took, op.error);
     this.tellModel(op);
     for (const checker of CHECKERS) checker.opEnded?.(this, op);
     op.poison();

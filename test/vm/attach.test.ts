@@ -12,7 +12,7 @@ it('attach, mkfs, mount, use, detach: the words, the codes, the device', async (
     systemctl start dmiod
     ${CREATE}
     [ "$(dmio attach data)" = /dev/nbd0 ]
-    [ "$(cat /sys/block/nbd0/size)" = 524288 ]
+    [ "$(cat /sys/block/nbd0/size)" = 786432 ]
     [ "$(cat /sys/block/nbd0/queue/logical_block_size)" = 512 ]
     dmio status data --json | grep -q '"attached":\\["/dev/nbd0"\\]'
     refused 5 dmio attach data

@@ -84,10 +84,12 @@ describe('ClientHandshake', () => {
       preferredBlockBytes: 4096,
       logicalBlockBytes: 512,
       isShuttingDown: false,
+      contexts: [],
       readOnly: false,
     };
     const directory = {
       isShuttingDown: false,
+      contexts: [],
       find: (name: string) => (name === 'data' ? one : undefined),
       list: () => [one],
     };

@@ -1,7 +1,7 @@
 // The guest's image: built once from Debian packages, kept outside the repository.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { ROOT } from '../../support/root.ts';
@@ -12,8 +12,12 @@ const CACHE =
   (process.getuid?.() === 0 ? '/var/cache/dmiod-vm' : join(ROOT, 'var/vm'));
 const BUILD = join(ROOT, 'test/vm/guest/build.sh');
 export const LOG_FOLDER = join(ROOT, 'var/vm-logs');
-/** The disk of a guest with dmiod installed, for this run of the tests. */
-export const PREPARED = join(ROOT, 'var/vm-prepared.cow');
+/** What one run of the tests has prepared; `main.ts` makes it, and takes it away. */
+const RUN_FOLDER = process.env['DMIOD_VM_RUN'] ?? join(ROOT, 'var');
+/** The disk of a guest with dmiod installed. */
+export const PREPARED = join(RUN_FOLDER, 'prepared.cow');
+/** The package that is installed there. */
+export const PACKAGE = join(RUN_FOLDER, 'dmiod.deb');
 
 /** Of the script that builds it: another script, another image. */
 export function imageFolder(): string {
@@ -38,11 +42,6 @@ export function buildPackage(): string {
 
 export function copySparse(from: string, to: string): void {
   must('cp', '--sparse=always', from, to);
-}
-
-/** Bytes that a sparse file really takes. */
-export function usedBytes(path: string): number {
-  return statSync(path).blocks * 512;
 }
 
 function must(command: string, ...args: readonly string[]): string {

@@ -8,7 +8,6 @@ import { spawnSync } from 'node:child_process';
 import { ROOT } from '../../support/root.ts';
 import { ensure } from '../../support/requirements.ts';
 import type { Requirement } from '../../support/requirements.ts';
-import { buildImage, buildPackage, imageFolder, PREPARED } from './image.ts';
 
 const REQUIREMENTS: readonly Requirement[] = [
   { command: 'mmdebstrap', debian: 'mmdebstrap', why: "makes the guest's root file system" },
@@ -16,6 +15,16 @@ const REQUIREMENTS: readonly Requirement[] = [
   { command: 'depmod', debian: 'kmod', why: "lists its kernel's modules" },
   { command: 'dpkg-deb', debian: 'dpkg', why: 'builds the package that is installed in it' },
 ];
+
+const runFolder = mkdtempSync(join(mkdirOf(join(ROOT, 'var')), 'vm-run-'));
+process.env['DMIOD_VM_RUN'] = runFolder;
+process.on('exit', () => rmSync(runFolder, { recursive: true, force: true }));
+const { buildImage, buildPackage, imageFolder, PACKAGE, PREPARED } = await import('./image.ts');
+
+function mkdirOf(path: string): string {
+  mkdirSync(path, { recursive: true });
+  return path;
+}
 
 /** Installs the package in the guest, as its owner would. */
 function prepare(deb: string): void {
@@ -27,7 +36,6 @@ function prepare(deb: string): void {
     const clean = 'systemctl stop dmiod.socket dmiod.service\nsync\n';
     writeFileSync(join(folder, 'job.sh'), job + check + clean);
     writeFileSync(join(folder, 'orderly'), '');
-    rmSync(PREPARED, { force: true });
     const image = imageFolder();
     const { stdout } = spawnSync(
       join(image, 'uml/usr/bin/linux.uml'),
@@ -50,10 +58,10 @@ const isReady = ensure(REQUIREMENTS, {
   again: 'run npm run test:vm again',
 });
 if (!isReady) process.exit(1);
-mkdirSync(join(ROOT, 'var'), { recursive: true });
 buildImage();
 console.log('installing the package in the guest');
-prepare(buildPackage());
+copyFileSync(buildPackage(), PACKAGE);
+prepare(PACKAGE);
 
 const jest = join(ROOT, 'node_modules/jest/bin/jest.js');
 const flags = [
@@ -67,6 +75,5 @@ const child = spawn(
   { cwd: ROOT, stdio: 'inherit' },
 );
 child.on('close', (code) => {
-  rmSync(PREPARED, { force: true });
   process.exitCode = code ?? 1;
 });
