@@ -22,6 +22,7 @@ const LAYERS: Readonly<Record<string, Rule>> = {
   'core/mirror': { layers: ['core/base', 'core/block', 'core/dm-io', 'core/stats'], packages: [] },
   'core/dm': { layers: ['core/base', 'core/block', 'core/dm-io', 'core/mirror'], packages: [] },
   'core/nbd': { layers: ['core/base'], packages: [] },
+  'core/remote': { layers: ['core/base', 'core/block', 'core/nbd'], packages: [] },
   'core/export': {
     layers: ['core/base', 'core/block', 'core/dm', 'core/nbd', 'core/stats'],
     packages: [],

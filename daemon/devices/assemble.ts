@@ -23,6 +23,7 @@ import { IoStats } from '../../core/stats/io-stats.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { checkDistinct } from '../fsio/engine.ts';
+import { checkDistinctExports, type RemotePlan } from '../remote/leg.ts';
 import { controlErrorOf } from './legs.ts';
 import { MirrorTarget } from './mirror-target.ts';
 import type { LegPlace, MirrorStart } from './standing.ts';
@@ -49,7 +50,7 @@ interface LegSource {
 /** An open leg, as it crosses threads. */
 export interface OpenLeg {
   readonly path: string;
-  /** Stays the control thread's to close, and to hold the lock with. */
+  /** Stays the control thread's to close, and to hold the lock with; -1 for a remote leg. */
   readonly fd: number;
   /** More descriptions of the same file: see daemon/uring/shared-sync.ts. */
   readonly syncFds: readonly number[];
@@ -57,6 +58,8 @@ export interface OpenLeg {
   readonly direct: boolean;
   readonly sectors: number;
   readonly limits: QueueLimits;
+  /** Another server's export: its connections come by message. */
+  readonly remote: RemotePlan | null;
 }
 
 export interface AssemblyRequest {
@@ -177,7 +180,8 @@ export async function refuseTwins(paths: readonly string[]): Promise<void> {
   const twice = paths.find((path, i) => paths.indexOf(path) !== i);
   if (twice !== undefined) throw new ControlError('bad-leg', `leg ${twice} is named twice`);
   try {
-    await checkDistinct(paths);
+    checkDistinctExports(paths);
+    await checkDistinct(paths.filter((path) => !isLegUri(path)));
   } catch (error) {
     throw controlErrorOf(error);
   }

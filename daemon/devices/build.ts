@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { bytesOfSectors, sectorsFloor } from '../../core/base/units.ts';
 import { ControlError } from '../../core/control/error.ts';
+import { isLegUri } from '../../core/control/leg-name.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { ExportTable } from '../../core/export/export-table.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
@@ -83,9 +84,9 @@ export async function buildRecorded(
   if (isMirror(spec)) await refuseTwins(pathsOf(spec));
   await context.stack.gather(pathsOf(spec), thread);
   const legs = await OpenLegs.open(pathsOf(spec), {
+    ...context.environment,
     upper: record.name,
     stack: context.stack,
-    loop: context.environment.loop,
     readOnly: record.readOnly && !isMirror(spec),
     cache: record.cache,
     createBytes: null,
@@ -110,12 +111,14 @@ async function openNew(
   const spec = table === undefined ? null : readTable(table);
   const paths = mirror ?? (linear === undefined ? pathsOf(spec ?? readTable('')) : [linear]);
   const isNewMirror = mirror !== undefined || (spec !== null && isMirror(spec));
-  if (isNewMirror) await refuseTwins(paths.map((path) => resolve(path)));
+  if (isNewMirror) {
+    await refuseTwins(paths.map((path) => (isLegUri(path) ? path : resolve(path))));
+  }
   await stack.gather(paths, null);
   const legs = await OpenLegs.open(paths, {
+    ...environment,
     upper: request.name,
     stack,
-    loop: environment.loop,
     readOnly: request.readOnly && !isNewMirror,
     cache: cacheOf(request.cache, paths),
     createBytes: mayCreate && sizeBytes !== undefined ? sizeBytes : null,
@@ -194,8 +197,8 @@ async function start(
   exports.add(running.exported);
   running.go();
   const { exported, runner } = running;
-  const { loop, log } = context.environment;
-  const changes = new LegChanges(name, runner, legs, loop);
+  const { log } = context.environment;
+  const changes = new LegChanges(name, runner, legs, context.environment);
   const legReturn = new LegReturn(name, runner, changes, context.legReturn, log);
   // A leg may have been missing, or out, from the start.
   legReturn.wake();

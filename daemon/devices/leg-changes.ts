@@ -1,14 +1,17 @@
 /** Legs of a running mirror come and go: opened, checked and closed here, changed where the set lives. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Loop } from '../../core/block/loop.ts';
 import { ControlError } from '../../core/control/error.ts';
+import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { LegStatus } from '../../core/control/status.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
-import type { FileDevice } from '../fsio/file-device.ts';
-import { refuseTwins, type OpenLeg } from './assemble.ts';
+import { RemoteLeg } from '../remote/leg.ts';
+import { refuseTwins } from './assemble.ts';
 import type { LegFacts } from './leg-calls.ts';
+import { isLegUri } from '../../core/control/leg-name.ts';
 import { identityAt, identityOf, type LegIdentity } from './leg-identity.ts';
-import { refuseForeignContent, refuseStranger, type OpenLegs } from './legs.ts';
+import { openLegOf, refuseForeignContent, refuseStranger, type OpenLegs } from './legs.ts';
+import type { LegDevice } from './open-leg.ts';
+import { isWiped } from './wiped.ts';
 import type { DeviceSnapshot, Runner } from './runner.ts';
 
 /** Requests of a leg's earlier life get this long to end; an answer does not wait longer for them. */
@@ -48,7 +51,7 @@ export class LegChanges {
   private readonly name: string;
   private readonly runner: Runner;
   private readonly legs: OpenLegs;
-  private readonly loop: Loop;
+  private readonly environment: TargetEnvironment;
   private last: Promise<unknown> = Promise.resolve();
   private stopped = false;
   /** What was at a path when it was opened or, if it is closed now, when it was closed. */
@@ -56,11 +59,11 @@ export class LegChanges {
   private readonly releases = new Map<string, () => void>();
   private readonly closing = new Set<Promise<void>>();
 
-  constructor(name: string, runner: Runner, legs: OpenLegs, loop: Loop) {
+  constructor(name: string, runner: Runner, legs: OpenLegs, environment: TargetEnvironment) {
     this.name = name;
     this.runner = runner;
     this.legs = legs;
-    this.loop = loop;
+    this.environment = environment;
   }
 
   /** @throws ControlError no-leg; would-lose-data; io */
@@ -125,9 +128,9 @@ export class LegChanges {
     refuseKnown(this.name, path, legs);
     await refuseTwins([...legs.map(({ leg }) => leg), path]);
     const device = await this.legs.openMore(path, {
+      ...this.environment,
       upper: this.name,
       stack: null,
-      loop: this.loop,
       readOnly: false,
       createBytes: create ? sizeBytes : null,
       createHint: '--create makes it',
@@ -135,15 +138,16 @@ export class LegChanges {
     });
     const isCreated = this.legs.created.includes(path);
     try {
-      if (!force)
-        await refuseForeignContent(this.legs, [path], 'it would be overwritten; --force does it');
-      this.known.set(path, await identityOf(device.fd));
+      if (!force) {
+        const remedy = 'it would be overwritten; --force does it';
+        await refuseForeignContent(this.legs, [path], remedy);
+      }
+      this.known.set(path, await identityOf(device));
       const replaces = old?.leg ?? null;
-      const facts = await this.runner.call('add-leg', {
-        device: openLegOf(path, device),
-        writeMostly,
-        replaces,
-      });
+      const facts = await this.attached(
+        device,
+        this.runner.call('add-leg', { device: openLegOf(path, device), writeMostly, replaces }),
+      );
       return { ...facts, isCreated, replaces };
     } catch (error) {
       if (!isTheSets(error)) await this.legs.undoOne(path);
@@ -177,12 +181,20 @@ export class LegChanges {
     const found = await identityAt(path);
     const device = await this.reopen(path);
     try {
-      const now = await identityOf(device.fd);
-      // It might have been exchanged between the two looks.
-      const isSame = found !== null && found.key === now.key && before.isSameAs(found);
+      const now = await identityOf(device);
+      // A file might have been exchanged between the two looks; an export is only looked at open.
+      const looked = isLegUri(path) ? now : found;
+      const isSame =
+        looked !== null &&
+        looked.key === now.key &&
+        before.isSameAs(looked) &&
+        !(await this.isWiped(device));
       if (!isSame && !force) await this.refuseStranger(path);
       this.known.set(path, now);
-      return await this.runner.call('re-add-leg', { device: openLegOf(path, device), isSame });
+      return await this.attached(
+        device,
+        this.runner.call('re-add-leg', { device: openLegOf(path, device), isSame }),
+      );
     } catch (error) {
       if (!isTheSets(error)) await this.legs.closeOne(path);
       throw error;
@@ -208,7 +220,7 @@ export class LegChanges {
     const device = this.legs.devices.get(path);
     const first = this.known.get(path);
     if (device === undefined) return new Before(first, true);
-    const now = await identityOf(device.fd);
+    const now = await identityOf(device);
     await this.legs.closeOne(path);
     this.known.set(path, now);
     return new Before(now, false);
@@ -216,14 +228,28 @@ export class LegChanges {
 
   private reopen(path: string): ReturnType<OpenLegs['openMore']> {
     return this.legs.openMore(path, {
+      ...this.environment,
       upper: this.name,
       stack: null,
-      loop: this.loop,
       readOnly: false,
       createBytes: null,
       createHint: '',
       mayBeMissing: false,
     });
+  }
+
+  /** The call goes first: a thread must know a remote leg before its connections come. */
+  private attached(device: LegDevice, call: Promise<LegFacts>): Promise<LegFacts> {
+    if (device instanceof RemoteLeg) this.legs.handOver(device);
+    return call;
+  }
+
+  /** Names and sizes say little of an export: one that came back empty must be copied whole. */
+  private async isWiped(device: LegDevice): Promise<boolean> {
+    if (!(device instanceof RemoteLeg)) return false;
+    const { legs } = await this.mirror();
+    const member = legs.find(({ leg, state }) => state === 'in-sync' && !isLegUri(leg));
+    return member === undefined || (await isWiped(device, member.leg));
   }
 
   private async refuseStranger(path: string): Promise<void> {
@@ -256,10 +282,6 @@ class Before {
     if (identity === undefined || identity.key === null || identity.key !== now.key) return false;
     return !this.wasAway || identity.changedNs === now.changedNs;
   }
-}
-
-function openLegOf(path: string, { fd, syncFds, isDirect, sectors, limits }: FileDevice): OpenLeg {
-  return { path, fd, syncFds, direct: isDirect, sectors, limits };
 }
 
 function refuseKnown(name: string, path: string, legs: readonly LegStatus[]): void {

@@ -2,6 +2,8 @@
 import { fstat as fstatOf, type BigIntStats } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { RemoteLeg } from '../remote/leg.ts';
+import type { LegDevice } from './open-leg.ts';
 import { deviceNumber } from '../fsio/block-device-facts.ts';
 
 const fstat = promisify(fstatOf);
@@ -17,8 +19,9 @@ export interface LegIdentity {
  * A file is its inode and its birth: inode numbers are used again. A block device is its number and
  * the kernel's count of disks (diskseq): so is the number.
  */
-export async function identityOf(fd: number): Promise<LegIdentity> {
-  return identityOfStats(await fstat(fd, { bigint: true }));
+export async function identityOf(device: LegDevice): Promise<LegIdentity> {
+  if (device instanceof RemoteLeg) return { key: `nbd:${device.identity}`, changedNs: null };
+  return identityOfStats(await fstat(device.fd, { bigint: true }));
 }
 
 /** The same before it is opened, which may touch it; null: nothing is there. */

@@ -1,7 +1,9 @@
 /** Legs that are out come back by themselves when their devices do. */
 import { lstat } from 'node:fs/promises';
 import type { Log } from '../../core/base/ports.ts';
+import { isLegUri } from '../../core/control/leg-name.ts';
 import type { LegStatus } from '../../core/control/status.ts';
+import { isExportThere } from '../remote/leg.ts';
 import { reasonOf } from '../system-error.ts';
 import type { LegChanges } from './leg-changes.ts';
 import type { Runner } from './runner.ts';
@@ -143,6 +145,7 @@ export class LegReturn {
 const NOTHING_YET = { goodSinceMs: null, refusal: null };
 
 async function isThere(path: string): Promise<boolean> {
+  if (isLegUri(path)) return isExportThere(path);
   try {
     await lstat(path);
     return true;

@@ -1,21 +1,26 @@
 /** Opening the legs of a device, all or none, and putting back what creation did. */
 import { lstatSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import type { Clock, Log } from '../../core/base/ports.ts';
 import { assert } from '../../core/base/assert.ts';
+import { ERRNO, errnoName } from '../../core/base/errno.ts';
+import { bytesOfSectors, sectorsCeil } from '../../core/base/units.ts';
+import { Bio } from '../../core/block/bio.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import { sectorsFloor } from '../../core/base/units.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import type { CacheMode } from '../../core/control/cache.ts';
+import { REQ_OP } from '../../core/block/op.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { ErrorCode } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
-import { openFileDevice } from '../fsio/engine.ts';
-import type { FileDevice } from '../fsio/file-device.ts';
 import { OpenError } from '../fsio/open-error.ts';
 import type { OpenErrorCode } from '../fsio/open-error.ts';
+import { RemoteLeg } from '../remote/leg.ts';
 import { AbsentDevice } from './absent-device.ts';
 import { lowerNameOf, StackedLeg, type Stack } from './stack.ts';
 import type { OpenLeg } from './assemble.ts';
+import { openLeg, type LegDevice } from './open-leg.ts';
 import { contentIdOf, signatureOf, SIGNATURE_BYTES } from './signature.ts';
 
 /** How legs are cached, by path; a leg that is not there has its kind's default. */
@@ -26,6 +31,8 @@ export interface OpenLegsOptions {
   readonly upper: string;
   readonly stack: Stack | null;
   readonly loop: Loop;
+  readonly clock: Clock;
+  readonly log: Log;
   readonly readOnly: boolean;
   /** Missing legs are made, this long. */
   readonly createBytes: number | null;
@@ -37,13 +44,15 @@ export interface OpenLegsOptions {
 
 /** The open legs of one device, by the path that named them. */
 export class OpenLegs {
-  readonly devices = new Map<string, FileDevice>();
+  readonly devices = new Map<string, LegDevice>();
   /** Devices of this daemon. */
   readonly stacked = new Map<string, StackedLeg>();
   /** Legs that are not there, and why. */
   readonly missing = new Map<string, string>();
   /** Legs made just now: they hold zeros. */
   readonly created: string[] = [];
+  /** Where the device lives in a thread: gives a remote leg's connections to it. */
+  handOver: (leg: RemoteLeg) => void = () => undefined;
   private readonly cache: CacheByPath;
 
   private constructor(cache: CacheByPath) {
@@ -117,7 +126,7 @@ export class OpenLegs {
    * One more, or one again.
    * @throws ControlError
    */
-  async openMore(path: string, options: OpenLegsOptions): Promise<FileDevice> {
+  async openMore(path: string, options: OpenLegsOptions): Promise<LegDevice> {
     try {
       await this.openOne(path, options);
     } catch (error) {
@@ -192,21 +201,9 @@ export class OpenLegs {
       await this.stackOn(path, options);
       return;
     }
-    if (isLegUri(path)) {
-      throw new ControlError('unsupported', `leg ${path}: only file and block device paths so far`);
-    }
-    const { loop, readOnly, createBytes } = options;
-    const create = createBytes === null ? {} : { create: { sizeBytes: createBytes } };
-    const wasThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+    const wasThere = isLegUri(path) || lstatSync(path, { throwIfNoEntry: false }) !== undefined;
     try {
-      const device = await openFileDevice(path, {
-        loop,
-        readOnly,
-        exclusive: true,
-        ...create,
-        cache: this.cache[path],
-      });
-      this.devices.set(path, device);
+      this.devices.set(path, await openLeg(path, { ...options, cache: this.cache[path] }));
       // Nothing in it: whoever may have been faster than we left no content.
       if (!wasThere && lstatSync(path).blocks === 0) this.created.push(path);
     } catch (error) {
@@ -214,6 +211,17 @@ export class OpenLegs {
       else throw withHint(error, options);
     }
   }
+}
+
+/** What crosses threads of an open leg. */
+export function openLegOf(path: string, device: LegDevice): OpenLeg {
+  const { sectors, limits } = device;
+  if (device instanceof RemoteLeg) {
+    const { plan } = device;
+    return { path, fd: -1, syncFds: [], direct: false, sectors, limits, remote: plan };
+  }
+  const { fd, syncFds, isDirect } = device;
+  return { path, fd, syncFds, direct: isDirect, sectors, limits, remote: null };
 }
 
 /**
@@ -278,6 +286,8 @@ async function headOf(legs: OpenLegs, path: string): Promise<Buffer> {
     const sectors = sectorsFloor(SIGNATURE_BYTES);
     return Buffer.from(await stacked.lower.runner.call('head', { sectors }));
   }
+  const device = legs.devices.get(path);
+  if (isLegUri(path) && device !== undefined) return readHead(device);
   const file = await open(path, 'r');
   try {
     const head = Buffer.alloc(SIGNATURE_BYTES);
@@ -286,6 +296,38 @@ async function headOf(legs: OpenLegs, path: string): Promise<Buffer> {
   } finally {
     await file.close();
   }
+}
+
+async function readHead(device: BlockDevice): Promise<Buffer> {
+  const block = sectorsCeil(device.limits.logicalBlockSize);
+  const wanted = Math.ceil(sectorsCeil(SIGNATURE_BYTES) / block) * block;
+  const head = Buffer.alloc(bytesOfSectors(Math.min(device.sectors, wanted)));
+  const step = Math.min(device.limits.maxSectors, sectorsCeil(head.length));
+  for (let at = 0; at < sectorsCeil(head.length); at += step) {
+    const sectors = Math.min(step, sectorsCeil(head.length) - at);
+    head.set(await readSectors(device, at, sectors), bytesOfSectors(at));
+  }
+  return head.subarray(0, SIGNATURE_BYTES);
+}
+
+/** @throws ControlError io */
+export async function readSectors(
+  device: BlockDevice,
+  sector: number,
+  sectors: number,
+): Promise<Buffer> {
+  const bytes = Buffer.alloc(bytesOfSectors(sectors));
+  const bio = new Bio();
+  bio.op = REQ_OP.READ;
+  bio.sector = sector;
+  bio.sectors = sectors;
+  bio.setBuffer(bytes, 0, bytes.length);
+  const errno = await new Promise<number>((ended) => {
+    bio.owner = { endIo: () => ended(bio.error) };
+    device.submit(bio);
+  });
+  if (errno === ERRNO.OK) return bytes;
+  throw new ControlError('io', `leg ${device.name} cannot be read: ${errnoName(errno)}`);
 }
 
 const ERROR_CODES: Readonly<Record<OpenErrorCode, ErrorCode>> = {
@@ -300,6 +342,7 @@ const ERROR_CODES: Readonly<Record<OpenErrorCode, ErrorCode>> = {
   size: 'bad-leg',
   'no-space': 'io',
   'no-direct': 'bad-leg',
+  uri: 'bad-argument',
   failed: 'io',
 };
 

@@ -186,9 +186,9 @@ async function openAdded(
   const absent = pathsOf(spec).filter((path) => !devices.has(path) && !stacked.has(path));
   await stack.gather(absent, device.runner.below().place?.thread ?? null);
   return OpenLegs.open(absent, {
+    ...environment,
     upper: device.name,
     stack,
-    loop: environment.loop,
     readOnly: device.identity.readOnly && !isMirror(spec),
     createBytes: null,
     createHint: '',

@@ -8,6 +8,7 @@ import { MAX_REGIONS } from '../../core/base/error-bits.ts';
 import { formatMirrorArgs } from '../../core/dm/target-mirror.ts';
 import { escapeWord } from '../../core/dm/args.ts';
 import type { ReadPolicy } from '../../core/mirror/options.ts';
+import { legProblem } from './open-leg.ts';
 import { DEFAULT_READ_POLICY, parseReadPolicy, READ_POLICY_FORMAT } from './read-policy.ts';
 
 /** Exactly one of `mirror`, `linear` and `table` is given. */
@@ -128,7 +129,10 @@ export function legsError(legs: readonly string[] | undefined): string | undefin
     return `a mirror has ${MIN_LEGS} to ${MAX_REGIONS} legs; ${legs.length} given`;
   }
   const bad = legs.find((leg) => leg === '' || /[\0\n\r]/.test(leg));
-  if (bad === undefined) return undefined;
+  if (bad === undefined) {
+    const named = legs.find((leg) => legProblem(leg) !== undefined);
+    return named === undefined ? undefined : `leg ${named}: ${legProblem(named) ?? ''}`;
+  }
   return `leg ${JSON.stringify(bad)}: a path that is not empty, without NUL and line breaks`;
 }
 

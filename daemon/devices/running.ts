@@ -6,7 +6,9 @@ import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { DeviceIdentity, DeviceRecorder } from '../device-record.ts';
 import { assemble, swapTable, type AssemblyRequest, type MirrorPlan } from './assemble.ts';
 import type { BuildContext } from './build.ts';
-import type { OpenLegs } from './legs.ts';
+import { RemoteLeg } from '../remote/leg.ts';
+import type { FromWorkerLeg } from '../worker/messages.ts';
+import { openLegOf, type OpenLegs } from './legs.ts';
 import { readPolicyOf } from './request.ts';
 import { LocalRunner, type Runner, type SwapPlan } from './runner.ts';
 import type { WorkerTable } from '../worker/messages.ts';
@@ -62,6 +64,7 @@ export function runHere(made: Made, { environment, onEvent }: BuildContext): Run
 export async function runInWorker(made: Made, context: BuildContext): Promise<Running> {
   const { WorkerHost } = await import('../worker/host.ts');
   const { WorkerOffer } = await import('../worker/offer.ts');
+  const { workerTaker } = await import('../worker/taker.ts');
   const { identity, legs, recorded, areEqual, writeMostly, recorder } = made;
   const { name, readPolicy } = identity;
   const lower = [...legs.stacked.values()].map(({ below }) => below.place?.thread);
@@ -79,12 +82,15 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
     log: context.environment.log,
     recorder,
     onEvent: (event) => context.onEvent(name, event),
+    onLeg: (message) => tellLeg(legs, message),
     onClosed: (id, why) => offer.closed(id, why),
     onDeath: (why) => {
       offer.died();
       context.onDeath(name, why);
     },
   });
+  legs.handOver = (leg) => leg.handTo(workerTaker(leg.plan.id, host));
+  for (const leg of remoteLegs(legs)) legs.handOver(leg);
   const offer = new WorkerOffer(name, host);
   return { exported: offer, runner: host, go: () => host.go() };
 }
@@ -94,12 +100,23 @@ export function tableOf({ identity, legs, recorded, eventNr }: SwapPlan): Worker
   return {
     table: identity.table.join('\n'),
     readOnly: identity.readOnly,
-    legs: [...legs.devices].map(([path, { fd, syncFds, isDirect, sectors, limits }]) => {
-      return { path, fd, syncFds, direct: isDirect, sectors, limits };
-    }),
+    legs: [...legs.devices].map(([path, device]) => openLegOf(path, device)),
     lower: [...legs.stacked].map(([path, { below }]) => [path, below.place?.number ?? -1]),
     missing: [...legs.missing],
     recorded,
     eventNr,
   };
+}
+
+function remoteLegs({ devices }: OpenLegs): readonly RemoteLeg[] {
+  return [...devices.values()].filter((device) => device instanceof RemoteLeg);
+}
+
+/** What the device's thread has to say about the connections of a leg. */
+function tellLeg(legs: OpenLegs, message: FromWorkerLeg): void {
+  const leg = remoteLegs(legs).find(({ plan }) => plan.id === message.id);
+  // Closed meanwhile: its connections are closed with it.
+  if (leg === undefined) return;
+  if (message.kind === 'leg-connect') leg.connectAway(message.slot);
+  else leg.fenceAway(message.slot, message.isOver);
 }

@@ -18,6 +18,8 @@ export type OpenErrorCode =
   | 'no-space'
   /** The file system has no O_DIRECT. */
   | 'no-direct'
+  /** The words of a leg's URI. */
+  | 'uri'
   | 'failed';
 
 /** One sentence for the user, with the path in it, and a code for the program. */

@@ -53,7 +53,7 @@ export class DataPlane implements StreamHost {
   readonly clock = new PlaneTimers();
   onMessage: () => void = () => undefined;
   private readonly arenaBytes: number;
-  private readonly flushes = new Queue<UringStream>(64);
+  private readonly flushes = new Queue<{ flushReplies(): void }>(64);
   /** Streams that have more to take than one turn's part. */
   private readonly waiting = new Queue<UringStream>(64);
   private readonly stalls: StallWatch;
@@ -113,7 +113,7 @@ export class DataPlane implements StreamHost {
     return stream;
   }
 
-  wantsFlush(stream: UringStream): void {
+  wantsFlush(stream: { flushReplies(): void }): void {
     this.flushes.push(stream);
   }
 

@@ -15,15 +15,24 @@ import { callDevice, offerFacts } from '../devices/calls.ts';
 import { readPolicyOf } from '../devices/request.ts';
 import { settle } from '../devices/runner.ts';
 import { mirrorOfRecord, newMirror } from '../devices/standing.ts';
+import type { RemotePlan } from '../remote/leg.ts';
 import { UringDevice } from '../uring/engine.ts';
 import type { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
 import { closeClient } from './client-fds.ts';
 import { STAND_DOWN } from '../net/socket-taker.ts';
+import { WorkerRemoteLeg } from './remote-leg.ts';
 import type { FromWorker, LogLevel, OfferFacts, ToWorker, WorkerCall } from './messages.ts';
 import type { WorkerStart, WorkerTable } from './messages.ts';
 
 type Connect = Extract<ToWorker, { kind: 'connect' }>;
+
+/** A leg as it was attached: a descriptor, or the plan of a remote one. */
+interface AttachedLeg {
+  readonly device: BlockDevice;
+  readonly fd: number;
+  readonly remote: number | null;
+}
 
 /** What a device asks of its thread. */
 export interface DeviceThread {
@@ -40,10 +49,12 @@ export class WorkerDevice {
   private readonly thread: DeviceThread;
   private readonly plane: DataPlane;
   private readonly environment: TargetEnvironment;
-  private readonly legs = new Map<string, UringDevice>();
+  private readonly legs = new Map<string, AttachedLeg>();
   private readonly parts: Assembled;
   private readonly streams = new Map<number, UringStream>();
   private readonly recordsWaiting = new Map<number, (errno: number) => void>();
+  /** By the plan's number; a leg that is opened again has another. */
+  private readonly remoteLegs = new Map<number, WorkerRemoteLeg>();
   private records = 0;
 
   /** @throws ControlError it cannot be made of this */
@@ -59,14 +70,18 @@ export class WorkerDevice {
   /** Legs by path: those of the live table, and while another is put in its place, those of both. */
   private legOf(leg: OpenLeg): BlockDevice {
     const there = this.legs.get(leg.path);
-    // Closed and opened again, a path is another descriptor.
-    return there?.fd === leg.fd ? there : this.attach(leg);
+    // Closed and opened again, a path is another descriptor, or another plan.
+    const isSame = there?.fd === leg.fd && there.remote === (leg.remote?.id ?? null);
+    return isSame ? there.device : this.attach(leg);
   }
 
-  private attach({ path, ...leg }: OpenLeg): BlockDevice {
-    const made = new UringDevice(this.plane.engine, { name: path, ...leg });
-    this.legs.set(path, made);
-    return made;
+  private attach({ path, remote, ...leg }: OpenLeg): BlockDevice {
+    const device =
+      remote === null
+        ? new UringDevice(this.plane.engine, { name: path, ...leg })
+        : this.makeRemote(path, remote);
+    this.legs.set(path, { device, fd: leg.fd, remote: remote?.id ?? null });
+    return device;
   }
 
   private requestOf(table: WorkerTable): AssemblyRequest {
@@ -117,6 +132,14 @@ export class WorkerDevice {
     return this.parts.mapped;
   }
 
+  private makeRemote(path: string, plan: RemotePlan): BlockDevice {
+    const leg = new WorkerRemoteLeg(path, plan, this.plane, this.log(), (message) =>
+      this.say(message),
+    );
+    this.remoteLegs.set(plan.id, leg);
+    return leg.device;
+  }
+
   private record(state: MirrorRecord, done: (errno: number) => void): void {
     this.records += 1;
     this.recordsWaiting.set(this.records, done);
@@ -139,6 +162,14 @@ export class WorkerDevice {
         assert(done !== undefined, 'an answer to no record');
         this.recordsWaiting.delete(message.id);
         done(message.errno);
+        return;
+      }
+      case 'leg-link':
+      case 'leg-fenced':
+      case 'leg-refused': {
+        const leg = this.remoteLegs.get(message.id);
+        assert(leg !== undefined, 'a message about a leg that is none');
+        leg.heard(message);
         return;
       }
       case 'go':

@@ -10,7 +10,7 @@ import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 import type { Runner, SwapPlan } from '../devices/runner.ts';
 import type { ClientFds } from '../net/socket-taker.ts';
 import type { FromWorker, OfferFacts, ToWorker, WorkerAnswer, WorkerCall } from './messages.ts';
-import type { WorkerStart, WorkerTable } from './messages.ts';
+import type { FromWorkerLeg, ToWorkerLeg, WorkerStart, WorkerTable } from './messages.ts';
 import type { Below } from '../devices/stack.ts';
 import { closeClient } from './client-fds.ts';
 import { threadForDevice, type PlaneThread } from './threads.ts';
@@ -23,6 +23,8 @@ export interface WorkerHostOptions {
   readonly log: Log;
   readonly recorder: MirrorRecorder | null;
   onEvent(event: MirrorEvent): void;
+  /** About the connections of a remote leg. */
+  onLeg(message: FromWorkerLeg): void;
   /** A client of `connect` is gone. */
   onClosed(id: number, why: string): void;
   /** The thread has ended although nobody asked it to: a broken promise of ours, in words. */
@@ -104,6 +106,11 @@ export class WorkerHost implements Runner {
     else this.say({ kind: 'connect', id, fds, early, agreed });
   }
 
+  /** About the connections of a remote leg. */
+  tellLeg(message: ToWorkerLeg): void {
+    this.say(message);
+  }
+
   hangUp(id: number): void {
     this.say({ kind: 'hang-up', id });
   }
@@ -172,6 +179,10 @@ export class WorkerHost implements Runner {
         return;
       case 'closed':
         this.options.onClosed(message.id, message.why);
+        return;
+      case 'leg-connect':
+      case 'leg-fence':
+        this.options.onLeg(message);
         return;
       case 'event':
         this.options.onEvent(message.event);

@@ -79,8 +79,31 @@ export type ToWorker =
   | { readonly kind: 'hang-up'; readonly id: number }
   | { readonly kind: 'stand-down'; readonly id: number }
   | { readonly kind: 'recorded'; readonly id: number; readonly errno: number }
+  | ToWorkerLeg
   | { readonly kind: 'go' }
   | { readonly kind: 'call'; readonly id: number; readonly call: WorkerCall };
+
+/** Of a remote leg's connections. `id`: its plan's. */
+export type ToWorkerLeg =
+  | {
+      readonly kind: 'leg-link';
+      readonly id: number;
+      readonly slot: number;
+      readonly fd: number;
+      readonly isStructured: boolean;
+    }
+  | { readonly kind: 'leg-fenced'; readonly id: number; readonly slot: number }
+  | { readonly kind: 'leg-refused'; readonly id: number; readonly why: string };
+
+export type FromWorkerLeg =
+  | { readonly kind: 'leg-connect'; readonly id: number; readonly slot: number }
+  /** The thread has let go of the connection; `isOver`: its server has closed it. */
+  | {
+      readonly kind: 'leg-fence';
+      readonly id: number;
+      readonly slot: number;
+      readonly isOver: boolean;
+    };
 
 export type WorkerCall =
   /** One of daemon/devices/calls.ts. */
@@ -100,6 +123,7 @@ export type FromWorker =
   | { readonly kind: 'unfit'; readonly code: string; readonly why: string }
   | { readonly kind: 'closed'; readonly id: number; readonly why: string }
   | { readonly kind: 'record'; readonly id: number; readonly state: MirrorRecord }
+  | FromWorkerLeg
   | { readonly kind: 'event'; readonly event: MirrorEvent }
   | {
       readonly kind: 'log';

@@ -31,6 +31,7 @@ const DEVICE: DeviceStatus = {
       failedByHand: false,
       replaces: null,
       reason: null,
+      note: null,
     },
   ],
   reason: null,
