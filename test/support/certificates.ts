@@ -22,7 +22,9 @@ export class TestAuthority {
   issue(name: string, role: 'server' | 'client', subject: string): string {
     const folder = join(this.folder, name);
     mkdirSync(folder, { recursive: true });
-    const [key, request, cert] = ['key', 'req', 'cert'].map((w) => join(folder, `${role}-${w}.pem`));
+    const [key, request, cert] = ['key', 'req', 'cert'].map((w) =>
+      join(folder, `${role}-${w}.pem`),
+    );
     const usage = role === 'server' ? 'serverAuth' : 'clientAuth';
     const extensions = join(folder, 'extensions');
     const names = 'subjectAltName=DNS:localhost,IP:127.0.0.1\n';
