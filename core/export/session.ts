@@ -71,12 +71,7 @@ export class Session implements RequestOwner, SlotOwner {
   private abandoned = false;
   private ended = false;
 
-  constructor(
-    target: Export,
-    arena: Arena,
-    stream: SessionStream,
-    agreed: Agreement = PLAIN,
-  ) {
+  constructor(target: Export, arena: Arena, stream: SessionStream, agreed: Agreement = PLAIN) {
     const dialect = new Dialect(agreed, arena);
     this.target = target;
     this.arena = arena;

@@ -64,6 +64,14 @@ export interface OptionReply {
   readonly data: Buffer;
 }
 
+/** Some servers have few places: what a check has opened is closed behind it. */
+const opened = new Set<Conversation>();
+
+export function hangUpAll(): void {
+  for (const talk of opened) talk.hangUp();
+  opened.clear();
+}
+
 export class Conversation {
   readonly place: Place;
   style: ReplyStyle = PLAIN.style;
@@ -85,6 +93,7 @@ export class Conversation {
       this.wake();
     });
     socket.on('error', () => undefined);
+    opened.add(this);
     for (const event of ['end', 'close']) {
       socket.on(event, () => {
         this.isClosed = true;

@@ -1,5 +1,5 @@
 import type { Check } from './check.ts';
-import { Breach, NotOffered, parseUri } from './client.ts';
+import { Breach, hangUpAll, NotOffered, parseUri } from './client.ts';
 import { HANDSHAKE_CHECKS } from './handshake-checks.ts';
 import { TRANSMISSION_CHECKS } from './transmission-checks.ts';
 
@@ -24,6 +24,8 @@ export async function runChecks(uri: string): Promise<readonly Verdict[]> {
         verdicts.push({ check, result: 'not offered', why: error.message });
       else if (error instanceof Breach) verdicts.push({ check, result: 'no', why: error.message });
       else throw error;
+    } finally {
+      hangUpAll();
     }
   }
   return verdicts;

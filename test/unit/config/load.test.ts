@@ -78,8 +78,8 @@ const BAD: readonly (readonly [string, number, string])[] = [
   ['[tls]\nmode = "on"', 2, 'key "tls.mode": expected one of off, selective, required'],
   ['[tls]\nmode = "required"', 1, 'key "tls": expected certificates = FOLDER or psk-file = FILE'],
   [
-    '[tls]\ncert = 1',
-    2,
+    '[tls]\nmode = "off"\ncert = 1',
+    3,
     'key "tls.cert": unknown key (allowed: mode, certificates, psk-file, verify-clients, plain-unix)',
   ],
   ['allow = ["gid:1", "user:x"]', 1, `key "allow.1": expected ${RULE_FORMAT}`],
