@@ -239,7 +239,7 @@ export class Conversation {
       const found = cookies.map((cookie) =>
         reader.replies.find((reply) => reply.cookie === cookie),
       );
-      if (found.every((reply) => reply !== undefined)) return found as SeenReply[];
+      if (found.every((reply) => reply !== undefined)) return found;
       if (this.received.length === 0) {
         if (this.isClosed) throw new Breach('the server closed the connection');
         await this.more();
