@@ -21,6 +21,12 @@ export const HOT_FILES = [
   'core/mirror/choose-leg.ts',
   'core/mirror/pending.ts',
   'core/mirror/region-bits.ts',
+  'core/mirror/leg-watch.ts',
+  'core/mirror/bytes.ts',
+  'core/mirror/resync-speed.ts',
+  'core/stats/window.ts',
+  'core/stats/histogram.ts',
+  'core/stats/io-stats.ts',
   'core/mirror/write.ts',
   'core/nbd/wire.ts',
   'core/nbd/transmission.ts',
@@ -40,6 +46,8 @@ export const HOT_FILES = [
   'daemon/uring/shared-sync.ts',
   'daemon/uring/stream.ts',
   'daemon/uring/outbox.ts',
+  'daemon/uring/stopwatch.ts',
+  'daemon/uring/throttle.ts',
 ];
 
 // A function body that runs per request: any function but a constructor. What a constructor does

@@ -1,4 +1,6 @@
 /** A running daemon: devices, NBD listeners, control socket; put together, reloaded, taken down. */
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { createNodeLoop } from './node-loop.ts';
 import { ControlError } from '../core/control/error.ts';
 import { ExportTable } from '../core/export/export-table.ts';
@@ -7,13 +9,18 @@ import type { Config, Engine } from './config/schema.ts';
 import { chooseEngine, type EngineName } from './engine.ts';
 import { contradiction, requestOfConfig, withConfig } from './config/devices.ts';
 import { makeHandler } from './control/commands.ts';
+import { Attachments } from './attach/attachments.ts';
+import { NbdBlocks } from './attach/nbd-block.ts';
 import { clearStaleSocket, ControlServer } from './control/server.ts';
 import { DeviceManager } from './devices/manager.ts';
+import type { ReturnPolicy } from './devices/leg-return.ts';
+import { Hooks } from './hooks.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { DEFAULT_NETWORK, isSecure, policyOf, refusePlainTcp } from './config/network.ts';
 import { tlsFilesOf, tlsWordOf, type NetworkSettings } from './config/network.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
+import { MetricsServer, type MetricsAddress } from './metrics.ts';
 import { ListenError } from './net/address.ts';
 import type { ListenAddress } from './net/address.ts';
 import { NbdServer } from './net/server.ts';
@@ -33,10 +40,14 @@ export interface Settings {
   /** Null: nothing is remembered. */
   readonly stateDir: string | null;
   readonly listen: readonly ListenAddress[];
+  /** Where the metrics page is; null: nowhere. */
+  readonly metrics: MetricsAddress | null;
   readonly devices: Config['device'];
   readonly engine: Engine;
+  readonly legReturn: ReturnPolicy;
   /** Absent: everybody on this machine, in the clear. */
   readonly network?: NetworkSettings;
+  readonly hooks?: Config['hooks'];
   /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
   readonly first: DeviceRequest | null;
 }
@@ -45,6 +56,8 @@ export class Daemon {
   readonly manager: DeviceManager;
   readonly server: NbdServer;
   private readonly log: DaemonLog;
+  private readonly attachments: Attachments;
+  private readonly hooks: Hooks;
   private readonly engine: EngineName;
   private readonly store: StateStore | null;
   private readonly tls: TlsTerminator | undefined;
@@ -52,6 +65,7 @@ export class Daemon {
   private network: NetworkSettings;
   private addresses: ListenAddress[] = [];
   private control: ControlServer | null = null;
+  private metrics: MetricsServer | null = null;
   private stopping: Promise<void> | undefined;
 
   private constructor(
@@ -78,14 +92,26 @@ export class Daemon {
       ...(this.tls !== undefined && { tls: this.tls }),
       ...limitsOf(network),
     });
+    this.hooks = new Hooks(settings.hooks, log);
     this.manager = new DeviceManager({
       environment: { loop: createNodeLoop(), clock: NODE_CLOCK, log },
       exports,
       store,
       engine,
+      legReturn: settings.legReturn,
       server: this.server,
       log,
       uriOf: (name) => this.uriOf(name),
+      announce: (event) => this.hooks.fire(event),
+    });
+    const { control, stateDir } = settings;
+    this.attachments = new Attachments({
+      server: this.server,
+      exports,
+      blocks: new NbdBlocks(),
+      log,
+      socketFolder: control === null ? tmpdir() : dirname(control),
+      recordPath: stateDir === null ? null : join(stateDir, 'attached.json'),
     });
   }
 
@@ -96,13 +122,15 @@ export class Daemon {
    */
   static async start(settings: Settings, log: DaemonLog): Promise<Daemon> {
     const { control, stateDir } = settings;
-    const engine = await chooseEngine(settings.engine, log);
+    const engine = await chooseEngine(settings.engine);
     if (control !== null) await clearStaleSocket(control, 'control socket');
     const store = stateDir === null ? null : StateStore.open(stateDir);
-    const daemon = new Daemon(settings, store, engine, log);
+    const daemon = new Daemon(settings, store, engine.name, log);
     try {
       await daemon.startDevices();
+      daemon.attachments.restore();
       await daemon.startServing(settings);
+      log.info(engine.fields, engine.message);
       return daemon;
     } catch (error) {
       await daemon.stop();
@@ -125,6 +153,7 @@ export class Daemon {
     const { log } = this;
     const before = this.devices;
     this.devices = config.device;
+    this.hooks.set(config.hooks);
     if (config['log-level'] !== undefined) log.setLevel(config['log-level']);
     for (const name of Object.keys(before)) {
       if (name in config.device) {
@@ -171,6 +200,8 @@ export class Daemon {
 
   private async takeDown(drainMs: number): Promise<void> {
     this.control?.close();
+    this.metrics?.close();
+    this.attachments.stop();
     await this.server.close(drainMs);
     await this.manager.stopAll(0);
     this.store?.close();
@@ -198,11 +229,14 @@ export class Daemon {
     for (const [name, config] of configured) await this.startConfigured(name, config, undefined);
   }
 
-  private async startServing({ first, listen, control }: Settings): Promise<void> {
+  private async startServing({ first, listen, control, metrics }: Settings): Promise<void> {
     const isNew = first !== null && !this.manager.has(first.name);
     if (isNew) await this.manager.create(first);
     try {
       for (const address of listen) await this.listen(address);
+      if (metrics !== null) {
+        this.metrics = await MetricsServer.listen(metrics, this.manager, this.log);
+      }
       if (control !== null) await this.listenControl(control);
     } catch (error) {
       if (isNew) await this.manager.undoCreate(first.name);
@@ -252,6 +286,7 @@ export class Daemon {
       isConfigured: (name) => name in this.devices,
       uriOf: (name) => this.uriOf(name),
       engine: this.engine,
+      attachments: this.attachments,
     });
     this.control = await ControlServer.listen(path, this.log, handler);
     this.log.info({ control: path }, 'ready');

@@ -10,13 +10,17 @@ export interface RunOptions {
   readonly log: DaemonLog;
   /** On SIGHUP; without it SIGHUP ends the daemon, as it ends any program of a closed terminal. */
   readonly reload?: () => Promise<void>;
+  /** Called when a signal would be heard: whoever is told may send one. */
+  readonly ready?: () => void;
   /** Ends the run as SIGTERM would. */
   readonly ended?: Promise<void>;
+  /** Told before anything is taken down. */
+  readonly stopping?: () => void;
 }
 
 /** Fulfilled with the exit code when the daemon has been stopped. */
 export async function runUntilStopped(daemon: Daemon, options: RunOptions): Promise<number> {
-  const { log, reload, ended } = options;
+  const { log, reload, ready, ended } = options;
   process.once('uncaughtException', (error) => {
     log.error({ stack: error.stack ?? error.message }, 'a defect: stopped at once');
     process.exit(EXIT.FAILED);
@@ -29,8 +33,10 @@ export async function runUntilStopped(daemon: Daemon, options: RunOptions): Prom
       if (reload === undefined) stop('SIGHUP');
       else void reload();
     });
+    ready?.();
   });
   log.info({ reason }, 'stopping');
+  options.stopping?.();
   return new Promise((exit) => {
     const hurry = (signal: string): void => {
       log.error({ signal }, 'hurried: stopped without flushing; the next start will check');

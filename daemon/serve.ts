@@ -1,12 +1,14 @@
 /** `dmio serve`: a private daemon for one device, in the foreground, that remembers nothing. */
 import { fstatSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { mapCacheWord } from '../core/control/cache.ts';
 import { ControlError } from '../core/control/error.ts';
 import { absoluteLeg } from './config/load.ts';
 import { ENGINES, type Engine } from './config/schema.ts';
 import { TLS_WORDS, type NetworkSettings } from './config/network.ts';
 import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
+import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import { withAbsolutePaths } from './devices/assemble.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { socketPathError } from './listen.ts';
@@ -24,6 +26,7 @@ export interface ServeOptions {
   readonly log?: string;
   readonly regionSize?: number;
   readonly readPolicy?: string;
+  readonly cache?: readonly string[];
   readonly assumeClean?: boolean;
   readonly name?: string;
   readonly socket?: string;
@@ -56,8 +59,8 @@ export async function serve(options: ServeOptions): Promise<number> {
   );
   if (options.stdio === true)
     return runUntilStopped(daemon, { log, ended: daemon.server.serveStdio() });
-  process.stdout.write(`serving ${request.name} at ${daemon.uriOf(request.name) ?? ''}\n`);
-  return runUntilStopped(daemon, { log });
+  const line = `serving ${request.name} at ${daemon.uriOf(request.name) ?? ''}\n`;
+  return runUntilStopped(daemon, { log, ready: () => void process.stdout.write(line) });
 }
 
 function requestOf(options: ServeOptions): DeviceRequest {
@@ -74,6 +77,7 @@ function requestOf(options: ServeOptions): DeviceRequest {
     log: options.log,
     regionSizeBytes: options.regionSize,
     readPolicy: options.readPolicy,
+    cache: options.cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, folder))),
     assumeClean: options.assumeClean === true,
     readOnly: options.readOnly === true,
     mayCreate: create === true,
@@ -107,9 +111,11 @@ function settingsOf({
   return {
     control: control === undefined ? null : resolve(control),
     stateDir: null,
+    metrics: null,
     listen: listenOf(socket, port, bind),
     devices: {},
     engine: engineOf(engine ?? 'auto'),
+    legReturn: DEFAULT_RETURN,
   };
 }
 

@@ -2,6 +2,7 @@
 import { bytesOfSectors } from '../../core/base/units.ts';
 import { linesOf, pathsOf, readTable } from '../devices/assemble.ts';
 import { DEFAULT_READ_POLICY } from '../devices/read-policy.ts';
+import { cacheOf } from '../devices/request.ts';
 import type { DeviceRequest } from '../devices/request.ts';
 import type { DeviceRecord } from '../device-record.ts';
 import type { DeviceConfig } from './schema.ts';
@@ -22,6 +23,7 @@ export function requestOfConfig(name: string, config: DeviceConfig): DeviceReque
     log: config.log,
     regionSizeBytes: config['region-size'],
     readPolicy: config['read-policy'],
+    cache: config.cache,
     assumeClean,
     readOnly: config['read-only'] === true,
     mayCreate: false,
@@ -56,6 +58,7 @@ export function withConfig(record: DeviceRecord, config: DeviceConfig): DeviceRe
     ...record,
     readOnly: config['read-only'] === true,
     readPolicy: config['read-policy'] ?? DEFAULT_READ_POLICY,
+    cache: cacheOf(config.cache, pathsOf(readTable(record.table.join('\n')))),
   };
 }
 

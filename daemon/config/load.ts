@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
+import { mapCacheWord } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { codeOf, reasonOf } from '../system-error.ts';
@@ -75,16 +76,20 @@ function problemsOf(issue: z.core.$ZodIssue): readonly Problem[] {
   return [{ path: issue.path, message: issue.message }];
 }
 
-/** The keys of the object at `path`: the whole file, or a device. */
+/** The keys of the object at `path`: the whole file, the hooks, or a device. */
 function allowedKeys(path: readonly PropertyKey[]): string {
   return Object.keys(shapeAt(path))
-    .map((key) =>
-      key === 'device' ? '[device.NAME]' : TABLES.has(key) && path.length === 0 ? `[${key}]` : key,
-    )
+    .map((key) => (path.length === 0 ? (TABLES[key] ?? key) : key))
     .join(', ');
 }
 
-const TABLES: ReadonlySet<string> = new Set(['tls', 'limits']);
+/** Keys that are written as tables. */
+const TABLES: Readonly<Record<string, string>> = {
+  device: '[device.NAME]',
+  hooks: '[hooks]',
+  tls: '[tls]',
+  limits: '[limits]',
+};
 
 function shapeAt([first]: readonly PropertyKey[]): object {
   const { shape } = configSchema;
@@ -95,6 +100,8 @@ function shapeAt([first]: readonly PropertyKey[]): object {
       return shape.tls.unwrap().shape;
     case 'limits':
       return shape.limits.unwrap().shape;
+    case 'hooks':
+      return shape.hooks.unwrap().shape;
     default:
       return shape.device.unwrap().valueType.shape;
   }
@@ -130,11 +137,14 @@ function withAbsolutePaths(config: Config, folder: string): Config {
 }
 
 function withAbsoluteLegs(device: DeviceConfig, folder: string): DeviceConfig {
-  const { mirror, linear } = device;
+  const { mirror, linear, cache } = device;
   return {
     ...device,
     ...(mirror !== undefined && { mirror: mirror.map((leg) => absoluteLeg(leg, folder)) }),
     ...(linear !== undefined && { linear: absoluteLeg(linear, folder) }),
+    ...(cache !== undefined && {
+      cache: cache.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, folder))),
+    }),
   };
 }
 

@@ -2,10 +2,13 @@
 import { z } from 'zod';
 import { nameError } from '../../core/control/name.ts';
 import { parseSize, SECTOR_SIZE, SIZE_FORMAT } from '../../core/base/units.ts';
+import { CACHE_FORMAT, cacheModes, parseCacheWord } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { readTable } from '../devices/assemble.ts';
 import { parseReadPolicy, READ_POLICY_FORMAT } from '../devices/read-policy.ts';
 import { isRegionSize, legsError } from '../devices/request.ts';
+import { METRICS_FORMAT, parseMetrics } from '../metrics.ts';
+import { EVENT_KINDS } from '../event.ts';
 import { LISTEN_FORMAT, parseListen, socketPathError } from '../listen.ts';
 import { ACCESS_KEYS, NETWORK_KEYS } from './network.ts';
 
@@ -28,6 +31,15 @@ const listenAddress = z
     const address = parseListen(text);
     if (address !== undefined) return address;
     context.addIssue(`${JSON.stringify(text)}: expected ${LISTEN_FORMAT}`);
+    return z.NEVER;
+  });
+
+const metricsAddress = z
+  .string({ error: `expected ${METRICS_FORMAT}, as a string` })
+  .transform((text, context) => {
+    const address = parseMetrics(text);
+    if (address !== undefined) return address;
+    context.addIssue(`${JSON.stringify(text)}: expected ${METRICS_FORMAT}`);
     return z.NEVER;
   });
 
@@ -72,6 +84,14 @@ const readPolicy = z
     error: `expected ${READ_POLICY_FORMAT}`,
   });
 
+const cacheWord = z
+  .string({ error: `expected ${CACHE_FORMAT}` })
+  .refine((text) => parseCacheWord(text) !== undefined, { error: `expected ${CACHE_FORMAT}` });
+
+const cache = z.union([cacheWord.transform((word) => [word]), z.array(cacheWord)], {
+  error: `expected ${CACHE_FORMAT}, or an array of these`,
+});
+
 const device = z
   .strictObject(
     {
@@ -82,6 +102,7 @@ const device = z
       log: z.literal('core', { error: 'expected "core": there is no other log yet' }).optional(),
       'region-size': regionSizeBytes.optional(),
       'read-policy': readPolicy.optional(),
+      cache: cache.optional(),
       'read-only': boolean.optional(),
       'assume-clean': boolean.optional(),
       ...ACCESS_KEYS,
@@ -100,6 +121,11 @@ const device = z
         context.addIssue({ code: 'custom', path: [key], message: 'only a mirror has it' });
       }
     }
+    const named = given.mirror ?? (given.linear === undefined ? undefined : [given.linear]);
+    const caches = named === undefined ? {} : cacheModes(given.cache ?? [], named);
+    if (typeof caches === 'string') {
+      context.addIssue({ code: 'custom', path: ['cache'], message: caches });
+    }
     const policy = parseReadPolicy(given['read-policy'] ?? '');
     const count = given.mirror?.length ?? 0;
     if (policy?.kind === 'prefer' && kind === 'mirror' && policy.leg >= count) {
@@ -114,10 +140,37 @@ const device = z
 const KINDS = ['mirror', 'linear', 'table'] as const;
 const MIRROR_KEYS = ['log', 'region-size', 'read-policy', 'assume-clean'] as const;
 
+const seconds = z.int({ error: 'expected seconds, as a whole number' });
+
+const hooks = z.strictObject(
+  {
+    run: z
+      .array(z.string({ error: 'expected a string' }), {
+        error: 'expected a program and its arguments',
+      })
+      .min(1, { error: 'expected a program and its arguments' })
+      .refine(([program = '']) => program.startsWith('/'), {
+        error: 'the program is wanted with its whole path',
+      }),
+    events: z
+      .array(z.enum(EVENT_KINDS, { error: `expected one of ${EVENT_KINDS.join(', ')}` }), {
+        error: `expected an array of ${EVENT_KINDS.join(', ')}`,
+      })
+      .optional(),
+    timeout: seconds
+      .min(1, { error: 'expected 1 to 3600 seconds' })
+      .max(3600, { error: 'expected 1 to 3600 seconds' })
+      .optional(),
+  },
+  { error: 'expected a table: [hooks]' },
+);
+
 const deviceName = z.string().superRefine((name, context) => {
   const problem = nameError(name);
   if (problem !== undefined) context.addIssue(problem);
 });
+
+const SECONDS = 'expected seconds, 0.1 to 86400';
 
 export const configSchema = z
   .strictObject({
@@ -132,10 +185,18 @@ export const configSchema = z
       .array(listenAddress, { error: `expected an array of ${LISTEN_FORMAT}` })
       .min(1, { error: 'expected at least one address' })
       .optional(),
+    metrics: metricsAddress.optional(),
     engine: engine.optional(),
     'log-level': z
       .enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(', ')}` })
       .optional(),
+    'auto-re-add': boolean.optional(),
+    're-add-delay': z
+      .number({ error: SECONDS })
+      .min(0.1, { error: SECONDS })
+      .max(86_400, { error: SECONDS })
+      .optional(),
+    hooks: hooks.optional(),
     ...NETWORK_KEYS,
     device: z.record(deviceName, device, { error: 'expected tables: [device.NAME]' }).default({}),
   })

@@ -10,11 +10,13 @@ import { errnoName } from '../../core/base/errno.ts';
 import type { DeviceIdentity, DeviceRecord, DeviceRecorder } from '../device-record.ts';
 import type { EngineName } from '../engine.ts';
 import type { StateStore } from '../state-store.ts';
-import { isMirror, linesOf, pathsOf, readTable, refuseTwins } from './assemble.ts';
+import { isMirror, linesOf, pathsOf, readKnownTable, readTable, refuseTwins } from './assemble.ts';
 import { Device } from './device.ts';
+import { LegChanges } from './leg-changes.ts';
+import { LegReturn, type ReturnPolicy } from './leg-return.ts';
 import { OpenLegs, refuseDifferentContent, refuseForeignContent } from './legs.ts';
 import { DEFAULT_READ_POLICY } from './read-policy.ts';
-import { checkRequest, linearTable, mirrorTable } from './request.ts';
+import { cacheOf, checkRequest, linearTable, mirrorTable } from './request.ts';
 import type { DeviceRequest } from './request.ts';
 import { runHere, runInWorker } from './running.ts';
 
@@ -24,6 +26,8 @@ export interface BuildContext {
   /** Null: a private daemon, nothing is remembered. */
   readonly store: StateStore | null;
   readonly engine: EngineName;
+  /** How legs that are out come back. */
+  readonly legReturn: ReturnPolicy;
   readonly onEvent: (device: string, event: MirrorEvent) => void;
   /** The thread of a device has ended although nobody asked it to. */
   readonly onDeath: (device: string, why: string) => void;
@@ -49,10 +53,12 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
       table: linesOf(table),
       readOnly: request.readOnly,
       readPolicy: request.readPolicy ?? DEFAULT_READ_POLICY,
+      cache: cacheOf(request.cache, pathsOf(readTable(table))),
     };
     // Made a moment ago, all of them: zeros everywhere.
     const areEqual = pathsOf(readTable(table)).every((path) => legs.created.includes(path));
-    const device = await start(identity, legs, context, null, areEqual);
+    const writeMostly = request.writeMostly ?? [];
+    const device = await start(identity, legs, context, null, areEqual, writeMostly);
     return { device, createdLegs: [...legs.created] };
   } catch (error) {
     await legs.undo();
@@ -66,18 +72,19 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
  */
 export async function buildRecorded(record: DeviceRecord, context: BuildContext): Promise<Device> {
   const table = record.table.join('\n');
-  const spec = readTable(table);
+  const spec = readKnownTable(table);
   if (isMirror(spec)) await refuseTwins(pathsOf(spec));
   const legs = await OpenLegs.open(pathsOf(spec), {
     loop: context.environment.loop,
     readOnly: record.readOnly && !isMirror(spec),
+    cache: record.cache,
     createBytes: null,
     createHint: '',
     mayBeMissing: isMirror(spec) && record.mirror !== null,
   });
   try {
     const { format: _, mirror, ...identity } = record;
-    return await start(identity, legs, context, mirror, false);
+    return await start(identity, legs, context, mirror, false, []);
   } catch (error) {
     await legs.undo();
     throw error;
@@ -93,6 +100,7 @@ async function openNew(request: DeviceRequest, { environment }: BuildContext): P
   const legs = await OpenLegs.open(paths, {
     loop: environment.loop,
     readOnly: request.readOnly && !isNewMirror,
+    cache: cacheOf(request.cache, paths),
     createBytes: mayCreate && sizeBytes !== undefined ? sizeBytes : null,
     createHint: table === undefined ? request.createHint : '',
     mayBeMissing: false,
@@ -144,11 +152,12 @@ async function start(
   context: BuildContext,
   recorded: MirrorRecord | null,
   areEqual: boolean,
+  writeMostly: readonly string[],
 ): Promise<Device> {
   const { exports, store } = context;
   const { name, source } = identity;
   const recorder = store?.recorder(identity, recorded) ?? null;
-  const made = { identity, legs, recorded, areEqual, recorder };
+  const made = { identity, legs, recorded, areEqual, writeMostly, recorder };
   const running =
     context.engine === 'uring' ? await runInWorker(made, context) : runHere(made, context);
   if (recorder !== null) {
@@ -161,9 +170,13 @@ async function start(
   }
   exports.add(running.exported);
   running.go();
-  const deps = [...new Set(pathsOf(readTable(identity.table.join('\n'))))];
   const { exported, runner } = running;
-  return new Device({ name, source, exported, runner, legs, deps, recorder });
+  const { loop, log } = context.environment;
+  const changes = new LegChanges(name, runner, legs, loop);
+  const legReturn = new LegReturn(name, runner, changes, context.legReturn, log);
+  // A leg may have been missing, or out, from the start.
+  legReturn.wake();
+  return new Device({ name, source, exported, runner, legs, changes, legReturn, recorder });
 }
 
 /** The record is durable before anybody hears of the device; of a new one nothing is left if not. */

@@ -1,8 +1,10 @@
 /** Opening the legs of a device, all or none, and putting back what creation did. */
 import { lstatSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { assert } from '../../core/base/assert.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
+import type { CacheMode } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { ErrorCode } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
@@ -11,7 +13,11 @@ import type { FileDevice } from '../fsio/file-device.ts';
 import { OpenError } from '../fsio/open-error.ts';
 import type { OpenErrorCode } from '../fsio/open-error.ts';
 import { AbsentDevice } from './absent-device.ts';
-import { signatureOf, SIGNATURE_BYTES } from './signature.ts';
+import type { OpenLeg } from './assemble.ts';
+import { contentIdOf, signatureOf, SIGNATURE_BYTES } from './signature.ts';
+
+/** How legs are cached, by path; a leg that is not there has its kind's default. */
+type CacheByPath = Readonly<Record<string, CacheMode>>;
 
 export interface OpenLegsOptions {
   readonly loop: Loop;
@@ -31,13 +37,21 @@ export class OpenLegs {
   readonly missing = new Map<string, string>();
   /** Legs made just now: they hold zeros. */
   readonly created: string[] = [];
+  private readonly cache: CacheByPath;
+
+  private constructor(cache: CacheByPath) {
+    this.cache = cache;
+  }
 
   /**
    * Opens every path once, under an exclusive lock. What fails leaves nothing behind.
    * @throws ControlError
    */
-  static async open(paths: readonly string[], options: OpenLegsOptions): Promise<OpenLegs> {
-    const legs = new OpenLegs();
+  static async open(
+    paths: readonly string[],
+    options: OpenLegsOptions & { readonly cache: CacheByPath },
+  ): Promise<OpenLegs> {
+    const legs = new OpenLegs(options.cache);
     try {
       for (const path of new Set(paths)) await legs.openOne(path, options);
       return legs;
@@ -50,6 +64,42 @@ export class OpenLegs {
   /** The device of a path; an absent one where none is there. */
   deviceOf(path: string, loop: Loop): BlockDevice {
     return this.devices.get(path) ?? new AbsentDevice(path, loop);
+  }
+
+  /**
+   * One more, or one again.
+   * @throws ControlError
+   */
+  async openMore(path: string, options: OpenLegsOptions): Promise<FileDevice> {
+    try {
+      await this.openOne(path, options);
+    } catch (error) {
+      throw controlErrorOf(error);
+    }
+    const device = this.devices.get(path);
+    if (device === undefined) throw new ControlError('no-leg', this.missing.get(path) ?? path);
+    this.missing.delete(path);
+    return device;
+  }
+
+  attach({ path }: OpenLeg): BlockDevice {
+    const device = this.devices.get(path);
+    assert(device !== undefined, 'a leg nobody has opened was attached');
+    return device;
+  }
+
+  /** Lets go of one leg: nothing may be under way there. */
+  async closeOne(path: string): Promise<void> {
+    const device = this.devices.get(path);
+    this.devices.delete(path);
+    await device?.close();
+  }
+
+  /** The same, and what opening has made is removed. */
+  async undoOne(path: string): Promise<void> {
+    const device = this.devices.get(path);
+    this.devices.delete(path);
+    await device?.abandon();
   }
 
   async close(): Promise<void> {
@@ -71,7 +121,13 @@ export class OpenLegs {
     const create = createBytes === null ? {} : { create: { sizeBytes: createBytes } };
     const wasThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
     try {
-      const device = await openFileDevice(path, { loop, readOnly, exclusive: true, ...create });
+      const device = await openFileDevice(path, {
+        loop,
+        readOnly,
+        exclusive: true,
+        ...create,
+        cache: this.cache[path],
+      });
       this.devices.set(path, device);
       // Nothing in it: whoever may have been faster than we left no content.
       if (!wasThere && lstatSync(path).blocks === 0) this.created.push(path);
@@ -115,6 +171,21 @@ export async function refuseDifferentContent(
   await refuseForeignContent(different, howToForce);
 }
 
+/**
+ * A leg that comes back is filled from the others: what it carries must be of the set, or nothing
+ * that can be told from noise.
+ * @throws ControlError would-lose-data
+ */
+export async function refuseStranger(path: string, member: string, remedy: string): Promise<void> {
+  const [head, ours] = [await headOf(path), await headOf(member)];
+  const found = signatureOf(head);
+  const isCopy = head.equals(ours.subarray(0, head.length));
+  if (found === undefined || isCopy) return;
+  const id = contentIdOf(head);
+  if (id !== undefined && id === contentIdOf(ours)) return;
+  throw new ControlError('would-lose-data', `leg ${path} carries ${found} of its own; ${remedy}`);
+}
+
 /** The first bytes of a leg; fewer when it is shorter. */
 async function headOf(path: string): Promise<Buffer> {
   const file = await open(path, 'r');
@@ -138,6 +209,7 @@ const ERROR_CODES: Readonly<Record<OpenErrorCode, ErrorCode>> = {
   empty: 'bad-leg',
   size: 'bad-leg',
   'no-space': 'io',
+  'no-direct': 'bad-leg',
   failed: 'io',
 };
 

@@ -1,5 +1,6 @@
 /** What a new device is to be, checked as far as words alone can be. */
 import { SECTOR_SIZE, isPowerOfTwo, bytesOfSectors, sectorsFloor } from '../../core/base/units.ts';
+import { cacheModes, type CacheMode } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { nameError } from '../../core/control/name.ts';
 import type { DeviceSource } from '../../core/control/status.ts';
@@ -20,6 +21,10 @@ export interface DeviceRequest {
   readonly log?: string | undefined;
   readonly regionSizeBytes?: number | undefined;
   readonly readPolicy?: string | undefined;
+  /** Of legs: see core/control/cache.ts. */
+  readonly cache?: readonly string[] | undefined;
+  /** Those of `mirror` that are read only where no other leg is good. */
+  readonly writeMostly?: readonly string[] | undefined;
   readonly assumeClean: boolean;
   readonly readOnly: boolean;
   /** Missing legs are made, `sizeBytes` long. */
@@ -43,7 +48,8 @@ const DEFAULT_REGION_BYTES = 512 * 1024;
 /** @throws ControlError bad-argument, unsupported */
 export function checkRequest(request: DeviceRequest): void {
   const { name, mirror, sizeBytes, regionSizeBytes, log } = request;
-  const problem = nameError(name) ?? kindError(request) ?? legsError(mirror);
+  const problem =
+    nameError(name) ?? kindError(request) ?? legsError(mirror) ?? writeMostlyError(request);
   if (problem !== undefined) throw bad(problem);
   if (sizeBytes !== undefined && (sizeBytes === 0 || sizeBytes % SECTOR_SIZE !== 0)) {
     throw bad(`size ${sizeBytes}: a multiple of ${SECTOR_SIZE} bytes above 0 is wanted`);
@@ -96,6 +102,19 @@ export function isRegionSize(bytes: number): boolean {
   return isPowerOfTwo(bytes) && bytes >= bytesOfSectors(2);
 }
 
+/**
+ * How each leg is cached, of those of which something is said.
+ * @throws ControlError bad-argument
+ */
+export function cacheOf(
+  words: readonly string[] | undefined,
+  legs: readonly string[],
+): Readonly<Record<string, CacheMode>> {
+  const modes = cacheModes(words ?? [], legs);
+  if (typeof modes === 'string') throw bad(modes);
+  return modes;
+}
+
 function kindError({ mirror, linear, table }: DeviceRequest): string | undefined {
   const given = [mirror, linear, table].filter((kind) => kind !== undefined);
   return given.length === 1 ? undefined : 'a device is one of: a mirror, a linear leg, a table';
@@ -110,6 +129,13 @@ export function legsError(legs: readonly string[] | undefined): string | undefin
   const bad = legs.find((leg) => leg === '' || /[\0\n\r]/.test(leg));
   if (bad === undefined) return undefined;
   return `leg ${JSON.stringify(bad)}: a path that is not empty, without NUL and line breaks`;
+}
+
+function writeMostlyError({ mirror, writeMostly }: DeviceRequest): string | undefined {
+  const stranger = (writeMostly ?? []).find((leg) => mirror?.includes(leg) !== true);
+  return stranger === undefined
+    ? undefined
+    : `write-mostly ${stranger}: it is no leg of the mirror`;
 }
 
 function checkLog(log: string): void {

@@ -40,6 +40,8 @@ export interface OpenedFile {
    * would call lost data durable.
    */
   readonly flushFd: number;
+  /** `cache=none`: opened with O_DIRECT. */
+  readonly direct: boolean;
   readonly sectors: number;
   readonly identity: string;
   readonly readOnly: boolean;
@@ -84,7 +86,7 @@ export class FileDevice implements BlockDevice {
   private readonly syncNext = new Ring<Bio>(64);
   private readonly syncDone: (error: NodeJS.ErrnoException | null) => void;
   /** For SYNC bios. */
-  private readonly transferNow = new Transfer();
+  private readonly transferNow: Transfer;
   private readonly zeroPlanNow = new ZeroPlan();
 
   constructor(file: OpenedFile) {
@@ -94,6 +96,7 @@ export class FileDevice implements BlockDevice {
     this.identity = file.identity;
     this.file = file;
     this.currentLimits = limitsOf(file);
+    this.transferNow = new Transfer(pagesFor(file));
     this.ops = new Pool(OPS_RESERVE, OPS_LIMIT, () => new FileOp(this, file));
     this.syncDone = (error) => {
       this.syncEnded(error === null ? ERRNO.OK : errnoOf(error));
@@ -105,12 +108,22 @@ export class FileDevice implements BlockDevice {
     return this.currentLimits;
   }
 
-  /** Bios that have not ended. */
   /** The open descriptor, for an engine that moves the data itself; it stays ours to close. */
   get fd(): number {
     return this.file.fd;
   }
 
+  /** Further descriptions of the file, for syncs beside each other. */
+  get syncFds(): readonly number[] {
+    return [this.file.flushFd];
+  }
+
+  /** Opened with O_DIRECT. */
+  get isDirect(): boolean {
+    return this.file.direct;
+  }
+
+  /** Bios that have not ended. */
   get inFlight(): number {
     return this.bios;
   }
@@ -224,7 +237,7 @@ export class FileDevice implements BlockDevice {
 
   private moveNow(bio: Bio): number {
     const transfer = this.transferNow;
-    transfer.begin();
+    transfer.begin(bio);
     for (;;) {
       try {
         const bytes = transfer.callNow(this.file.fd, bio);
@@ -267,7 +280,7 @@ class FileOp {
   private bio: Bio | null = null;
   private readonly device: FileDevice;
   private readonly file: OpenedFile;
-  private readonly transfer = new Transfer();
+  private readonly transfer: Transfer;
   private readonly zeroPlan = new ZeroPlan();
   private readonly transferDone: (error: NodeJS.ErrnoException | null, bytes: number) => void;
   private readonly zeroDone: (errno: number) => void;
@@ -275,6 +288,7 @@ class FileOp {
   constructor(device: FileDevice, file: OpenedFile) {
     this.device = device;
     this.file = file;
+    this.transfer = new Transfer(pagesFor(file));
     this.transferDone = (error, bytes) => {
       this.transferred(error, bytes);
     };
@@ -287,7 +301,7 @@ class FileOp {
     assert(this.bio === null, 'a file op is in use');
     this.bio = bio;
     if (hasData(bio.op)) {
-      this.transfer.begin();
+      this.transfer.begin(bio);
       this.transfer.start(this.file.fd, bio, this.transferDone);
     } else {
       this.goOnZeroing(this.zeroPlan.begin(bio, this.file.missingModes));
@@ -334,6 +348,13 @@ class FileOp {
     this.bio = null;
     this.device.opEnded(this, bio, errno);
   }
+}
+
+/** Memory that O_DIRECT is content with, or null: any will do. */
+function pagesFor({ direct, syscalls }: OpenedFile): Syscalls['pages'] | null {
+  if (!direct) return null;
+  assert(syscalls !== null, 'O_DIRECT without system calls');
+  return syscalls.pages;
 }
 
 function limitsOf(file: OpenedFile): QueueLimits {

@@ -11,10 +11,17 @@ import { Session, type SessionStream } from '../../core/export/session.ts';
 import type { Agreement } from '../../core/nbd/agreement.ts';
 import type { ClientRules } from '../../core/nbd/directory.ts';
 import { Handshake, type ByteSink } from '../../core/nbd/handshake.ts';
+import { processCalls, SHUT } from '../sys/process-calls.ts';
 import type { SecuredClient, TlsAttempt, TlsTerminator } from '../tls/terminator.ts';
 import type { ClientIdentity } from './client.ts';
 import { ReplyBatch } from './reply-batch.ts';
-import { fdsOf, takesSockets, type SocketTaker, type TakenClient } from './socket-taker.ts';
+import {
+  fdsOf,
+  STAND_DOWN,
+  takesSockets,
+  type SocketTaker,
+  type TakenClient,
+} from './socket-taker.ts';
 
 /** What a connection needs of its server. */
 export interface ConnectionContext {
@@ -69,6 +76,8 @@ export class NodeConnection implements SessionStream, ByteSink {
 
   private readonly batch = new ReplyBatch();
   private flushScheduled = false;
+  /** Replies wait: see `standDown`. */
+  private holding = false;
   /** Replies in the write under way. */
   private sending = 0;
 
@@ -129,6 +138,48 @@ export class NodeConnection implements SessionStream, ByteSink {
     const session = this.session;
     if (session === undefined || session.arenaBytes === 0) return false;
     return this.sending > 0 || session.payloadWanted > 0;
+  }
+
+  get isClosing(): boolean {
+    return this.closing || this.inputEnded;
+  }
+
+  /**
+   * The way to leave the kernel's nbd client, which sends again what was not taken (and only after
+   * a time-out what was taken but not answered). Replies are held until it has nothing more to
+   * ask; then its sends fail, and all replies leave at once. Nothing is refused.
+   */
+  standDown(): void {
+    if (this.taken !== undefined) {
+      this.taken.standDown();
+      return;
+    }
+    const calls = processCalls();
+    const fd = fdsOf(this.input, this.output)?.input;
+    if (this.session === undefined || fd === undefined || typeof calls === 'string') {
+      this.close();
+      return;
+    }
+    if (this.holding || this.closing) return;
+    this.holding = true;
+    let looks = 0;
+    let seen = -1;
+    const look = (): void => {
+      if (this.gone) return;
+      looks += 1;
+      const { session } = this;
+      const isCalm = seen === this.activity && session?.requestsInUse === session?.replies.length;
+      if (!isCalm && looks < STAND_DOWN.LOOKS) {
+        seen = this.activity;
+        setTimeout(look, STAND_DOWN.LOOK_MS);
+        return;
+      }
+      // What it has sent is still read, up to the end that this makes.
+      calls.shutdown(fd, SHUT.RD);
+      this.holding = false;
+      this.flush();
+    };
+    look();
   }
 
   /** Hangs up when what is written has gone out. */
@@ -329,7 +380,7 @@ export class NodeConnection implements SessionStream, ByteSink {
 
   /** Waits for the end of the tick: a run of the loop brings many replies, they leave together. */
   repliesReady(): void {
-    if (this.flushScheduled || this.sending > 0) return;
+    if (this.flushScheduled || this.sending > 0 || this.holding) return;
     this.flushScheduled = true;
     process.nextTick(flushNow, this);
   }
@@ -337,7 +388,7 @@ export class NodeConnection implements SessionStream, ByteSink {
   flush(): void {
     this.flushScheduled = false;
     const session = this.session;
-    if (session === undefined || this.gone || this.sending > 0) return;
+    if (session === undefined || this.gone || this.sending > 0 || this.holding) return;
     if (session.replies.length === 0) return;
     this.sending = this.batch.gather(session.replies, this.context.arenaBuffer);
     const { pieces } = this.batch;

@@ -58,6 +58,9 @@ const DRAIN_POLL_MS = 10;
 /** Looks per stall time-out at who holds others up. */
 const STALL_LOOKS = 4;
 
+/** How clients of `listenFor` and `serve` that are the kernel's are named. */
+const KERNEL_PEER = '/dev/nbd';
+
 /** A client in transmission, for `status` and for those who ask whether an export is busy. */
 export interface ConnectionInfo {
   readonly peer: string;
@@ -130,6 +133,26 @@ export class NbdServer {
     return listener.address;
   }
 
+  /**
+   * A unix socket for clients that are known beforehand: they are named `peer`, and `ended` is
+   * told of each that goes. The caller closes it.
+   * @throws ListenError
+   */
+  listenFor(path: string, peer: string, ended: () => void): Promise<Listener> {
+    return listen({ kind: 'unix', path, mode: 0o600 }, (socket) => {
+      void this.accept(socket, socket, peer, identityOf(socket))?.ended.then(ended);
+    });
+  }
+
+  /** Clients in transmission that were accepted under this name. */
+  connectionsFrom(peer: string): number {
+    let count = 0;
+    for (const one of this.connections) {
+      if (one.peer === peer && one.target !== undefined && !one.isClosing) count += 1;
+    }
+    return count;
+  }
+
   /** Serves one client on any pair of streams; fulfilled when it is gone. */
   serve(input: Readable, output: Writable, peer: string): Promise<void> {
     return this.accept(input, output, peer, STDIO_CLIENT)?.ended ?? Promise.resolve();
@@ -181,6 +204,11 @@ export class NbdServer {
   private async closeAll(drainMs: number): Promise<void> {
     for (const listener of this.listeners) listener.close();
     clearInterval(this.stallTimer);
+    const startMs = performance.now();
+    for (const one of this.kernelConnections) one.standDown();
+    while (this.kernelConnections.length > 0 && performance.now() - startMs < drainMs) {
+      await delay(DRAIN_POLL_MS);
+    }
     const idle = this.options.exports.beginShutdown();
     await this.drain(idle, () => [...this.connections], drainMs);
     await this.options.tls?.close();
@@ -220,6 +248,11 @@ export class NbdServer {
     this.connections.add(connection);
     this.countClient(identity, 1);
     return connection;
+  }
+
+  /** Those of /dev/nbdN on this machine: an error there is an error of a file system. */
+  private get kernelConnections(): readonly NodeConnection[] {
+    return [...this.connections].filter(({ peer }) => peer.startsWith(KERNEL_PEER));
   }
 
   private reasonToTurnAway(identity: ClientIdentity): string | undefined {

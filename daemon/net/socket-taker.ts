@@ -7,7 +7,12 @@ import type { Agreement } from '../../core/nbd/agreement.ts';
 export interface TakenClient {
   /** Take no more from it, answer what it asked for, then close. */
   hangUp(): void;
+  /** `NodeConnection.standDown`, there. */
+  standDown(): void;
 }
+
+/** Standing down: looks whether the client has gone quiet, so often and so many times at most. */
+export const STAND_DOWN = { LOOK_MS: 10, LOOKS: 100 } as const;
 
 /** An export that lives in another thread, and takes its clients' sockets after the handshake. */
 export interface SocketTaker extends Offer {
@@ -44,7 +49,7 @@ export function fdsOf(input: Readable, output: Writable): ClientFds | undefined 
 }
 
 /** The descriptor of an open socket; undefined when it is closed. Node shows it to nobody else. */
-function fdOf(socket: Socket): number | undefined {
+export function fdOf(socket: Socket): number | undefined {
   const { _handle: handle } = socket as unknown as {
     readonly _handle: { readonly fd?: number } | null;
   };

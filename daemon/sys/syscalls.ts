@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { createRequire } from 'node:module';
 import { ERRNO } from '../../core/base/errno.ts';
 
@@ -8,6 +9,10 @@ import { ERRNO } from '../../core/base/errno.ts';
 export interface Syscalls {
   /** flock(2): `operation` of LOCK. */
   flock(fd: number, operation: number): number;
+  /** Sets O_DIRECT on an open descriptor. EINVAL: its file system has none. */
+  setDirect(fd: number): number;
+  /** Zeroed memory that begins at a page; never given back. */
+  readonly pages: (lengthBytes: number) => Uint8Array;
   /** fallocate(2): `mode` of FALLOC; blocks the thread. */
   fallocate(fd: number, mode: number, offsetBytes: number, lengthBytes: number): number;
   /** The same on a thread of the pool; `done` is called later, once. */
@@ -38,6 +43,11 @@ export interface PeerCredentials {
 
 /** `SEEK_*` of unistd.h */
 export const SEEK = { END: 2, DATA: 3, HOLE: 4 } as const;
+const F_GETFL = 3;
+const F_SETFL = 4;
+/** PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE of mman.h */
+const READ_WRITE = 3;
+const PRIVATE_ANONYMOUS = 0x4022;
 
 /** `LOCK_*` of fcntl.h */
 export const LOCK = { EX: 2, NB: 4, UN: 8 } as const;
@@ -54,6 +64,7 @@ export interface NoSyscalls {
 interface Koffi {
   load(path: null): { func(prototype: string): NativeFunction };
   errno(): number;
+  view(pointer: unknown, lengthBytes: number): ArrayBuffer;
 }
 
 interface NativeFunction {
@@ -100,6 +111,9 @@ function bind(): Syscalls | NoSyscalls {
     );
     const fcntl = library.func('int fcntl(int fd, int command, int argument)');
     const close = library.func('int close(int fd)');
+    const mmap = library.func(
+      'void *mmap(int64_t address, size_t length, int protection, int flags, int fd, int64_t offset)',
+    );
     return {
       lseek: (fd, offset, whence) => {
         const at = lseek(fd, offset, whence);
@@ -124,6 +138,15 @@ function bind(): Syscalls | NoSyscalls {
         return copy < 0 ? -koffi.errno() : copy;
       },
       close: (fd) => void close(fd),
+      setDirect: (fd) => {
+        const flags = fcntl(fd, F_GETFL, 0);
+        const failed = flags < 0 || fcntl(fd, F_SETFL, flags | constants.O_DIRECT) !== 0;
+        return failed ? koffi.errno() : 0;
+      },
+      pages: (lengthBytes) => {
+        const pointer: unknown = mmap(0, lengthBytes, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0);
+        return new Uint8Array(koffi.view(pointer, lengthBytes));
+      },
       flock: (fd, operation) => (flock(fd, operation) === 0 ? 0 : koffi.errno()),
       fallocate: (...args) => (fallocate(...args) === 0 ? 0 : koffi.errno()),
       // koffi brings the thread's errno along to the callback.

@@ -22,7 +22,9 @@ export const OUTBOX_BYTES = INPUT_IOVECS_AT + INPUT_IOVECS * IOVEC_BYTES;
 export class Outbox {
   readonly outputAddress: number;
   readonly iovecsAddress: number;
-  readonly inputAddress: number;
+  /** Begin with their struct msghdr. */
+  readonly output: Uint32Array;
+  readonly input: Uint32Array;
   /** Of the message gathered last. */
   pieces = 0;
   private readonly words: Uint32Array;
@@ -35,7 +37,8 @@ export class Outbox {
     this.memory = memory;
     this.outputAddress = room.address + OUTPUT_AT;
     this.iovecsAddress = room.address + OUTPUT_IOVECS_AT;
-    this.inputAddress = room.address + INPUT_AT;
+    this.output = room.words.subarray(OUTPUT_AT / 4, INPUT_AT / 4);
+    this.input = room.words.subarray(INPUT_AT / 4);
     this.setMessage(OUTPUT_AT, room.address + OUTPUT_IOVECS_AT, 0);
     this.setMessage(INPUT_AT, room.address + INPUT_IOVECS_AT, INPUT_IOVECS);
   }

@@ -9,8 +9,9 @@ import { OP } from './abi.ts';
 import { UringEngine } from './engine.ts';
 import { Memory, type Room } from './memory.ts';
 import { Ring, RingOp } from './ring.ts';
-import { Spin, SPIN_MS } from './spin.ts';
+import { Spin, SPIN_US } from './spin.ts';
 import { StallWatch } from './stall-watch.ts';
+import { elapsedUs, stopwatchUs } from './stopwatch.ts';
 import { GULP_BYTES, UringStream, type StreamFds, type StreamHost } from './stream.ts';
 import { PlaneTimers } from './timers.ts';
 
@@ -159,12 +160,14 @@ export class DataPlane implements StreamHost {
     this.engine.refill();
     this.continueStreams();
     this.loop.run();
+    this.engine.throttle.judge();
     this.sendReplies();
     if (this.hasWork || this.hasMore || !maySleep) this.ring.enter(0);
     else if (this.spin.isWorthIt && this.isQuiet) this.spinOrSleep();
     else this.sleep();
     this.ring.reap();
     if (!this.clock.isEmpty) this.clock.run();
+    this.engine.throttle.judge();
     this.stalls.look();
   }
 
@@ -198,7 +201,7 @@ export class DataPlane implements StreamHost {
     const { ring, spin } = this;
     ring.enter(0);
     if (ring.hasCompletions) return;
-    const began = performance.now();
+    const began = stopwatchUs();
     do {
       if (!ring.tellsWork) ring.enter(0);
       for (let i = 0; i < LOOKS_PER_CLOCK; i += 1) {
@@ -207,7 +210,7 @@ export class DataPlane implements StreamHost {
         ring.enter(0);
         return;
       }
-    } while (performance.now() - began < SPIN_MS);
+    } while (elapsedUs(began, stopwatchUs()) < SPIN_US);
     spin.lost();
     this.sleep();
   }

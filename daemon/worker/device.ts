@@ -7,7 +7,7 @@ import type { BlockDevice } from '../../core/block/device.ts';
 import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
 import { NoRecorder } from '../../core/mirror/record.ts';
 import { AbsentDevice } from '../devices/absent-device.ts';
-import { assemble, type Assembled } from '../devices/assemble.ts';
+import { assemble, type Assembled, type OpenLeg } from '../devices/assemble.ts';
 import { callDevice } from '../devices/calls.ts';
 import { readPolicyOf } from '../devices/request.ts';
 import { settle } from '../devices/runner.ts';
@@ -16,6 +16,7 @@ import { UringDevice } from '../uring/engine.ts';
 import type { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
 import { closeClient } from './client-fds.ts';
+import { STAND_DOWN } from '../net/socket-taker.ts';
 import type { FromWorker, LogLevel, ToWorker, WorkerCall, WorkerStart } from './messages.ts';
 
 type Connect = Extract<ToWorker, { kind: 'connect' }>;
@@ -41,29 +42,30 @@ export class WorkerDevice {
     this.thread = thread;
     this.plane = thread.plane;
     this.parts = this.build(start);
-    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, contexts } =
-      this.parts.exported;
+    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes } = this.parts.exported;
+    const { logicalBlockBytes, contexts } = this.parts.exported;
+    const facts = { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes };
     this.say({
       kind: 'ready',
-      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, contexts },
+      offer: { ...facts, logicalBlockBytes, contexts },
     });
   }
 
   private build(start: WorkerStart): Assembled {
     const { engine, loop, clock } = this.plane;
     const devices = new Map<string, BlockDevice>();
-    for (const { path, fd, sectors, limits } of start.legs) {
-      const options = { name: path, fd, sectors, limits, direct: false };
-      devices.set(path, new UringDevice(engine, options));
-    }
+    const makeDevice = ({ path, ...leg }: OpenLeg): BlockDevice =>
+      new UringDevice(engine, { name: path, ...leg });
+    for (const leg of start.legs) devices.set(leg.path, makeDevice(leg));
     const legs = {
       missing: new Map(start.missing),
       deviceOf: (path: string) => devices.get(path) ?? new AbsentDevice(path, loop),
+      attach: (leg: OpenLeg) => makeDevice(leg),
     };
     const recorder: MirrorRecorder = start.isRecorded
       ? { record: (state, done) => this.record(state, done) }
       : new NoRecorder(loop);
-    const { name, table, readOnly, recorded, areEqual } = start;
+    const { name, table, readOnly, recorded, areEqual, writeMostly } = start;
     const mirror = {
       readPolicy: readPolicyOf(start.readPolicy),
       recorder,
@@ -74,7 +76,7 @@ export class WorkerDevice {
         args: { readonly sync: 'sync' | 'nosync' | undefined },
       ) =>
         recorded === null
-          ? newMirror(places, areEqual || args.sync === 'nosync')
+          ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
           : mirrorOfRecord(places, recorded),
     };
     const environment = { loop, clock, log: this.log() };
@@ -95,6 +97,9 @@ export class WorkerDevice {
       case 'hang-up':
         this.streams.get(message.id)?.hangUp();
         return;
+      case 'stand-down':
+        this.standDown(message.id);
+        return;
       case 'recorded': {
         const done = this.recordsWaiting.get(message.id);
         assert(done !== undefined, 'an answer to no record');
@@ -108,6 +113,25 @@ export class WorkerDevice {
       case 'call':
         this.call(message.id, message.call);
     }
+  }
+
+  /** Replies are held until the client has nothing more to ask, as in `NodeConnection`. */
+  private standDown(id: number): void {
+    let looks = 0;
+    let seen = -1;
+    const look = (): void => {
+      const stream = this.streams.get(id);
+      if (stream === undefined) return;
+      looks += 1;
+      if ((stream.activity === seen && stream.isIdle) || looks >= STAND_DOWN.LOOKS) {
+        stream.release();
+        return;
+      }
+      seen = stream.activity;
+      this.plane.clock.after(STAND_DOWN.LOOK_MS, look);
+    };
+    this.streams.get(id)?.hold();
+    look();
   }
 
   private call(id: number, call: WorkerCall): void {

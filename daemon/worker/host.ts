@@ -99,6 +99,10 @@ export class WorkerHost implements Runner {
     this.say({ kind: 'hang-up', id });
   }
 
+  standDown(id: number): void {
+    this.say({ kind: 'stand-down', id });
+  }
+
   async call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>> {
     return (await this.ask({ name: 'device', call: name, args })) as CallValue<C>;
   }

@@ -34,6 +34,10 @@ export class WorkerOffer implements SocketTaker {
     return this.facts.transmissionFlags;
   }
 
+  get logicalBlockBytes(): number {
+    return this.facts.logicalBlockBytes;
+  }
+
   get preferredBlockBytes(): number {
     return this.facts.preferredBlockBytes;
   }
@@ -74,7 +78,10 @@ export class WorkerOffer implements SocketTaker {
     const id = this.takes;
     this.clients.set(id, ended);
     this.host.connect(id, { input, output }, early, agreed);
-    return { hangUp: () => this.host.hangUp(id) };
+    return {
+      hangUp: () => this.host.hangUp(id),
+      standDown: () => this.host.standDown(id),
+    };
   }
 
   /** The thread has closed a client. */

@@ -159,6 +159,7 @@ function deviceOn(fd: number): FileDevice {
     readOnly: false,
     isBlockDevice: false,
     logicalBlockSize: 512,
+    direct: false,
     missingModes,
     syscalls: null,
     release: () => Promise.resolve(),
