@@ -3,8 +3,7 @@
 import { closeSync, openSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { TEST_ENGINE } from '../support/programs.ts';
-import { startServe } from '../support/programs.ts';
+import { engineInUse, startServe } from '../support/programs.ts';
 import { runBeside, runWell } from '../support/run.ts';
 import { tempDirectory } from '../support/temp.ts';
 
@@ -46,7 +45,7 @@ const mapOf = (text: string): string[] =>
     .split('\n')
     .map((line) => line.trim().split(/\s+/).slice(0, 3).join(' '));
 
-describe(`a sparse file, engine ${TEST_ENGINE}`, () => {
+describe(`a sparse file, engine ${engineInUse()}`, () => {
   it(
     'nbdinfo, qemu-img and nbdcopy see its holes',
     async () => {
@@ -107,7 +106,7 @@ describe(`a sparse file, engine ${TEST_ENGINE}`, () => {
   );
 });
 
-describe(`libnbd, engine ${TEST_ENGINE}`, () => {
+describe(`libnbd, engine ${engineInUse()}`, () => {
   it(
     'reads sparse, in chunks, and in one with DF',
     async () => {
@@ -175,7 +174,7 @@ for f in (lambda: h.pread(512, 0), lambda: h.pread(512, 2**30)):
   );
 });
 
-describe(`access, engine ${TEST_ENGINE}`, () => {
+describe(`access, engine ${engineInUse()}`, () => {
   it(
     'is by the user of the unix socket, and read-only for some',
     async () => {
