@@ -67,7 +67,7 @@ table = """
 
 const LISTEN = 'unix:PATH or tcp:HOST:PORT';
 const KEYS =
-  'control, state-dir, listen, engine, log-level, [hooks], allow-plain-tcp, allow, allow-read, [tls], [limits], [device.NAME]';
+  'control, state-dir, listen, engine, log-level, allow-plain-tcp, allow, allow-read, [tls], [limits], [hooks], [device.NAME]';
 const DEVICE_KEYS =
   'mirror, linear, table, size, log, region-size, read-policy, cache, read-only, assume-clean, tls, allow, allow-read';
 const SIZES = 'a size such as 4096, 64KiB, 64K, 1GiB, 1G or 8s (sectors)';
@@ -172,7 +172,7 @@ const BAD: readonly (readonly [string, number, string])[] = [
   [
     '[device.x]\ntable = "0 8 zero\\n8 8 nope"',
     2,
-    'key "device.x.table": table line 2: unknown target "nope", known are error, linear, mirror, zero',
+    'key "device.x.table": table line 2: unknown target "nope", known are delay, dust, error, flakey, linear, mirror, striped, zero',
   ],
   [
     '[device.x]\nmirror = ["/a", "/b"]\nlog = "native"',
