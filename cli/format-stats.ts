@@ -39,7 +39,7 @@ function cells({
 }
 
 /** 800 -> `800 us`, 1500 -> `1.50 ms`. */
-export function timeText(us: number | null): string {
+function timeText(us: number | null): string {
   if (us === null) return '-';
   if (us < 1000) return `${Math.round(us)} us`;
   const value = us < 1e6 ? us / 1000 : us / 1e6;

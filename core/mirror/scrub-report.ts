@@ -21,7 +21,7 @@ export interface Unreadable {
 }
 
 /** Positions kept; what is beyond them is counted only. */
-export const KEPT_POSITIONS = 1000;
+const KEPT_POSITIONS = 1000;
 
 /** What a scrub has found so far: counts are of sectors of the device, not of legs. */
 export class ScrubFindings {

@@ -1,7 +1,7 @@
 import { IO_OPS, type IoOp, type IoStats } from './io-stats.ts';
 
 /** One operation in a report. Latencies in microseconds; null where nothing was counted. */
-export interface OpReport {
+interface OpReport {
   readonly requests: number;
   readonly errors: number;
   readonly bytes: number;

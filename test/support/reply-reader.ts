@@ -51,6 +51,10 @@ export class ReplyReader {
   private readonly dataLength: DataLength;
   private readonly open = new Map<number, SeenChunk[]>();
   private rest: Uint8Array = new Uint8Array(0);
+  /** Bytes behind `rest`, joined when they make `needed`: large replies come in small pieces. */
+  private later: Uint8Array[] = [];
+  private laterBytes = 0;
+  private needed = 16;
 
   constructor(style: ReplyStyle, dataLength: DataLength) {
     this.style = style;
@@ -59,17 +63,27 @@ export class ReplyReader {
 
   /** Bytes of a reply that has not ended. */
   get unread(): number {
-    return this.rest.length;
+    return this.rest.length + this.laterBytes;
   }
 
   give(bytes: Uint8Array): void {
-    this.rest = this.rest.length === 0 ? bytes : concat(this.rest, bytes);
+    this.later.push(bytes);
+    this.laterBytes += bytes.length;
+    if (this.unread < this.needed) return;
+    this.rest = concat(this.rest, ...this.later);
+    this.later = [];
+    this.laterBytes = 0;
     while (this.takeOne());
+  }
+
+  private has(bytes: number): boolean {
+    this.needed = bytes;
+    return this.rest.length >= bytes;
   }
 
   private takeOne(): boolean {
     const view = new DataView(this.rest.buffer, this.rest.byteOffset, this.rest.length);
-    if (this.rest.length < 16) return false;
+    if (!this.has(16)) return false;
     const isSimple = view.getUint32(0) === SIMPLE_REPLY_MAGIC;
     if (isSimple && this.style === REPLY_STYLE.EXTENDED)
       throw new Error('a simple reply, extended');
@@ -82,7 +96,7 @@ export class ReplyReader {
     const cookie = header.cookieLow;
     const length = header.error === 0 ? this.dataLength(cookie) : 0;
     if (length > 0 && this.style !== REPLY_STYLE.SIMPLE) throw new Error('simple data, structured');
-    if (this.rest.length < 16 + length) return false;
+    if (!this.has(16 + length)) return false;
     const data = this.rest.slice(16, 16 + length);
     this.rest = this.rest.subarray(16 + length);
     const { error } = header;
@@ -94,11 +108,11 @@ export class ReplyReader {
   private takeChunk(view: DataView): boolean {
     if (this.style === REPLY_STYLE.SIMPLE) throw new Error('a bad reply magic');
     const headBytes = chunkHeaderBytes(this.style);
-    if (this.rest.length < headBytes) return false;
+    if (!this.has(headBytes)) return false;
     const header = new ChunkHeader();
     if (!readChunk(view, 0, this.style, header)) throw new Error('a bad chunk magic');
     const end = headBytes + header.lengthBytes;
-    if (this.rest.length < end) return false;
+    if (!this.has(end)) return false;
     const payload = this.rest.slice(headBytes, end);
     this.rest = this.rest.subarray(end);
     const cookie = header.cookieLow;

@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { loadConfig, NO_CONFIG, parseConfig } from '../../../daemon/config/load.ts';
+import { RULE_FORMAT } from '../../../daemon/net/access.ts';
 import { tempDirectory } from '../../support/temp.ts';
 
 const FILE = '/etc/dmiod/dmiod.toml';
@@ -78,6 +79,24 @@ const SIZES = 'a size such as 4096, 64KiB, 64K, 1GiB, 1G or 8s (sectors)';
 // text, line, the rest of the message
 const BAD: readonly (readonly [string, number, string])[] = [
   ['control = ', 1, 'not TOML: unspecified values are invalid'],
+  ['[tls]\nmode = "on"', 2, 'key "tls.mode": expected one of off, selective, required'],
+  ['[tls]\nmode = "required"', 1, 'key "tls": expected certificates = FOLDER or psk-file = FILE'],
+  [
+    '[tls]\nmode = "off"\ncert = 1',
+    3,
+    'key "tls.cert": unknown key (allowed: mode, certificates, psk-file, verify-clients, plain-unix)',
+  ],
+  ['allow = ["gid:1", "user:x"]', 1, `key "allow.1": expected ${RULE_FORMAT}`],
+  [
+    '[limits]\nconnections = 0',
+    2,
+    'key "limits.connections": expected a whole number from 1 to 65536',
+  ],
+  [
+    '[device.a]\nlinear = "x"\ntls = "required"',
+    3,
+    'key "device.a.tls": TLS is off: say mode = "selective" or "required" in [tls]',
+  ],
   ['engine = "auto"\nengine = "node"', 2, 'not TOML: defining a key multiple times is invalid'],
   ['control = "/x"\n\nmirror = 1', 3, `key "mirror": unknown key (allowed: ${KEYS})`],
   ['metricks = "localhost:9000"', 1, `key "metricks": unknown key (allowed: ${KEYS})`],

@@ -1,0 +1,56 @@
+import type { Check } from './check.ts';
+import { Breach, hangUpAll, NotOffered, parseUri } from './client.ts';
+import { HANDSHAKE_CHECKS } from './handshake-checks.ts';
+import { TRANSMISSION_CHECKS } from './transmission-checks.ts';
+
+export const CHECKS: readonly Check[] = [...HANDSHAKE_CHECKS, ...TRANSMISSION_CHECKS];
+
+export interface Verdict {
+  readonly check: Check;
+  readonly result: 'yes' | 'no' | 'not offered';
+  readonly why: string;
+}
+
+/** Every check against one server, one after the other, each on connections of its own. */
+export async function runChecks(uri: string): Promise<readonly Verdict[]> {
+  const place = parseUri(uri);
+  const verdicts: Verdict[] = [];
+  for (const check of CHECKS) {
+    try {
+      await check.run(place);
+      verdicts.push({ check, result: 'yes', why: '' });
+    } catch (error) {
+      if (error instanceof NotOffered)
+        verdicts.push({ check, result: 'not offered', why: error.message });
+      else if (error instanceof Breach) verdicts.push({ check, result: 'no', why: error.message });
+      else throw error;
+    } finally {
+      hangUpAll();
+    }
+  }
+  return verdicts;
+}
+
+/** One column a server, as Markdown. */
+export function tableOf(columns: ReadonlyMap<string, readonly Verdict[]>): string {
+  const servers = [...columns.keys()];
+  const lines = [
+    `| proto.md | | a server | ${servers.join(' | ')} |`,
+    `|---|---|---|${'---|'.repeat(servers.length)}`,
+  ];
+  for (const [i, { level, section, text }] of CHECKS.entries()) {
+    const cells = servers.map((server) => cellOf(columns.get(server)?.[i]));
+    lines.push(`| ${section} | ${level} | ${text} | ${cells.join(' | ')} |`);
+  }
+  const counts = servers.map((server) => {
+    const all = columns.get(server) ?? [];
+    return `${all.filter(({ result }) => result === 'yes').length} of ${all.filter(({ result }) => result !== 'not offered').length}`;
+  });
+  lines.push(`| | | of what it offers | ${counts.join(' | ')} |`);
+  return lines.join('\n');
+}
+
+function cellOf(verdict: Verdict | undefined): string {
+  if (verdict === undefined) return '';
+  return verdict.result === 'no' ? `NO: ${verdict.why}` : verdict.result === 'yes' ? 'yes' : '-';
+}
