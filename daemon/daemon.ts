@@ -227,7 +227,7 @@ export class Daemon {
     const legsOf = (name: string): readonly string[] => {
       const config = this.devices[name];
       const record = foundOf.get(name)?.record;
-      return record == null
+      return record === null || record === undefined
         ? config === undefined
           ? []
           : legsOfConfig(config)
