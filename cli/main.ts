@@ -10,14 +10,20 @@ import { addCreate } from './commands/create.ts';
 import { addDeps } from './commands/deps.ts';
 import { addDetach } from './commands/detach.ts';
 import { addDoctor } from './commands/doctor.ts';
+import { addExamine } from './commands/examine.ts';
+import { addEvents } from './commands/events.ts';
 import { addInfo } from './commands/info.ts';
 import { addLeg } from './commands/leg.ts';
 import { addLs } from './commands/ls.ts';
 import { addRemove } from './commands/remove.ts';
+import { addResync } from './commands/resync.ts';
+import { addScrub } from './commands/scrub.ts';
 import { addServe } from './commands/serve.ts';
+import { addStats } from './commands/stats.ts';
 import { addStatus } from './commands/status.ts';
 import { addTable } from './commands/table.ts';
 import { addTargets } from './commands/targets.ts';
+import { addTop } from './commands/top.ts';
 import { addVersion } from './commands/version.ts';
 import { addWait } from './commands/wait.ts';
 import { DEFAULT_CONTROL, withExample } from './context.ts';
@@ -34,6 +40,12 @@ const COMMANDS = [
   addDeps,
   addWait,
   addLeg,
+  addExamine,
+  addScrub,
+  addResync,
+  addStats,
+  addTop,
+  addEvents,
   addAttach,
   addDetach,
   addAttached,

@@ -14,9 +14,11 @@ import { NbdBlocks } from './attach/nbd-block.ts';
 import { clearStaleSocket, ControlServer } from './control/server.ts';
 import { DeviceManager } from './devices/manager.ts';
 import { Hooks } from './hooks.ts';
+import type { ReturnPolicy } from './devices/leg-return.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
+import { MetricsServer, type MetricsAddress } from './metrics.ts';
 import { ListenError } from './net/address.ts';
 import type { ListenAddress } from './net/address.ts';
 import { NbdServer } from './net/server.ts';
@@ -33,9 +35,12 @@ export interface Settings {
   /** Null: nothing is remembered. */
   readonly stateDir: string | null;
   readonly listen: readonly ListenAddress[];
+  /** Where the metrics page is; null: nowhere. */
+  readonly metrics: MetricsAddress | null;
   readonly devices: Config['device'];
   readonly engine: Engine;
   readonly hooks?: Config['hooks'];
+  readonly legReturn: ReturnPolicy;
   /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
   readonly first: DeviceRequest | null;
 }
@@ -51,6 +56,7 @@ export class Daemon {
   private devices: Config['device'];
   private addresses: ListenAddress[] = [];
   private control: ControlServer | null = null;
+  private metrics: MetricsServer | null = null;
   private stopping: Promise<void> | undefined;
 
   private constructor(
@@ -71,6 +77,7 @@ export class Daemon {
       exports,
       store,
       engine,
+      legReturn: settings.legReturn,
       server: this.server,
       log,
       uriOf: (name) => this.uriOf(name),
@@ -153,6 +160,7 @@ export class Daemon {
 
   private async takeDown(drainMs: number): Promise<void> {
     this.control?.close();
+    this.metrics?.close();
     this.attachments.stop();
     await this.server.close(drainMs);
     await this.manager.stopAll(0);
@@ -181,11 +189,14 @@ export class Daemon {
     for (const [name, config] of configured) await this.startConfigured(name, config, undefined);
   }
 
-  private async startServing({ first, listen, control }: Settings): Promise<void> {
+  private async startServing({ first, listen, control, metrics }: Settings): Promise<void> {
     const isNew = first !== null && !this.manager.has(first.name);
     if (isNew) await this.manager.create(first);
     try {
       for (const address of listen) await this.listen(address);
+      if (metrics !== null) {
+        this.metrics = await MetricsServer.listen(metrics, this.manager, this.log);
+      }
       if (control !== null) await this.listenControl(control);
     } catch (error) {
       if (isNew) await this.manager.undoCreate(first.name);

@@ -8,9 +8,11 @@ import { ENGINES, LOG_LEVELS } from './config/schema.ts';
 import type { Config, Engine, LogLevel } from './config/schema.ts';
 import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
+import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import { LISTEN_FORMAT, parseListen, takeListenFds } from './listen.ts';
 import { takeIoFlusherMark } from './io-flusher.ts';
 import { openLog } from './log.ts';
+import { METRICS_FORMAT, parseMetrics, type MetricsAddress } from './metrics.ts';
 import type { ListenAddress } from './net/address.ts';
 import { openNotifier } from './notify.ts';
 import { runUntilStopped } from './run.ts';
@@ -30,6 +32,7 @@ interface Options {
   control?: string;
   stateDir?: string;
   listen?: ListenAddress[];
+  metrics?: MetricsAddress;
   engine?: Engine;
   logLevel?: LogLevel;
   checkConfig?: boolean;
@@ -47,6 +50,7 @@ function makeProgram(): Command {
       `${LISTEN_FORMAT}; may be repeated (default: unix:${DEFAULTS.listen.path})`,
       addListen,
     )
+    .option('--metrics <HOST:PORT>', 'a Prometheus page at http://HOST:PORT/metrics', metricsOption)
     .option('--engine <E>', `how files are read and written: ${ENGINES.join(', ')}`, engineOption)
     .addOption(new Option('--log-level <L>', 'how much is logged').choices(LOG_LEVELS))
     .option('--check-config', 'read the config file, say OK or what is wrong, and exit')
@@ -66,6 +70,12 @@ function addListen(text: string, before: ListenAddress[] | undefined): ListenAdd
   return [...(before ?? []), address];
 }
 
+function metricsOption(text: string): MetricsAddress {
+  const address = parseMetrics(text);
+  if (address === undefined) throw new InvalidArgumentError(`Expected ${METRICS_FORMAT}.`);
+  return address;
+}
+
 function engineOption(text: string): Engine {
   const engine = ENGINES.find((name) => name === text);
   if (engine !== undefined) return engine;
@@ -80,8 +90,13 @@ function settingsOf(options: Options, config: Config): Settings {
     control: resolve(options.control ?? config.control ?? DEFAULTS.control),
     stateDir: resolve(options.stateDir ?? config['state-dir'] ?? DEFAULTS.stateDir),
     listen: (fromSystemd.length > 0 ? fromSystemd : listen).map(absolute),
+    metrics: options.metrics ?? config.metrics ?? null,
     devices: config.device,
     engine: options.engine ?? config.engine ?? 'auto',
+    legReturn: {
+      isAutomatic: config['auto-re-add'] ?? DEFAULT_RETURN.isAutomatic,
+      delayMs: 1000 * (config['re-add-delay'] ?? DEFAULT_RETURN.delayMs / 1000),
+    },
     first: null,
     hooks: config.hooks,
   };

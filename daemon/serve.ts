@@ -6,6 +6,7 @@ import { absoluteLeg } from './config/load.ts';
 import { ENGINES, type Engine } from './config/schema.ts';
 import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
+import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import { withAbsolutePaths } from './devices/assemble.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { socketPathError } from './listen.ts';
@@ -95,9 +96,11 @@ function settingsOf({
   return {
     control: control === undefined ? null : resolve(control),
     stateDir: null,
+    metrics: null,
     listen: listenOf(socket, port, bind),
     devices: {},
     engine: engineOf(engine ?? 'auto'),
+    legReturn: DEFAULT_RETURN,
   };
 }
 

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { Context, withExample } from '../context.ts';
 import { ControlError } from '../../core/control/error.ts';
-import { columns } from '../format.ts';
+import { columns } from '../text.ts';
 
 export function addDoctor(program: Command): void {
   const command = program

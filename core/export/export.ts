@@ -1,9 +1,11 @@
 import { assert } from '../base/assert.ts';
+import type { Clock } from '../base/ports.ts';
 import { bytesOfSectors, MAX_BYTES, PAGE_SIZE } from '../base/units.ts';
 import type { BlockDevice } from '../block/device.ts';
 import { RangeLock } from '../block/range-lock.ts';
 import { LIMIT, TRANSMISSION_FLAG } from '../nbd/proto.ts';
 import { encodeUtf8 } from '../nbd/utf8.ts';
+import type { IoStats } from '../stats/io-stats.ts';
 import type { Offer } from './offer.ts';
 
 /** An export that cannot be: one sentence for the user. */
@@ -16,6 +18,14 @@ export interface ExportOptions {
   readonly device: BlockDevice;
   readonly readOnly?: boolean;
   readonly description?: string;
+  /** Where requests are counted; without it they are not. */
+  readonly watch?: RequestWatch;
+}
+
+/** Counts what clients ask and how long it takes. */
+export interface RequestWatch {
+  readonly clock: Clock;
+  readonly stats: IoStats;
 }
 
 const CAPABILITIES =
@@ -36,6 +46,7 @@ export class Export implements Offer {
   readonly name: string;
   readonly description: string;
   readonly device: BlockDevice;
+  readonly watch: RequestWatch | null;
   /** Sectors being written. Aligned writes share; read-modify-write excludes all others. */
   readonly writes = new RangeLock();
   /** Sessions in transmission, also those whose client is gone while its requests still run. */
@@ -53,6 +64,7 @@ export class Export implements Offer {
     this.name = textOf('name', options.name);
     this.description = textOf('description', options.description ?? '');
     this.device = options.device;
+    this.watch = options.watch ?? null;
     this.forcedReadOnly = options.readOnly ?? false;
     assert(this.sizeBytes <= MAX_BYTES, 'an export larger than 2^53 - 1 bytes');
   }

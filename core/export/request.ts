@@ -54,6 +54,7 @@ export class Request implements BioOwner, RangeOwner {
   private sector = 0;
   private sectors = 0;
   private sectorsDone = 0;
+  private startedMs = 0;
 
   constructor(owner: RequestOwner, target: Export, arena: Arena) {
     this.owner = owner;
@@ -101,6 +102,8 @@ export class Request implements BioOwner, RangeOwner {
   /** Begins; a WRITE's payload is in its slot. Ends by `requestDone`, perhaps from inside. */
   start(): void {
     assert(this.error === 0, 'a refused request was started');
+    const { watch } = this.target;
+    if (watch !== null) this.startedMs = watch.clock.nowMs();
     this.opFlags = opFlagsOf(this.flags);
     if (this.lengthBytes === 0 && this.type !== COMMAND.FLUSH) {
       this.end();
@@ -232,6 +235,11 @@ export class Request implements BioOwner, RangeOwner {
 
   private end(): void {
     if (this.claim.held) this.target.writes.release(this.claim);
+    const { watch } = this.target;
+    if (watch !== null) {
+      const took = watch.clock.nowMs() - this.startedMs;
+      watch.stats.note(opOfType(this.type), sectorsFloor(this.lengthBytes), took, this.error);
+    }
     this.owner.requestDone(this);
   }
 
@@ -295,6 +303,22 @@ export class Request implements BioOwner, RangeOwner {
   private tailAt(): number {
     const offset = this.type === COMMAND.WRITE ? this.range.coverBytes : this.range.blockBytes;
     return this.slot + offset;
+  }
+}
+
+/** What the client asked for, whatever it takes. */
+function opOfType(type: number): ReqOp {
+  switch (type) {
+    case COMMAND.READ:
+      return REQ_OP.READ;
+    case COMMAND.WRITE:
+      return REQ_OP.WRITE;
+    case COMMAND.TRIM:
+      return REQ_OP.DISCARD;
+    case COMMAND.WRITE_ZEROES:
+      return REQ_OP.WRITE_ZEROES;
+    default:
+      return REQ_OP.FLUSH;
   }
 }
 

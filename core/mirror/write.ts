@@ -81,6 +81,7 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter {
       }
       this.legOfRegion[request.regionCount] = leg;
       request.addRegion(leg.device, leg.startSector + bio.sector, bio.sectors);
+      leg.enter();
     }
     if (request.regionCount === 0) this.end(ERRNO.EIO);
     else this.set.client.submit(request);
@@ -90,6 +91,7 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter {
     if (request.errorBits.isEmpty) this.set.noteSuccess();
     else this.error = settleWriteErrors(this.set, this);
     this.markLegsThatLeft();
+    this.leaveLegs();
     if ((request.flags & REQ_FLAG.FUA) === 0) {
       this.set.unflushed.setRange(this.firstRegion, this.lastRegion);
     }
@@ -103,6 +105,10 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter {
       const leg = this.legOfRegion[i]!;
       if (!leg.isActive) leg.outOfSync.setRange(this.firstRegion, this.lastRegion);
     }
+  }
+
+  private leaveLegs(): void {
+    for (let i = 0; i < this.request.regionCount; i += 1) this.legOfRegion[i]!.leave();
   }
 
   /** From any context; dmIoDone, which the loop calls, completes the bio itself. */

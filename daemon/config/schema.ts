@@ -7,6 +7,7 @@ import { readTable } from '../devices/assemble.ts';
 import { parseReadPolicy, READ_POLICY_FORMAT } from '../devices/read-policy.ts';
 import { isRegionSize, legsError } from '../devices/request.ts';
 import { EVENT_KINDS } from '../event.ts';
+import { METRICS_FORMAT, parseMetrics } from '../metrics.ts';
 import { LISTEN_FORMAT, parseListen, socketPathError } from '../listen.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -28,6 +29,15 @@ const listenAddress = z
     const address = parseListen(text);
     if (address !== undefined) return address;
     context.addIssue(`${JSON.stringify(text)}: expected ${LISTEN_FORMAT}`);
+    return z.NEVER;
+  });
+
+const metricsAddress = z
+  .string({ error: `expected ${METRICS_FORMAT}, as a string` })
+  .transform((text, context) => {
+    const address = parseMetrics(text);
+    if (address !== undefined) return address;
+    context.addIssue(`${JSON.stringify(text)}: expected ${METRICS_FORMAT}`);
     return z.NEVER;
   });
 
@@ -143,6 +153,8 @@ const deviceName = z.string().superRefine((name, context) => {
   if (problem !== undefined) context.addIssue(problem);
 });
 
+const SECONDS = 'expected seconds, 0.1 to 86400';
+
 export const configSchema = z.strictObject({
   control: path
     .superRefine((text, context) => {
@@ -155,9 +167,16 @@ export const configSchema = z.strictObject({
     .array(listenAddress, { error: `expected an array of ${LISTEN_FORMAT}` })
     .min(1, { error: 'expected at least one address' })
     .optional(),
+  metrics: metricsAddress.optional(),
   engine: engine.optional(),
   'log-level': z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(', ')}` }).optional(),
   hooks: hooks.optional(),
+  'auto-re-add': boolean.optional(),
+  're-add-delay': z
+    .number({ error: SECONDS })
+    .min(0.1, { error: SECONDS })
+    .max(86_400, { error: SECONDS })
+    .optional(),
   device: z.record(deviceName, device, { error: 'expected tables: [device.NAME]' }).default({}),
 });
 

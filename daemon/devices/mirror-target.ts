@@ -39,7 +39,9 @@ export class MirrorTarget implements Target {
   }
 
   table(): string {
-    return formatMirrorArgs(this.parts.args);
+    // Legs come and go.
+    const legs = this.set.legs.map(({ name, startSector }) => ({ path: name, startSector }));
+    return formatMirrorArgs({ ...this.parts.args, legs });
   }
 
   status(): string {

@@ -7,7 +7,7 @@ import type { BlockDevice } from '../../core/block/device.ts';
 import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
 import { NoRecorder } from '../../core/mirror/record.ts';
 import { AbsentDevice } from '../devices/absent-device.ts';
-import { assemble, type Assembled } from '../devices/assemble.ts';
+import { assemble, type Assembled, type OpenLeg } from '../devices/assemble.ts';
 import { callDevice } from '../devices/calls.ts';
 import { readPolicyOf } from '../devices/request.ts';
 import { settle } from '../devices/runner.ts';
@@ -52,18 +52,18 @@ export class WorkerDevice {
   private build(start: WorkerStart): Assembled {
     const { engine, loop, clock } = this.plane;
     const devices = new Map<string, BlockDevice>();
-    for (const { path, fd, sectors, limits } of start.legs) {
-      const options = { name: path, fd, sectors, limits, direct: false };
-      devices.set(path, new UringDevice(engine, options));
-    }
+    const makeDevice = ({ path, fd, sectors, limits }: OpenLeg): BlockDevice =>
+      new UringDevice(engine, { name: path, fd, sectors, limits, direct: false });
+    for (const leg of start.legs) devices.set(leg.path, makeDevice(leg));
     const legs = {
       missing: new Map(start.missing),
       deviceOf: (path: string) => devices.get(path) ?? new AbsentDevice(path, loop),
+      attach: (leg: OpenLeg) => makeDevice(leg),
     };
     const recorder: MirrorRecorder = start.isRecorded
       ? { record: (state, done) => this.record(state, done) }
       : new NoRecorder(loop);
-    const { name, table, readOnly, recorded, areEqual } = start;
+    const { name, table, readOnly, recorded, areEqual, writeMostly } = start;
     const mirror = {
       readPolicy: readPolicyOf(start.readPolicy),
       recorder,
@@ -74,7 +74,7 @@ export class WorkerDevice {
         args: { readonly sync: 'sync' | 'nosync' | undefined },
       ) =>
         recorded === null
-          ? newMirror(places, areEqual || args.sync === 'nosync')
+          ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
           : mirrorOfRecord(places, recorded),
     };
     const environment = { loop, clock, log: this.log() };

@@ -3,10 +3,13 @@ import type { Bio } from '../../core/block/bio.ts';
 import { bioError, type BlockDevice } from '../../core/block/device.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import { Loop } from '../../core/block/loop.ts';
+import type { MirrorEvent } from '../../core/mirror/options.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
+import { IoStats } from '../../core/stats/io-stats.ts';
 import type { Prng } from '../../core/base/prng.ts';
 import type { Assembly } from '../../core/mirror/assemble.ts';
 import { at } from './at.ts';
+import { diskOf } from './disk-of.ts';
 import type { SimClock } from './clock.ts';
 import type { SimDisk } from './disk.ts';
 import type { SimOptions } from './options.ts';
@@ -18,6 +21,8 @@ export class Daemon implements BlockDevice {
   readonly sectors: number;
   readonly loop: Loop;
   readonly set: MirrorSet;
+  /** What clients' requests have taken: the world notes them, as an export does. */
+  readonly clients = new IoStats();
 
   constructor(
     options: SimOptions,
@@ -26,6 +31,7 @@ export class Daemon implements BlockDevice {
     recorder: SimRecorder,
     clock: SimClock,
     prng: Prng,
+    onEvent: (event: MirrorEvent) => void,
   ) {
     const loop = new Loop({
       wake: () => {
@@ -35,9 +41,8 @@ export class Daemon implements BlockDevice {
     });
     this.loop = loop;
     this.sectors = options.sectors;
-    for (const [i, disk] of disks.entries()) {
-      disk.open(loop, at(recorder.durable.legs, i).state === 'in-sync');
-    }
+    const { legs } = recorder.durable;
+    for (const leg of legs) at(disks, diskOf(leg.path)).open(loop, leg.state === 'in-sync');
     this.set = new MirrorSet({
       name: 'sim',
       loop,
@@ -46,15 +51,18 @@ export class Daemon implements BlockDevice {
       recorder,
       sectors: options.sectors,
       regionSectors: options.regionSectors,
-      legs: assembly.standings.map((standing, i) => ({
-        name: at(disks, i).name,
-        startSector: options.origin,
-        device: standing === 'missing' ? null : at(disks, i),
-        standing,
-      })),
+      legs: assembly.standings.map((standing, i) => {
+        const { path, slot, startSector, writeMostly, failedByHand, replaces } = at(legs, i);
+        const device = standing === 'missing' ? null : at(disks, diskOf(path));
+        const rest = { slot, startSector, writeMostly, failedByHand, replaces };
+        return { name: path, device, standing, ...rest };
+      }),
       generation: assembly.generation,
       membersEqual: assembly.membersEqual,
       readPolicy: options.readPolicy,
+      onEvent,
+      clients: this.clients,
+      pace: options.pace,
     });
   }
 

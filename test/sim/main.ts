@@ -1,23 +1,30 @@
 import { parseArgs } from 'node:util';
 import { runSmall, smallStories } from './exhaustive.ts';
+import { LEG_MUTANTS } from './leg-mutants.ts';
 import { MUTANTS, uproot, type Mutant } from './mutants.ts';
-import { drawOptions } from './options.ts';
-import { runSeed } from './run.ts';
+import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
+import { drawLegOptions, drawOptions, type SimOptions } from './options.ts';
+import { runSeed, type SimResult } from './run.ts';
+import { runScrubStory } from './scrub-story.ts';
 
 /** Seeds a planted bug may hide for. */
 const MUTANT_SEEDS = 1500;
 
-const USAGE = `usage: main.js [--seed N] [--count K] [--trace]   play seeds N .. N+K-1
+type Draw = (seed: number) => SimOptions;
+
+const USAGE = `usage: main.js [--seed N] [--count K] [--trace] [--legs]   play seeds N .. N+K-1;
+                                                       --legs: legs come and go meanwhile
+       main.js --scrub [--seed N] [--count K]    damaged legs under a scrub
        main.js --small N                         every story of up to N requests
        main.js --mutants                         find every planted bug
 The exit code is 1 if something failed.`;
 
 /** Returns how many seeds failed. */
-function playSeeds(first: number, count: number, trace: boolean): number {
+function playSeeds(first: number, count: number, trace: boolean, draw: Draw): number {
   const startedMs = performance.now();
   let failed = 0;
   for (let seed = first; seed < first + count; seed += 1) {
-    const options = drawOptions(seed);
+    const options = draw(seed);
     if (count === 1) console.log(JSON.stringify(options));
     const { failure } = runSeed(options, trace ? (line) => console.log(line) : null);
     if (failure === null) continue;
@@ -28,6 +35,19 @@ function playSeeds(first: number, count: number, trace: boolean): number {
   const seconds = (performance.now() - startedMs) / 1000;
   const rate = (count / seconds).toFixed(1);
   console.log(`${count} seeds, ${failed} failed, ${seconds.toFixed(1)} s, ${rate} seeds/s`);
+  return failed;
+}
+
+function playScrubs(first: number, count: number, trace: boolean): number {
+  let failed = 0;
+  for (let seed = first; seed < first + count; seed += 1) {
+    const { failure } = runScrubStory(seed, trace ? (line) => console.log(line) : null);
+    if (failure === null) continue;
+    failed += 1;
+    console.log(`scrub story ${seed} failed: ${failure.message}`);
+    if (count === 1 && failure.checker === 'exception') console.log(failure.stack);
+  }
+  console.log(`${count} scrub stories, ${failed} failed`);
   return failed;
 }
 
@@ -52,7 +72,7 @@ function playSmall(length: number): number {
 function playMutants(): number {
   let survived = 0;
   console.log('| planted bug | found by | seeds |\n|---|---|---|');
-  for (const mutant of MUTANTS) {
+  for (const mutant of [...MUTANTS, ...LEG_MUTANTS, ...RECOVERY_MUTANTS]) {
     const found = hunt(mutant);
     if (found === null) survived += 1;
     console.log(`| ${mutant.bug} | ${found ?? 'SURVIVED | -'} |`);
@@ -60,11 +80,15 @@ function playMutants(): number {
   return survived;
 }
 
-function hunt({ plant }: Mutant): string | null {
+function playDrawn(seed: number): SimResult {
+  return runSeed(drawOptions(seed));
+}
+
+function hunt({ plant, play = playDrawn }: Mutant): string | null {
   for (let seed = 1; seed <= MUTANT_SEEDS; seed += 1) {
     plant();
     try {
-      const { failure } = runSeed(drawOptions(seed));
+      const { failure } = play(seed);
       if (failure !== null) return `${failure.checker} | ${seed}`;
     } finally {
       uproot();
@@ -80,14 +104,20 @@ function main(): number {
       count: { type: 'string', default: '1' },
       trace: { type: 'boolean', default: false },
       small: { type: 'string' },
+      scrub: { type: 'boolean', default: false },
       mutants: { type: 'boolean', default: false },
+      legs: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) console.log(USAGE);
   else if (values.mutants) return playMutants();
+  else if (values.scrub) return playScrubs(Number(values.seed), Number(values.count), values.trace);
   else if (values.small !== undefined) return playSmall(Number(values.small));
-  else return playSeeds(Number(values.seed), Number(values.count), values.trace);
+  else {
+    const draw = values.legs ? drawLegOptions : drawOptions;
+    return playSeeds(Number(values.seed), Number(values.count), values.trace, draw);
+  }
   return 0;
 }
 

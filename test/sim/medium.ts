@@ -47,6 +47,14 @@ export class Medium {
     this.visible.set(values, block * this.blockSectors);
   }
 
+  /** The block changes behind everybody's back, on the platter and as it is read. */
+  rot(block: number, values: readonly Value[]): void {
+    this.versions.delete(block);
+    this.doomed.delete(block);
+    this.durable.set(values, block * this.blockSectors);
+    this.visible.set(values, block * this.blockSectors);
+  }
+
   /** The write of these blocks has ended: a flush sent from now on covers it. */
   ended(first: number, last: number): void {
     this.count += 1;
@@ -86,6 +94,14 @@ export class Medium {
       this.visible.set(this.durable.subarray(first, first + this.blockSectors), first);
     }
     this.doomed.clear();
+  }
+
+  /** Somebody else has had the disk. */
+  overwrite(value: Value): void {
+    this.versions.clear();
+    this.doomed.clear();
+    this.durable.fill(value);
+    this.visible.fill(value);
   }
 
   /**

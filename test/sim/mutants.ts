@@ -11,19 +11,22 @@ import { RegionBits } from '../../core/mirror/region-bits.ts';
 import { RegionCopy } from '../../core/mirror/region-copy.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
 import { MirrorWrite } from '../../core/mirror/write.ts';
+import type { SimResult } from './run.ts';
 
 /** A bug planted into core, from outside: core itself knows nothing of it. */
 export interface Mutant {
   readonly bug: string;
   /** Puts the bug in. */
   readonly plant: () => void;
+  /** The story that is to find it; the common one if it is not said. */
+  readonly play?: (seed: number) => SimResult;
 }
 
-type Method = (this: never, ...args: never[]) => unknown;
+export type Method = (this: never, ...args: never[]) => unknown;
 const undo: (() => void)[] = [];
 
 /** Replaces `prototype[name]` by what `make` makes of it, until `uproot`. */
-function replace(prototype: object, name: string, make: (original: Method) => Method): void {
+export function replace(prototype: object, name: string, make: (original: Method) => Method): void {
   const found = Object.getOwnPropertyDescriptor(prototype, name);
   if (found === undefined) throw new Error(`no ${name} to plant a bug in`);
   const isGetter = found.get !== undefined;
@@ -39,8 +42,8 @@ export function uproot(): void {
   for (const back of undo.splice(0)) back();
 }
 
-const nothing = (): Method => () => undefined;
-const always = (value: unknown) => (): Method => () => value;
+export const nothing = (): Method => () => undefined;
+export const always = (value: unknown) => (): Method => () => value;
 
 export const MUTANTS: readonly Mutant[] = [
   {
@@ -96,7 +99,7 @@ export const MUTANTS: readonly Mutant[] = [
         () =>
           function (this: RegionCopy) {
             const { set, tried } = this as unknown as { set: MirrorSet; tried: Uint8Array };
-            return set.legs.find((leg) => leg.isActive && tried[leg.index] === 0) ?? null;
+            return set.legs.find((leg) => leg.isActive && tried[leg.slot] === 0) ?? null;
           },
       ),
   },

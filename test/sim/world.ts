@@ -5,6 +5,7 @@ import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import { assembleFromRecord } from '../../core/mirror/assemble.ts';
 import type { LegState } from '../../core/mirror/leg.ts';
+import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { at } from './at.ts';
 import { CHECKERS } from './checkers/all.ts';
@@ -12,6 +13,7 @@ import { watchLeg } from './checkers/i07-stale-never-served.ts';
 import { SimClock } from './clock.ts';
 import { FIRST_TAG } from './content.ts';
 import { Daemon } from './daemon.ts';
+import { diskOf } from './disk-of.ts';
 import { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
 import { Model } from './model.ts';
@@ -47,6 +49,8 @@ export class World {
   /** Legs that were members at some moment of this life. */
   wasMember: readonly boolean[] = [];
   daemon: Daemon;
+  /** Told of the mirror's events. */
+  onEvent: ((event: MirrorEvent) => void) | null = null;
   /** Counts what happens; the model's time. */
   step = 0;
   private readonly prng: Prng;
@@ -54,6 +58,7 @@ export class World {
   private readonly pages: PagePool;
   private opCount = 0;
   private submitting = false;
+  private readonly calledMs = new WeakMap<ClientOp, number>();
 
   constructor(options: SimOptions, trace: Trace) {
     this.options = options;
@@ -96,6 +101,7 @@ export class World {
       }
     }
     this.ops.add(op);
+    this.calledMs.set(op, this.clock.nowMs());
     this.say(() => `call ${String(op)}`);
     this.submitting = true;
     this.daemon.submit(op.makeBio(this.prng.pick([1, 2, 8, 64]), this.pages));
@@ -164,7 +170,7 @@ export class World {
   /** An operator adds a leg again that is out: it has to be filled from the start. */
   readd(leg: number): void {
     const { durable } = this.recorder;
-    const state = at(durable.legs, leg).state;
+    const { state } = at(durable.legs, leg);
     if (state === 'in-sync') return;
     this.say(() => `leg ${leg} (${state}) is added again`);
     this.recorder.durable = withState(durable, leg, 'resyncing');
@@ -173,15 +179,19 @@ export class World {
   private makeDaemon(): Daemon {
     this.step += 1;
     const { durable } = this.recorder;
-    let assembly = assembleFromRecord(durable, this.present);
+    const presence = (): boolean[] => durable.legs.map((leg) => at(this.present, diskOf(leg.path)));
+    let assembly = assembleFromRecord(durable, presence());
     if (assembly.kind === 'refused') {
       this.present = this.present.map(() => true);
-      assembly = assembleFromRecord(durable, this.present);
+      assembly = assembleFromRecord(durable, presence());
     }
     if (assembly.kind === 'refused') throw new SimFailure('I10', assembly.reason);
     const { standings, membersEqual } = assembly;
     this.say(() => `START ${standings.join(' ')}${membersEqual ? ' clean' : ''}`);
-    this.wasMember = standings.map((standing) => standing === 'member');
+    this.wasMember = this.disks.map((disk) => {
+      const leg = durable.legs.findIndex(({ path }) => path === disk.name);
+      return standings[leg] === 'member';
+    });
     for (const [i, disk] of this.disks.entries()) {
       disk.onSubmit = (bio): void => {
         this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
@@ -189,7 +199,10 @@ export class World {
       };
       disk.step = (): number => this.step;
     }
-    return new Daemon(this.options, assembly, this.disks, this.recorder, this.clock, this.prng);
+    const { options, disks, recorder, clock, prng } = this;
+    return new Daemon(options, assembly, disks, recorder, clock, prng, (event) => {
+      this.onEvent?.(event);
+    });
   }
 
   private opEnded(op: ClientOp): void {
@@ -197,6 +210,8 @@ export class World {
     if (!this.ops.delete(op)) throw new SimFailure('endings', `${String(op)} ended after a crash`);
     this.step += 1;
     this.say(() => `end  ${String(op)} errno ${op.error}`);
+    const took = this.clock.nowMs() - (this.calledMs.get(op) ?? 0);
+    this.daemon.clients.note(op.op, op.sectors, took, op.error);
     this.tellModel(op);
     for (const checker of CHECKERS) checker.opEnded?.(this, op);
     op.poison();
@@ -261,8 +276,13 @@ function firstRecord(options: SimOptions): MirrorRecord {
   return {
     generation: 0,
     clean: true,
-    legs: options.latencyUs.map((_, i) => ({
+    legs: Array.from({ length: options.legs }, (_, i) => ({
       path: `leg${i}`,
+      slot: i,
+      startSector: options.origin,
+      writeMostly: false,
+      failedByHand: false,
+      replaces: null,
       state: options.membersAtFirst.includes(i) ? 'in-sync' : 'resyncing',
       reason: null,
       errors: { read: 0, write: 0, flush: 0, resync: 0 },

@@ -2,6 +2,7 @@ import { STANDING } from '../../../core/mirror/leg.ts';
 import type { MirrorRecord } from '../../../core/mirror/record.ts';
 import { at } from '../at.ts';
 import type { Value } from '../content.ts';
+import { diskOf } from '../disk-of.ts';
 import { SimFailure } from '../failure.ts';
 import type { ClientOp } from '../op.ts';
 import type { World } from '../world.ts';
@@ -28,7 +29,9 @@ export function believedLegs(world: World): readonly number[] {
   const { durable, attempt } = world.recorder;
   const records: MirrorRecord[] = attempt === null ? [durable] : [durable, attempt];
   const believed = (i: number): boolean =>
-    records.some((record) => at(record.legs, i).state === 'in-sync');
+    records.some(({ legs }) =>
+      legs.some(({ path, state }) => diskOf(path) === i && state === 'in-sync'),
+    );
   return world.disks.map((_, i) => i).filter(believed);
 }
 
@@ -52,11 +55,11 @@ export function goodLegs(world: World, sector: number): readonly number[] {
   const { set } = world.daemon;
   const region = set.regionOf(sector);
   if (set.doubt.test(region)) return [];
-  return set.legs.filter((leg) => leg.canRead(region, region)).map((leg) => leg.index);
+  return set.legs.filter((leg) => leg.canRead(region, region)).map((leg) => diskOf(leg.name));
 }
 
 export function members(world: World): readonly number[] {
   return world.daemon.set.legs
     .filter((leg) => leg.standing === STANDING.MEMBER)
-    .map((leg) => leg.index);
+    .map((leg) => diskOf(leg.name));
 }

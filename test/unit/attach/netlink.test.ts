@@ -43,7 +43,7 @@ it('reads an answer: the errno, the family, several messages in one datagram', (
   const error = (errno: number): string => {
     const code = Buffer.alloc(4);
     code.writeInt32LE(-errno);
-    return `24000000${'0200'}${'0000'}${'01000000'}${'00000000'}${code.toString('hex')}${'00'.repeat(16)}`;
+    return `24000000020000000100000000000000${code.toString('hex')}${'00'.repeat(16)}`;
   };
   const family =
     '20000000' +
