@@ -65,7 +65,8 @@ table = """
 });
 
 const LISTEN = 'unix:PATH or tcp:HOST:PORT';
-const KEYS = 'control, state-dir, listen, engine, log-level, [hooks], [device.NAME]';
+const KEYS =
+  'control, state-dir, listen, metrics, engine, log-level, [hooks], auto-re-add, re-add-delay, [device.NAME]';
 const DEVICE_KEYS =
   'mirror, linear, table, size, log, region-size, read-policy, read-only, assume-clean';
 const SIZES = 'a size such as 4096, 64KiB, 64K, 1GiB, 1G or 8s (sectors)';
@@ -142,7 +143,7 @@ const BAD: readonly (readonly [string, number, string])[] = [
   [
     '[device.x]\ntable = "0 8 zero\\n8 8 nope"',
     2,
-    'key "device.x.table": table line 2: unknown target "nope", known are error, linear, mirror, zero',
+    'key "device.x.table": table line 2: unknown target "nope", known are delay, dust, error, flakey, linear, mirror, striped, zero',
   ],
   [
     '[device.x]\nmirror = ["/a", "/b"]\nlog = "native"',
@@ -193,5 +194,33 @@ describe('a bad config file', () => {
     expect(() => loadConfig(join(folder, 'd.toml'))).toThrow(`${folder}/d.toml: is a directory`);
     writeFileSync(join(folder, 'ok.toml'), 'engine = "node"\n');
     expect(loadConfig(join(folder, 'ok.toml'))).toEqual({ engine: 'node', device: {} });
+  });
+});
+
+describe('hooks', () => {
+  it('are a program with its whole path, kinds of events, a time-out', () => {
+    const text = '[hooks]\nrun = ["/bin/told", "x"]\nevents = ["leg-failed"]\ntimeout = 5';
+    expect(parseConfig('x.toml', text).hooks).toEqual({
+      run: ['/bin/told', 'x'],
+      events: ['leg-failed'],
+      timeout: 5,
+    });
+  });
+
+  it.each([
+    ['run = []', 'x.toml:2: key "hooks.run": expected a program and its arguments'],
+    ['run = ["told"]', 'x.toml:2: key "hooks.run": the program is wanted with its whole path'],
+    ['run = ["/x"]\ntimeout = 0', 'x.toml:3: key "hooks.timeout": expected 1 to 3600 seconds'],
+    [
+      'run = ["/x"]\nwhen = 1',
+      'x.toml:3: key "hooks.when": unknown key (allowed: run, events, timeout)',
+    ],
+  ])('refuse %s', (text, message) => {
+    expect(() => parseConfig('x.toml', `[hooks]\n${text}`)).toThrow(message);
+  });
+
+  it('know the kinds of events', () => {
+    const text = '[hooks]\nrun = ["/x"]\nevents = ["leg-lost"]';
+    expect(() => parseConfig('x.toml', text)).toThrow(/x\.toml:3: .*expected one of leg-failed,/);
   });
 });
