@@ -76,7 +76,7 @@ const BAD: readonly (readonly [string, number, string])[] = [
   ['control = ', 1, 'not TOML: unspecified values are invalid'],
   ['engine = "auto"\nengine = "node"', 2, 'not TOML: defining a key multiple times is invalid'],
   ['control = "/x"\n\nmirror = 1', 3, `key "mirror": unknown key (allowed: ${KEYS})`],
-  ['metrics = "localhost:9000"', 1, `key "metrics": unknown key (allowed: ${KEYS})`],
+  ['metric = "localhost:9000"', 1, `key "metric": unknown key (allowed: ${KEYS})`],
   ['[devices.x]', 1, `key "devices": unknown key (allowed: ${KEYS})`],
   ['control = 5', 1, 'key "control": expected a path, as a string'],
   ['control = ""', 1, 'key "control": a path must not be empty'],
