@@ -30,10 +30,14 @@ export const HOT_FILES = [
   'core/mirror/write.ts',
   'core/nbd/wire.ts',
   'core/nbd/transmission.ts',
+  'core/nbd/chunk.ts',
   'core/nbd/errno.ts',
   'core/export/session.ts',
   'core/export/request.ts',
   'core/export/reply-queue.ts',
+  'core/export/dialect.ts',
+  'core/export/block-status.ts',
+  'core/export/stretches.ts',
   'core/export/unaligned.ts',
   'core/export/validate.ts',
   'daemon/uring/ring.ts',
@@ -42,6 +46,8 @@ export const HOT_FILES = [
   'daemon/uring/shared-sync.ts',
   'daemon/uring/stream.ts',
   'daemon/uring/outbox.ts',
+  'daemon/uring/stopwatch.ts',
+  'daemon/uring/throttle.ts',
 ];
 
 // A function body that runs per request: any function but a constructor. What a constructor does

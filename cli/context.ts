@@ -46,6 +46,14 @@ export function sizeOption(text: string): number {
   return bytes;
 }
 
+/** An option that may be given several times, one word each. */
+export function wordsOption(text: string, before: readonly string[] | undefined): string[] {
+  return [...(before ?? []), text];
+}
+
+export const CACHE_HELP =
+  'none (O_DIRECT; default of block devices), writeback (page cache; of files), or LEG=MODE for one leg; may be repeated';
+
 /** An option's parser: a leg, refused where an option was meant (`--mirror --size 1G a.img`). */
 export function legOption(text: string): string {
   if (!text.startsWith('-')) return text;

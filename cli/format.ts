@@ -181,6 +181,7 @@ export function infoLines(devices: readonly DeviceInfo[]): string[] {
     const rows = [
       ['Name:', device.name],
       ['State:', device.state + (device.readOnly ? ' (READ-ONLY)' : '')],
+      ['Tables present:', device.tables.map((table) => table.toUpperCase()).join(' & ') || 'None'],
       ['Open count:', String(device.openCount)],
       ['Event number:', String(device.eventNr)],
       ['Number of targets:', String(device.targets)],

@@ -15,12 +15,16 @@ import { addEvents } from './commands/events.ts';
 import { addInfo } from './commands/info.ts';
 import { addLeg } from './commands/leg.ts';
 import { addLs } from './commands/ls.ts';
+import { addMessage } from './commands/message.ts';
+import { addClear, addReload } from './commands/reload.ts';
 import { addRemove } from './commands/remove.ts';
 import { addResync } from './commands/resync.ts';
 import { addScrub } from './commands/scrub.ts';
+import { addResume } from './commands/resume.ts';
 import { addServe } from './commands/serve.ts';
 import { addStats } from './commands/stats.ts';
 import { addStatus } from './commands/status.ts';
+import { addSuspend } from './commands/suspend.ts';
 import { addTable } from './commands/table.ts';
 import { addTargets } from './commands/targets.ts';
 import { addTop } from './commands/top.ts';
@@ -36,6 +40,11 @@ const COMMANDS = [
   addLs,
   addStatus,
   addTable,
+  addSuspend,
+  addReload,
+  addResume,
+  addClear,
+  addMessage,
   addInfo,
   addDeps,
   addWait,

@@ -7,21 +7,33 @@ import { ExportTable } from '../core/export/export-table.ts';
 import { NODE_CLOCK } from './clock.ts';
 import type { Config, Engine } from './config/schema.ts';
 import { chooseEngine, type EngineName } from './engine.ts';
-import { contradiction, requestOfConfig, withConfig } from './config/devices.ts';
+import {
+  contradiction,
+  legsOfConfig,
+  legsOfRecord,
+  requestOfConfig,
+  withConfig,
+} from './config/devices.ts';
 import { makeHandler } from './control/commands.ts';
 import { Attachments } from './attach/attachments.ts';
 import { NbdBlocks } from './attach/nbd-block.ts';
 import { clearStaleSocket, ControlServer } from './control/server.ts';
 import { DeviceManager } from './devices/manager.ts';
-import { Hooks } from './hooks.ts';
 import type { ReturnPolicy } from './devices/leg-return.ts';
+import { Hooks } from './hooks.ts';
 import type { DeviceRequest } from './devices/request.ts';
+import { DEFAULT_NETWORK, isSecure, policyOf, refusePlainTcp } from './config/network.ts';
+import { tlsFilesOf, tlsWordOf, type NetworkSettings } from './config/network.ts';
+import { inStackOrder } from './devices/stack.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
 import { MetricsServer, type MetricsAddress } from './metrics.ts';
 import { ListenError } from './net/address.ts';
 import type { ListenAddress } from './net/address.ts';
 import { NbdServer } from './net/server.ts';
+import type { NbdServerOptions } from './net/server.ts';
+import { loadCredentials } from './tls/credentials.ts';
+import { TlsTerminator } from './tls/terminator.ts';
 import { StateStore } from './state-store.ts';
 import type { FoundRecord } from './state-store.ts';
 import { reasonOf } from './system-error.ts';
@@ -39,8 +51,10 @@ export interface Settings {
   readonly metrics: MetricsAddress | null;
   readonly devices: Config['device'];
   readonly engine: Engine;
-  readonly hooks?: Config['hooks'];
   readonly legReturn: ReturnPolicy;
+  /** Absent: everybody on this machine, in the clear. */
+  readonly network?: NetworkSettings;
+  readonly hooks?: Config['hooks'];
   /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
   readonly first: DeviceRequest | null;
 }
@@ -53,7 +67,9 @@ export class Daemon {
   private readonly hooks: Hooks;
   private readonly engine: EngineName;
   private readonly store: StateStore | null;
+  private readonly tls: TlsTerminator | undefined;
   private devices: Config['device'];
+  private network: NetworkSettings;
   private addresses: ListenAddress[] = [];
   private control: ControlServer | null = null;
   private metrics: MetricsServer | null = null;
@@ -70,8 +86,20 @@ export class Daemon {
     this.engine = engine;
     this.store = store;
     this.devices = settings.devices;
+    this.network = settings.network ?? DEFAULT_NETWORK;
+    const { network } = this;
+    this.tls =
+      tlsWordOf(network) === 'off'
+        ? undefined
+        : new TlsTerminator(loadCredentials(tlsFilesOf(network)));
+    this.server = new NbdServer({
+      exports,
+      log,
+      policy: policyOf(network),
+      ...(this.tls !== undefined && { tls: this.tls }),
+      ...limitsOf(network),
+    });
     this.hooks = new Hooks(settings.hooks, log);
-    this.server = new NbdServer({ exports, log });
     this.manager = new DeviceManager({
       environment: { loop: createNodeLoop(), clock: NODE_CLOCK, log },
       exports,
@@ -101,14 +129,15 @@ export class Daemon {
    */
   static async start(settings: Settings, log: DaemonLog): Promise<Daemon> {
     const { control, stateDir } = settings;
-    const engine = await chooseEngine(settings.engine, log);
+    const engine = await chooseEngine(settings.engine);
     if (control !== null) await clearStaleSocket(control, 'control socket');
     const store = stateDir === null ? null : StateStore.open(stateDir);
-    const daemon = new Daemon(settings, store, engine, log);
+    const daemon = new Daemon(settings, store, engine.name, log);
     try {
       await daemon.startDevices();
       daemon.attachments.restore();
       await daemon.startServing(settings);
+      log.info(engine.fields, engine.message);
       return daemon;
     } catch (error) {
       await daemon.stop();
@@ -119,7 +148,7 @@ export class Daemon {
   /** The first address a client can be told, for this export. */
   uriOf(name: string): string | null {
     for (const address of this.addresses) {
-      const uri = clientUri(address, name);
+      const uri = clientUri(address, name, isSecure(this.network, name, address));
       if (uri !== null) return uri;
     }
     return null;
@@ -135,18 +164,41 @@ export class Daemon {
     if (config['log-level'] !== undefined) log.setLevel(config['log-level']);
     for (const name of Object.keys(before)) {
       if (name in config.device) {
-        const isChanged = JSON.stringify(before[name]) !== JSON.stringify(config.device[name]);
+        const isChanged = contentOf(before[name]) !== contentOf(config.device[name]);
         if (isChanged) log.warn({ device: name }, 'changed in the config file: needs a restart');
       } else if (this.manager.has(name) && this.manager.sourceOf(name) === 'config') {
         const isGone = await this.manager.retire(name);
         if (!isGone) log.warn({ device: name }, 'no longer in the config file, but clients use it');
       }
     }
+    this.reloadNetwork(config);
     const found = new Map((this.store?.load() ?? []).map((record) => [record.name, record]));
-    for (const [name, device] of Object.entries(config.device)) {
+    const wanted = inStackOrder(
+      Object.entries(config.device),
+      ([name]) => name,
+      ([, device]) => legsOfConfig(device),
+    );
+    for (const [name, device] of wanted) {
       if (!this.manager.has(name)) await this.startConfigured(name, device, found.get(name));
     }
     log.info({}, 'config file reloaded; control, state-dir, listen and engine need a restart');
+  }
+
+  /** Rules and certificates count from now on, for clients to come. */
+  private reloadNetwork(config: Config): void {
+    const before = this.network;
+    const after = networkOf(config, before.config['allow-plain-tcp'] === true);
+    if (tlsWordOf(before) !== tlsWordOf(after)) {
+      this.log.warn({}, 'the mode of TLS is another in the config file: needs a restart');
+      return;
+    }
+    try {
+      this.tls?.reload(loadCredentials(tlsFilesOf(after)));
+    } catch (error) {
+      this.log.error({ reason: reasonOf(error) }, 'certificates not reloaded, the old ones stay');
+    }
+    this.network = after;
+    this.server.setPolicy(policyOf(after));
   }
 
   /**
@@ -162,6 +214,7 @@ export class Daemon {
     this.control?.close();
     this.metrics?.close();
     this.attachments.stop();
+    await this.manager.wakeAll();
     await this.server.close(drainMs);
     await this.manager.stopAll(0);
     this.store?.close();
@@ -169,11 +222,25 @@ export class Daemon {
 
   private async startDevices(): Promise<void> {
     const found = this.store?.load() ?? [];
-    const configured = new Map(Object.entries(this.devices));
-    for (const one of found) {
-      const { name, record, damage } = one;
-      const config = configured.get(name);
-      configured.delete(name);
+    const foundOf = new Map(found.map((one) => [one.name, one]));
+    const names = [...new Set([...foundOf.keys(), ...Object.keys(this.devices)])];
+    const legsOf = (name: string): readonly string[] => {
+      const config = this.devices[name];
+      const record = foundOf.get(name)?.record;
+      return record == null
+        ? config === undefined
+          ? []
+          : legsOfConfig(config)
+        : legsOfRecord(record);
+    };
+    for (const name of inStackOrder(names, (each) => each, legsOf)) {
+      const config = this.devices[name];
+      const one = foundOf.get(name);
+      if (one === undefined) {
+        if (config !== undefined) await this.startConfigured(name, config, undefined);
+        continue;
+      }
+      const { record, damage } = one;
       if (record === null) {
         this.manager.addFailed(name, 'create', damage ?? 'unknown', null, true);
       } else if (record.source === 'config') {
@@ -186,7 +253,6 @@ export class Daemon {
         await this.manager.restore(record);
       }
     }
-    for (const [name, config] of configured) await this.startConfigured(name, config, undefined);
   }
 
   private async startServing({ first, listen, control, metrics }: Settings): Promise<void> {
@@ -227,9 +293,12 @@ export class Daemon {
 
   private async listen(address: ListenAddress): Promise<void> {
     const what = 'NBD socket';
+    refusePlainTcp(this.network, address);
     if (address.kind === 'unix') await clearStaleSocket(address.path, what);
     try {
-      this.addresses.push(await this.server.listen(address));
+      const bound = await this.server.listen(address);
+      refusePlainTcp(this.network, bound);
+      this.addresses.push(bound);
     } catch (error) {
       if (!(error instanceof ListenError)) throw error;
       const code = error.code === 'EADDRINUSE' ? 'address-in-use' : 'io';
@@ -248,4 +317,42 @@ export class Daemon {
     this.control = await ControlServer.listen(path, this.log, handler);
     this.log.info({ control: path }, 'ready');
   }
+}
+
+/** What a device is, without who may use it. */
+function contentOf(device: Config['device'][string] | undefined): string {
+  return JSON.stringify(device, (key, value: unknown) =>
+    key === 'tls' || key === 'allow' || key === 'allow-read' ? undefined : value,
+  );
+}
+
+/** `allowPlainTcp`: said on the command line. */
+export function networkOf(config: Config, allowPlainTcp: boolean): NetworkSettings {
+  const plain = allowPlainTcp ? { 'allow-plain-tcp': true } : {};
+  return { config: { ...config, ...plain }, devices: config.device };
+}
+
+type ServerLimits = Pick<
+  NbdServerOptions,
+  | 'maxConnections'
+  | 'maxConnectionsPerClient'
+  | 'handshakeTimeoutMs'
+  | 'stallTimeoutMs'
+  | 'maxHeldBytes'
+>;
+
+function limitsOf({ config: { limits } }: NetworkSettings): ServerLimits {
+  const given = {
+    maxConnections: limits?.connections,
+    maxConnectionsPerClient: limits?.['connections-per-client'],
+    handshakeTimeoutMs: inMs(limits?.['handshake-seconds']),
+    stallTimeoutMs: inMs(limits?.['stall-seconds']),
+    maxHeldBytes: limits?.['memory-per-connection'],
+  };
+  // What is not given has the server's default.
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+function inMs(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : seconds * 1000;
 }

@@ -3,6 +3,7 @@ import { open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
 import { ERRNO } from '../core/base/errno.ts';
+import { CACHE_MODES, type CacheMode } from '../core/control/cache.ts';
 import { problemOf } from '../core/control/messages.ts';
 import { DEVICE_SOURCES, LEG_STATES } from '../core/control/status.ts';
 import type { DeviceSource } from '../core/control/status.ts';
@@ -41,10 +42,11 @@ const deviceRecord = z.strictObject({
   table: z.array(z.string()).min(1),
   readOnly: z.boolean(),
   readPolicy: z.string(),
+  cache: z.record(z.string(), z.enum(CACHE_MODES)).default({}),
   mirror: mirrorRecord.nullable(),
 });
 
-/** What never changes while the device exists, but for the legs of a mirror. */
+/** What changes only with another table, by `DeviceRecorder.replace`, and with the legs of a mirror. */
 export interface DeviceIdentity {
   readonly name: string;
   readonly source: DeviceSource;
@@ -52,6 +54,8 @@ export interface DeviceIdentity {
   readonly table: readonly string[];
   readonly readOnly: boolean;
   readonly readPolicy: string;
+  /** By the path of the leg; the others have their kind's default. */
+  readonly cache: Readonly<Record<string, CacheMode>>;
 }
 
 export interface DeviceRecord extends DeviceIdentity {
@@ -114,7 +118,7 @@ async function syncFolder(path: string): Promise<void> {
  */
 export class DeviceRecorder implements MirrorRecorder {
   private readonly path: string;
-  private readonly identity: DeviceIdentity;
+  private identity: DeviceIdentity;
   private latest: MirrorRecord | null;
   private waiting: ((errno: number) => void)[] = [];
   private writing = false;
@@ -139,6 +143,25 @@ export class DeviceRecorder implements MirrorRecorder {
   save(done: (errno: number) => void): void {
     this.waiting.push(done);
     if (!this.writing) void this.writeAll();
+  }
+
+  /**
+   * Another table and who is in sync in it, both or neither: they are one file. 0 when that is
+   * durable, else the errno that kept it from being so. Nobody else may record meanwhile.
+   */
+  async replace(identity: DeviceIdentity, mirror: MirrorRecord | null): Promise<number> {
+    this.identity = identity;
+    this.latest = mirror;
+    return new Promise((told) => {
+      this.save(told);
+    });
+  }
+
+  /** The record as it was last given here. */
+  get current(): DeviceRecord {
+    const { identity, latest } = this;
+    const table = latest === null ? identity.table : tableWithLegs(identity.table, latest);
+    return { format: 1, ...identity, table, mirror: latest };
   }
 
   /** After what is under way, the record is gone for good. */
@@ -168,11 +191,8 @@ export class DeviceRecorder implements MirrorRecorder {
     // The first await keeps `done` out of `record`, whatever comes next.
     await Promise.resolve();
     if (this.removed) return ERRNO.OK;
-    const { identity, latest } = this;
-    const table = latest === null ? identity.table : tableWithLegs(identity.table, latest);
-    const record: DeviceRecord = { format: 1, ...identity, table, mirror: latest };
     try {
-      await replaceFile(this.path, `${JSON.stringify(record, null, 2)}\n`);
+      await replaceFile(this.path, `${JSON.stringify(this.current, null, 2)}\n`);
       return ERRNO.OK;
     } catch (error) {
       return errnoOf(error);

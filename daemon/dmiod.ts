@@ -6,7 +6,7 @@ import { VERSION } from '../core/control/version.ts';
 import { DEFAULT_CONFIG_FILE, loadConfig } from './config/load.ts';
 import { ENGINES, LOG_LEVELS } from './config/schema.ts';
 import type { Config, Engine, LogLevel } from './config/schema.ts';
-import { Daemon } from './daemon.ts';
+import { Daemon, networkOf } from './daemon.ts';
 import type { Settings } from './daemon.ts';
 import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import { LISTEN_FORMAT, parseListen, takeListenFds } from './listen.ts';
@@ -35,6 +35,7 @@ interface Options {
   metrics?: MetricsAddress;
   engine?: Engine;
   logLevel?: LogLevel;
+  allowPlainTcp?: boolean;
   checkConfig?: boolean;
 }
 
@@ -53,6 +54,7 @@ function makeProgram(): Command {
     .option('--metrics <HOST:PORT>', 'a Prometheus page at http://HOST:PORT/metrics', metricsOption)
     .option('--engine <E>', `how files are read and written: ${ENGINES.join(', ')}`, engineOption)
     .addOption(new Option('--log-level <L>', 'how much is logged').choices(LOG_LEVELS))
+    .option('--allow-plain-tcp', 'listen beyond this machine without TLS')
     .option('--check-config', 'read the config file, say OK or what is wrong, and exit')
     .allowExcessArguments(false)
     .addHelpText('after', '\nExample:\n  dmiod --state-dir ./state --listen unix:./nbd.sock')
@@ -92,6 +94,7 @@ function settingsOf(options: Options, config: Config): Settings {
     listen: (fromSystemd.length > 0 ? fromSystemd : listen).map(absolute),
     metrics: options.metrics ?? config.metrics ?? null,
     devices: config.device,
+    network: networkOf(config, options.allowPlainTcp === true),
     engine: options.engine ?? config.engine ?? 'auto',
     legReturn: {
       isAutomatic: config['auto-re-add'] ?? DEFAULT_RETURN.isAutomatic,

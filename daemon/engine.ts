@@ -1,31 +1,38 @@
-/** Which engine moves the data: chosen once, with the reason and the remedy in the log. */
+/** Which engine moves the data: chosen once, with the reason and the remedy for the log. */
 import { readFileSync } from 'node:fs';
 import { errnoName } from '../core/base/errno.ts';
-import type { Log } from '../core/base/ports.ts';
+import type { LogFields } from '../core/base/ports.ts';
 import { ControlError } from '../core/control/error.ts';
 import type { Engine } from './config/schema.ts';
 
 export type EngineName = 'uring' | 'node';
 
+/** The engine, and the line of the log that says why it is this one. */
+export interface ChosenEngine {
+  readonly name: EngineName;
+  readonly fields: LogFields;
+  readonly message: string;
+}
+
 /**
  * `auto` takes io_uring where the kernel gives it to us, else Node's fs and sockets: slower, and as
- * complete. What it took, and what would help, is one line of the log.
+ * complete.
  * @throws ControlError unsupported: `uring` was asked for and cannot be had; why, and what helps
  */
-export async function chooseEngine(wanted: Engine, log: Log): Promise<EngineName> {
+export async function chooseEngine(wanted: Engine): Promise<ChosenEngine> {
   if (wanted === 'node') {
-    log.info({ engine: 'node' }, "Node's fs moves the data, as asked; engine auto may be faster");
-    return 'node';
+    const message = "Node's fs moves the data, as asked; engine auto may be faster";
+    return { name: 'node', fields: { engine: 'node' }, message };
   }
   const found = await probeUring();
   if (found.problem === undefined) {
-    log.info({ engine: 'uring', ring: found.ring }, 'io_uring moves the data');
-    return 'uring';
+    const fields = { engine: 'uring', ring: found.ring };
+    return { name: 'uring', fields, message: 'io_uring moves the data' };
   }
   const { problem } = found;
   if (wanted === 'uring') throw new ControlError('unsupported', `engine uring: ${problem}`);
-  log.info({ engine: 'node', why: problem }, "Node's fs moves the data: io_uring would be faster");
-  return 'node';
+  const message = "Node's fs moves the data: io_uring would be faster";
+  return { name: 'node', fields: { engine: 'node', why: problem }, message };
 }
 
 /** `ring`: the flags it is set up with, best first; `problem`: why there is none, and what helps. */

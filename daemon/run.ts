@@ -10,6 +10,8 @@ export interface RunOptions {
   readonly log: DaemonLog;
   /** On SIGHUP; without it SIGHUP ends the daemon, as it ends any program of a closed terminal. */
   readonly reload?: () => Promise<void>;
+  /** Called when a signal would be heard: whoever is told may send one. */
+  readonly ready?: () => void;
   /** Ends the run as SIGTERM would. */
   readonly ended?: Promise<void>;
   /** Told before anything is taken down. */
@@ -18,7 +20,7 @@ export interface RunOptions {
 
 /** Fulfilled with the exit code when the daemon has been stopped. */
 export async function runUntilStopped(daemon: Daemon, options: RunOptions): Promise<number> {
-  const { log, reload, ended } = options;
+  const { log, reload, ready, ended } = options;
   process.once('uncaughtException', (error) => {
     log.error({ stack: error.stack ?? error.message }, 'a defect: stopped at once');
     process.exit(EXIT.FAILED);
@@ -31,6 +33,7 @@ export async function runUntilStopped(daemon: Daemon, options: RunOptions): Prom
       if (reload === undefined) stop('SIGHUP');
       else void reload();
     });
+    ready?.();
   });
   log.info({ reason }, 'stopping');
   options.stopping?.();

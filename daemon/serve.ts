@@ -1,9 +1,11 @@
 /** `dmio serve`: a private daemon for one device, in the foreground, that remembers nothing. */
 import { fstatSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { mapCacheWord } from '../core/control/cache.ts';
 import { ControlError } from '../core/control/error.ts';
 import { absoluteLeg } from './config/load.ts';
 import { ENGINES, type Engine } from './config/schema.ts';
+import { TLS_WORDS, type NetworkSettings } from './config/network.ts';
 import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
 import { DEFAULT_RETURN } from './devices/leg-return.ts';
@@ -11,6 +13,7 @@ import { withAbsolutePaths } from './devices/assemble.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { socketPathError } from './listen.ts';
 import { openLog } from './log.ts';
+import { parseRule, RULE_FORMAT } from './net/access.ts';
 import type { ListenAddress } from './net/address.ts';
 import { runUntilStopped } from './run.ts';
 
@@ -23,6 +26,7 @@ export interface ServeOptions {
   readonly log?: string;
   readonly regionSize?: number;
   readonly readPolicy?: string;
+  readonly cache?: readonly string[];
   readonly assumeClean?: boolean;
   readonly name?: string;
   readonly socket?: string;
@@ -31,6 +35,13 @@ export interface ServeOptions {
   readonly stdio?: boolean;
   readonly readOnly?: boolean;
   readonly engine?: string;
+  readonly tls?: string;
+  readonly tlsCertificates?: string;
+  readonly tlsPsk?: string;
+  readonly tlsVerifyClients?: boolean;
+  readonly allow?: readonly string[];
+  readonly allowRead?: readonly string[];
+  readonly allowPlainTcp?: boolean;
   /** Also serves a control socket there. */
   readonly control?: string | undefined;
 }
@@ -42,11 +53,14 @@ export interface ServeOptions {
 export async function serve(options: ServeOptions): Promise<number> {
   const request = requestOf(options);
   const log = openLog('warn');
-  const daemon = await Daemon.start({ ...settingsOf(options), first: request }, log);
+  const daemon = await Daemon.start(
+    { ...settingsOf(options), network: networkOf(options), first: request },
+    log,
+  );
   if (options.stdio === true)
     return runUntilStopped(daemon, { log, ended: daemon.server.serveStdio() });
-  process.stdout.write(`serving ${request.name} at ${daemon.uriOf(request.name) ?? ''}\n`);
-  return runUntilStopped(daemon, { log });
+  const line = `serving ${request.name} at ${daemon.uriOf(request.name) ?? ''}\n`;
+  return runUntilStopped(daemon, { log, ready: () => void process.stdout.write(line) });
 }
 
 function requestOf(options: ServeOptions): DeviceRequest {
@@ -63,6 +77,7 @@ function requestOf(options: ServeOptions): DeviceRequest {
     log: options.log,
     regionSizeBytes: options.regionSize,
     readPolicy: options.readPolicy,
+    cache: options.cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, folder))),
     assumeClean: options.assumeClean === true,
     readOnly: options.readOnly === true,
     mayCreate: create === true,
@@ -101,6 +116,40 @@ function settingsOf({
     devices: {},
     engine: engineOf(engine ?? 'auto'),
     legReturn: DEFAULT_RETURN,
+  };
+}
+
+/** The options say what the keys of the config file would. */
+function networkOf(options: ServeOptions): NetworkSettings {
+  const { tlsCertificates, tlsPsk, allow, allowRead } = options;
+  const hasKeys = tlsCertificates !== undefined || tlsPsk !== undefined;
+  const mode = TLS_WORDS.find((word) => word === (options.tls ?? (hasKeys ? 'required' : 'off')));
+  if (mode === undefined) {
+    const words = TLS_WORDS.join(', ');
+    throw new ControlError('bad-argument', `--tls ${options.tls ?? ''}: expected one of ${words}`);
+  }
+  if (mode !== 'off' && !hasKeys) {
+    throw new ControlError('bad-argument', '--tls needs --tls-certificates DIR or --tls-psk FILE');
+  }
+  const bad = [...(allow ?? []), ...(allowRead ?? [])].find(
+    (text) => parseRule(text) === undefined,
+  );
+  if (bad !== undefined) {
+    throw new ControlError('bad-argument', `rule ${bad}: expected ${RULE_FORMAT}`);
+  }
+  return {
+    config: {
+      'allow-plain-tcp': options.allowPlainTcp === true,
+      allow: allow === undefined ? undefined : [...allow],
+      'allow-read': allowRead === undefined ? undefined : [...allowRead],
+      tls: {
+        mode,
+        certificates: tlsCertificates === undefined ? undefined : resolve(tlsCertificates),
+        'psk-file': tlsPsk === undefined ? undefined : resolve(tlsPsk),
+        'verify-clients': options.tlsVerifyClients === true,
+      },
+    },
+    devices: {},
   };
 }
 

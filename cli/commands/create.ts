@@ -1,7 +1,15 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { formatBytes } from '../../core/base/units.ts';
-import { absoluteLeg, Context, legsOption, sizeOption, withExample } from '../context.ts';
+import {
+  absoluteLeg,
+  Context,
+  CACHE_HELP,
+  legsOption,
+  sizeOption,
+  withExample,
+  wordsOption,
+} from '../context.ts';
 
 interface CreateOptions {
   mirror?: string[];
@@ -10,6 +18,7 @@ interface CreateOptions {
   log?: string;
   regionSize?: number;
   readPolicy?: string;
+  cache?: string[];
   writeMostly?: string[];
   assumeClean?: boolean;
   readOnly?: boolean;
@@ -34,6 +43,7 @@ export function addCreate(program: Command): void {
       '--read-policy <P>',
       'which leg answers reads: least-pending (default), round-robin, prefer=N',
     )
+    .option('--cache <MODE>', CACHE_HELP, wordsOption)
     .option('--write-mostly <LEG...>', 'legs that are read only where no other is good', legsOption)
     .option('--assume-clean', 'the legs are equal already: no first resync')
     .option('--read-only', 'refuse writes')
@@ -41,6 +51,7 @@ export function addCreate(program: Command): void {
   withExample(
     command,
     'dmio create data --mirror /srv/a.img /srv/b.img --size 1GiB',
+    'dmio create fast --mirror /srv/a.img /dev/vdb --cache none',
     "dmio create part --table '0 2048 linear /srv/a.img 0'",
   );
   command.action(async (name: string, options: CreateOptions) => {

@@ -25,11 +25,13 @@ import type {
   LegReport,
   LinesReport,
   ListReport,
+  MessageReport,
   RemoveReport,
   ResyncReport,
   ScrubReport,
   StatsReport,
   StatusReport,
+  TableChangeReport,
   TargetsReport,
   VersionReport,
   WaitReport,
@@ -62,6 +64,8 @@ const COMMAND_ARGS = {
     log: z.string().optional(),
     regionSizeBytes: bytes.optional(),
     readPolicy: z.string().optional(),
+    /** `none`, `writeback`, `LEG=none`, `LEG=writeback`; LEG as in `mirror`. */
+    cache: z.array(z.string()).optional(),
     /** Those of `mirror` that are read only where no other leg is good. */
     writeMostly: z.array(z.string()).optional(),
     assumeClean: z.boolean().optional(),
@@ -87,6 +91,23 @@ const COMMAND_ARGS = {
     /** Waits until the event number has passed this; without it, until the device is in sync. */
     eventNr: z.int().nonnegative().optional(),
     timeoutMs: z.int().nonnegative().optional(),
+  }),
+  /** `flush` false: what is under way ends, but is not made durable (`--noflush`). */
+  suspend: z.strictObject({ name: z.string(), flush: z.boolean().optional() }),
+  resume: oneName,
+  /** Loads a table that the next `resume` makes the live one. */
+  reload: z.strictObject({
+    name: z.string(),
+    table: z.string(),
+    cwd: z.string().optional(),
+    force: z.boolean().optional(),
+  }),
+  clear: oneName,
+  message: z.strictObject({
+    name: z.string(),
+    /** Which target of the table; 0 is the first. */
+    sector: z.int().nonnegative().optional(),
+    words: z.array(z.string()).min(1),
   }),
   attach: z.strictObject({
     name: z.string(),
@@ -156,6 +177,11 @@ export interface CommandResults {
   deps: DepsReport;
   version: VersionReport;
   wait: WaitReport;
+  suspend: TableChangeReport;
+  resume: TableChangeReport;
+  reload: TableChangeReport;
+  clear: TableChangeReport;
+  message: MessageReport;
   'leg-add': LegAddReport;
   'leg-fail': LegReport;
   'leg-remove': LegRemoveReport;

@@ -126,6 +126,8 @@ export interface DeviceInfo {
   readonly name: string;
   /** `FAILED`: known, but not assembled. */
   readonly state: 'ACTIVE' | 'SUSPENDED' | 'FAILED';
+  /** `inactive`: one was reloaded and waits for `resume`. */
+  readonly tables: readonly ('live' | 'inactive')[];
   readonly readOnly: boolean;
   readonly openCount: number;
   readonly eventNr: number;
@@ -193,6 +195,21 @@ export interface WaitReport {
   readonly name: string;
   readonly state: DeviceState;
   readonly eventNr: number;
+}
+
+/** `suspend`, `resume`, `reload`, `clear`. */
+export interface TableChangeReport {
+  readonly name: string;
+  readonly state: 'ACTIVE' | 'SUSPENDED';
+  readonly tables: readonly ('live' | 'inactive')[];
+  /** The config file names the device too; what it says of the table may be another. */
+  readonly inConfig: boolean;
+}
+
+export interface MessageReport {
+  readonly name: string;
+  /** What the target answers; empty: nothing. */
+  readonly answer: string;
 }
 
 /** What has become of a leg. */

@@ -10,20 +10,14 @@ import type { Target } from './target.ts';
  * With an errno the device is as it was before: it serves.
  */
 export function suspend(device: MappedDevice, flush: boolean, done: (errno: number) => void): void {
-  const targets = device.table.entries.map(({ target }) => target);
+  const targets = targetsOf(device);
   const end = (errno: number): void => {
     if (errno !== 0) resume(device);
     done(errno);
   };
   const quiet = (): void => {
-    if (!flush) {
-      end(0);
-      return;
-    }
-    flushHeld(device, (errno) => {
-      if (errno === 0) settleAll(targets, end);
-      else end(errno);
-    });
+    if (flush) flushSuspended(device, end);
+    else end(0);
   };
   device.hold({
     complete: () => {
@@ -33,10 +27,22 @@ export function suspend(device: MappedDevice, flush: boolean, done: (errno: numb
   for (const target of targets) target.presuspend?.();
 }
 
+/** Makes durable what a suspended device has done, and records that. */
+export function flushSuspended(device: MappedDevice, done: (errno: number) => void): void {
+  flushHeld(device, (errno) => {
+    if (errno === 0) settleAll(targetsOf(device), done);
+    else done(errno);
+  });
+}
+
 /** `dmsetup resume`: targets go on, then the bios that were kept back, in order of arrival. */
 export function resume(device: MappedDevice): void {
-  for (const { target } of device.table.entries) target.resume?.();
+  for (const target of targetsOf(device)) target.resume?.();
   device.release();
+}
+
+function targetsOf(device: MappedDevice): readonly Target[] {
+  return device.table.entries.map(({ target }) => target);
 }
 
 function quiesceAll(targets: readonly Target[], done: () => void): void {

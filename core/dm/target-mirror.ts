@@ -1,4 +1,5 @@
-import { isPowerOfTwo } from '../base/units.ts';
+import { isPowerOfTwo, SECTOR_SIZE, sectorsCeil } from '../base/units.ts';
+import { diskLogBytes } from '../mirror/disk-log-format.ts';
 import type { BlockDevice } from '../block/device.ts';
 import { escapeWord, parseCount, parseSectors, splitWords } from './args.ts';
 import { TableError } from './target.ts';
@@ -11,7 +12,8 @@ const LEGS_MAX = 64;
 const REGION_SECTORS_MIN = 2;
 
 const USAGE = 'LOGTYPE #LOGARGS LOGARGS... #MIRRORS {DEV OFFSET}... [#FEATURES FEATURE...]';
-const LOG_USAGE = 'core 1 REGION_SIZE or core 2 REGION_SIZE sync|nosync';
+const LOG_USAGE =
+  'core #ARGS REGION_SIZE [sync|nosync] or disk #ARGS LOGDEV REGION_SIZE [sync|nosync]';
 
 interface MirrorLegArgs {
   readonly path: string;
@@ -27,6 +29,8 @@ interface MirrorFeatures {
 
 /** What a mirror line says. */
 export interface MirrorArgs {
+  /** The device of a `disk` log; null: the `core` log, in memory. */
+  readonly logDevice: string | null;
   readonly regionSectors: number;
   /** `sync`: copy everything again; `nosync`: the legs are equal already; else the log decides. */
   readonly sync: 'sync' | 'nosync' | undefined;
@@ -42,7 +46,7 @@ export interface MirrorParts {
   readonly args: MirrorArgs;
 }
 
-/** Makes the target; `devices[i]` is the open device of `parts.args.legs[i]`. */
+/** Makes the target; `devices[i]` is the open device of `parts.args.legs[i]`, that of a log comes last. */
 export type BuildMirror = (
   parts: MirrorParts,
   devices: readonly BlockDevice[],
@@ -59,12 +63,8 @@ export function createMirrorTargetType(build: BuildMirror, legsMin = LEGS_MIN): 
     version: [1, 15, 0],
     parse(startSector, sectors, words) {
       const args = parseMirrorArgs(sectors, words, legsMin);
-      const devices: readonly DeviceReference[] = args.legs.map((leg) => ({
-        path: leg.path,
-        startSector: leg.startSector,
-        sectors,
-        writable: true,
-      }));
+      const legs = args.legs.map((leg) => ({ ...leg, sectors, writable: true }));
+      const devices: readonly DeviceReference[] = [...legs, ...logReferences(sectors, args)];
       const parts = { type, startSector, sectors, args };
       return {
         type,
@@ -87,11 +87,14 @@ export function parseMirrorArgs(
 ): MirrorArgs {
   const words = new Words(args);
   const logType = words.next('the log type');
-  if (logType !== 'core') {
-    throw new TableError(`mirror log ${JSON.stringify(logType)} is not supported yet, core is`);
+  if (logType !== 'core' && logType !== 'disk') {
+    throw new TableError(`unknown mirror log ${JSON.stringify(logType)}, known are core and disk`);
   }
-  const log = parseCoreLog(sectors, words.group('the number of log arguments'));
+  const log = parseLog(sectors, logType, words.group('the number of log arguments'));
   const legs = parseLegs(words, legsMin);
+  if (legs.some(({ path }) => path === log.logDevice)) {
+    throw new TableError(`the log is on ${log.logDevice}, which is a leg`);
+  }
   const features = words.isEmpty ? [] : words.group('the number of features');
   if (!words.isEmpty) {
     throw new TableError(`mirror has too many arguments, from ${words.next('')} on: ${USAGE}`);
@@ -101,13 +104,23 @@ export function parseMirrorArgs(
 
 /** The way back: `parseMirrorArgs` of its words gives the same again. */
 export function formatMirrorArgs(args: MirrorArgs): string {
-  const log = [String(args.regionSectors), ...(args.sync === undefined ? [] : [args.sync])];
+  const log = [
+    ...(args.logDevice === null ? [] : [escapeWord(args.logDevice)]),
+    args.regionSectors,
+    ...(args.sync === undefined ? [] : [args.sync]),
+  ];
   const legs = args.legs.map((leg) => `${escapeWord(leg.path)} ${leg.startSector}`);
   const features = [
     ...(args.features.handleErrors ? ['handle_errors'] : []),
     ...(args.features.keepLog ? ['keep_log'] : []),
   ];
-  const words = ['core', log.length, ...log, legs.length, ...legs];
+  const words = [
+    args.logDevice === null ? 'core' : 'disk',
+    log.length,
+    ...log,
+    legs.length,
+    ...legs,
+  ];
   if (features.length > 0) words.push(features.length, ...features);
   return words.join(' ');
 }
@@ -119,13 +132,17 @@ export function withMirrorLegs(line: string, legs: MirrorArgs['legs']): string {
   return `${start} ${length} ${type} ${formatMirrorArgs({ ...args, legs })}`;
 }
 
-function parseCoreLog(
+function parseLog(
   sectors: number,
+  logType: 'core' | 'disk',
   logArgs: readonly string[],
-): Pick<MirrorArgs, 'regionSectors' | 'sync'> {
-  const [regionWord, sync] = logArgs;
-  if (regionWord === undefined || logArgs.length > 2) {
-    throw new TableError(`the core log takes 1 or 2 arguments: ${LOG_USAGE}`);
+): Pick<MirrorArgs, 'logDevice' | 'regionSectors' | 'sync'> {
+  const [logDevice, rest] =
+    logType === 'core' ? [null, logArgs] : [logArgs[0] ?? null, logArgs.slice(1)];
+  const [regionWord, sync] = rest;
+  if (regionWord === undefined || rest.length > 2) {
+    const counts = logType === 'core' ? '1 or 2' : '2 or 3';
+    throw new TableError(`the ${logType} log takes ${counts} arguments: ${LOG_USAGE}`);
   }
   const regionSectors = parseSectors(regionWord, 'the region size');
   if (!isPowerOfTwo(regionSectors) || regionSectors < REGION_SECTORS_MIN) {
@@ -142,7 +159,17 @@ function parseCoreLog(
   if (sync !== undefined && sync !== 'sync' && sync !== 'nosync') {
     throw new TableError(`${JSON.stringify(sync)} after the region size, sync or nosync is wanted`);
   }
-  return { regionSectors, sync };
+  return { logDevice, regionSectors, sync };
+}
+
+/** The part of the log's device that the log takes. */
+function logReferences(
+  sectors: number,
+  { logDevice, regionSectors }: MirrorArgs,
+): readonly DeviceReference[] {
+  if (logDevice === null) return [];
+  const bytes = diskLogBytes(Math.ceil(sectors / regionSectors), SECTOR_SIZE);
+  return [{ path: logDevice, startSector: 0, sectors: sectorsCeil(bytes), writable: true }];
 }
 
 function parseLegs(words: Words, legsMin: number): MirrorLegArgs[] {

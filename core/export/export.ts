@@ -3,7 +3,7 @@ import type { Clock } from '../base/ports.ts';
 import { bytesOfSectors, MAX_BYTES, PAGE_SIZE } from '../base/units.ts';
 import type { BlockDevice } from '../block/device.ts';
 import { RangeLock } from '../block/range-lock.ts';
-import { LIMIT, TRANSMISSION_FLAG } from '../nbd/proto.ts';
+import { CONTEXT, LIMIT, TRANSMISSION_FLAG } from '../nbd/proto.ts';
 import { encodeUtf8 } from '../nbd/utf8.ts';
 import type { IoStats } from '../stats/io-stats.ts';
 import type { Offer } from './offer.ts';
@@ -34,9 +34,17 @@ const CAPABILITIES =
   TRANSMISSION_FLAG.SEND_FUA |
   TRANSMISSION_FLAG.SEND_TRIM |
   TRANSMISSION_FLAG.SEND_WRITE_ZEROES |
+  TRANSMISSION_FLAG.SEND_FAST_ZERO |
+  TRANSMISSION_FLAG.SEND_CACHE |
   // True, because nothing is kept per connection: all submit to one device, whose contract is that
   // an ended write is visible to every later read and a flush covers every ended write.
   TRANSMISSION_FLAG.CAN_MULTI_CONN;
+
+/** Ids are places counted from 1; BlockStatus knows what each means. */
+const CONTEXT_NAMES = [CONTEXT.ALLOCATION, CONTEXT.MIRROR] as const;
+
+/** A device that may have a mirror's state to show. */
+type Stateful = BlockDevice & { readonly hasMirrorState?: boolean };
 
 /**
  * A device under a name, shared by all its connections. What must be one for all of them lives
@@ -53,6 +61,8 @@ export class Export implements Offer {
   connections = 0;
   /** Requests handed to the device and not yet ended. */
   requestsInFlight = 0;
+  /** Another device stands on this one: clients may only read. */
+  isLent = false;
 
   private readonly forcedReadOnly: boolean;
   private shutdown: Promise<void> | undefined;
@@ -71,13 +81,18 @@ export class Export implements Offer {
 
   /** Asked anew each time: a table may be reloaded with other limits or another length. */
   get readOnly(): boolean {
-    return this.forcedReadOnly || this.device.limits.readOnly;
+    return this.forcedReadOnly || this.isLent || this.device.limits.readOnly;
   }
 
   /** Whole logical blocks only: a part of a block at the end could not be read back. */
   get sizeBytes(): number {
     const bytes = bytesOfSectors(this.device.sectors);
     return bytes - (bytes % this.device.limits.logicalBlockSize);
+  }
+
+  get contexts(): readonly string[] {
+    const { hasMirrorState } = this.device as Stateful;
+    return hasMirrorState === true ? CONTEXT_NAMES : CONTEXT_NAMES.slice(0, 1);
   }
 
   get transmissionFlags(): number {

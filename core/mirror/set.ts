@@ -454,7 +454,8 @@ export class MirrorSet {
     if (!this.options.membersEqual && this.hasTwoMembers()) this.doubt.setAll();
   }
 
-  private record(): MirrorRecord {
+  /** What the journal keeps: who is in sync as of now. */
+  record(): MirrorRecord {
     return {
       generation: this.generation,
       clean: this.clean,

@@ -2,6 +2,7 @@
 import { bytesOfSectors } from '../../core/base/units.ts';
 import { linesOf, pathsOf, readTable } from '../devices/assemble.ts';
 import { DEFAULT_READ_POLICY } from '../devices/read-policy.ts';
+import { cacheOf } from '../devices/request.ts';
 import type { DeviceRequest } from '../devices/request.ts';
 import type { DeviceRecord } from '../device-record.ts';
 import type { DeviceConfig } from './schema.ts';
@@ -22,6 +23,7 @@ export function requestOfConfig(name: string, config: DeviceConfig): DeviceReque
     log: config.log,
     regionSizeBytes: config['region-size'],
     readPolicy: config['read-policy'],
+    cache: config.cache,
     assumeClean,
     readOnly: config['read-only'] === true,
     mayCreate: false,
@@ -30,6 +32,23 @@ export function requestOfConfig(name: string, config: DeviceConfig): DeviceReque
       ? { kind: 'take' }
       : { kind: 'refuse', remedy: 'assume-clean = true takes legs that are copies of each other' },
   };
+}
+
+/** What a device stands on, as far as its lines can be read. */
+export function legsOfConfig({ mirror, linear, table }: DeviceConfig): readonly string[] {
+  return mirror ?? (linear === undefined ? legsOfTable(table ?? '') : [linear]);
+}
+
+export function legsOfRecord({ table }: DeviceRecord): readonly string[] {
+  return legsOfTable(table.join('\n'));
+}
+
+function legsOfTable(table: string): readonly string[] {
+  try {
+    return pathsOf(readTable(table));
+  } catch {
+    return [];
+  }
 }
 
 /** What in the config file contradicts the record, in words; undefined: they are of one device. */
@@ -56,6 +75,7 @@ export function withConfig(record: DeviceRecord, config: DeviceConfig): DeviceRe
     ...record,
     readOnly: config['read-only'] === true,
     readPolicy: config['read-policy'] ?? DEFAULT_READ_POLICY,
+    cache: cacheOf(config.cache, pathsOf(readTable(record.table.join('\n')))),
   };
 }
 

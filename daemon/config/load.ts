@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { z } from 'zod';
+import { mapCacheWord } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { codeOf, reasonOf } from '../system-error.ts';
@@ -77,20 +78,38 @@ function problemsOf(issue: z.core.$ZodIssue): readonly Problem[] {
 
 /** The keys of the object at `path`: the whole file, the hooks, or a device. */
 function allowedKeys(path: readonly PropertyKey[]): string {
-  const { shape } = configSchema;
-  const { device, hooks } = shape;
-  const inner = path[0] === 'hooks' ? hooks.unwrap().shape : device.unwrap().valueType.shape;
-  return Object.keys(path.length === 0 ? shape : inner)
-    .map((key) => TABLES[key] ?? key)
+  return Object.keys(shapeAt(path))
+    .map((key) => (path.length === 0 ? (TABLES[key] ?? key) : key))
     .join(', ');
 }
 
 /** Keys that are written as tables. */
-const TABLES: Readonly<Record<string, string>> = { device: '[device.NAME]', hooks: '[hooks]' };
+const TABLES: Readonly<Record<string, string>> = {
+  device: '[device.NAME]',
+  hooks: '[hooks]',
+  tls: '[tls]',
+  limits: '[limits]',
+};
+
+function shapeAt([first]: readonly PropertyKey[]): object {
+  const { shape } = configSchema;
+  switch (first) {
+    case undefined:
+      return shape;
+    case 'tls':
+      return shape.tls.unwrap().shape;
+    case 'limits':
+      return shape.limits.unwrap().shape;
+    case 'hooks':
+      return shape.hooks.unwrap().shape;
+    default:
+      return shape.device.unwrap().valueType.shape;
+  }
+}
 
 function withAbsolutePaths(config: Config, folder: string): Config {
   const absolute = (path: string): string => resolve(folder, path);
-  const { control, listen } = config;
+  const { control, listen, tls } = config;
   const stateDir = config['state-dir'];
   return {
     ...config,
@@ -100,6 +119,13 @@ function withAbsolutePaths(config: Config, folder: string): Config {
       listen: listen.map((address) =>
         address.kind === 'unix' ? { ...address, path: absolute(address.path) } : address,
       ),
+    }),
+    ...(tls !== undefined && {
+      tls: {
+        ...tls,
+        ...(tls.certificates !== undefined && { certificates: absolute(tls.certificates) }),
+        ...(tls['psk-file'] !== undefined && { 'psk-file': absolute(tls['psk-file']) }),
+      },
     }),
     device: Object.fromEntries(
       Object.entries(config.device).map(([name, device]) => [
@@ -111,11 +137,14 @@ function withAbsolutePaths(config: Config, folder: string): Config {
 }
 
 function withAbsoluteLegs(device: DeviceConfig, folder: string): DeviceConfig {
-  const { mirror, linear } = device;
+  const { mirror, linear, cache } = device;
   return {
     ...device,
     ...(mirror !== undefined && { mirror: mirror.map((leg) => absoluteLeg(leg, folder)) }),
     ...(linear !== undefined && { linear: absoluteLeg(linear, folder) }),
+    ...(cache !== undefined && {
+      cache: cache.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, folder))),
+    }),
   };
 }
 

@@ -2,13 +2,15 @@
 import { z } from 'zod';
 import { nameError } from '../../core/control/name.ts';
 import { parseSize, SECTOR_SIZE, SIZE_FORMAT } from '../../core/base/units.ts';
+import { CACHE_FORMAT, cacheModes, parseCacheWord } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { readTable } from '../devices/assemble.ts';
 import { parseReadPolicy, READ_POLICY_FORMAT } from '../devices/read-policy.ts';
 import { isRegionSize, legsError } from '../devices/request.ts';
-import { EVENT_KINDS } from '../event.ts';
 import { METRICS_FORMAT, parseMetrics } from '../metrics.ts';
+import { EVENT_KINDS } from '../event.ts';
 import { LISTEN_FORMAT, parseListen, socketPathError } from '../listen.ts';
+import { ACCESS_KEYS, NETWORK_KEYS } from './network.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -82,6 +84,14 @@ const readPolicy = z
     error: `expected ${READ_POLICY_FORMAT}`,
   });
 
+const cacheWord = z
+  .string({ error: `expected ${CACHE_FORMAT}` })
+  .refine((text) => parseCacheWord(text) !== undefined, { error: `expected ${CACHE_FORMAT}` });
+
+const cache = z.union([cacheWord.transform((word) => [word]), z.array(cacheWord)], {
+  error: `expected ${CACHE_FORMAT}, or an array of these`,
+});
+
 const device = z
   .strictObject(
     {
@@ -92,8 +102,10 @@ const device = z
       log: z.literal('core', { error: 'expected "core": there is no other log yet' }).optional(),
       'region-size': regionSizeBytes.optional(),
       'read-policy': readPolicy.optional(),
+      cache: cache.optional(),
       'read-only': boolean.optional(),
       'assume-clean': boolean.optional(),
+      ...ACCESS_KEYS,
     },
     { error: 'expected a table: [device.NAME]' },
   )
@@ -108,6 +120,11 @@ const device = z
       if (given[key] !== undefined && kind !== undefined && kind !== 'mirror') {
         context.addIssue({ code: 'custom', path: [key], message: 'only a mirror has it' });
       }
+    }
+    const named = given.mirror ?? (given.linear === undefined ? undefined : [given.linear]);
+    const caches = named === undefined ? {} : cacheModes(given.cache ?? [], named);
+    if (typeof caches === 'string') {
+      context.addIssue({ code: 'custom', path: ['cache'], message: caches });
     }
     const policy = parseReadPolicy(given['read-policy'] ?? '');
     const count = given.mirror?.length ?? 0;
@@ -155,30 +172,42 @@ const deviceName = z.string().superRefine((name, context) => {
 
 const SECONDS = 'expected seconds, 0.1 to 86400';
 
-export const configSchema = z.strictObject({
-  control: path
-    .superRefine((text, context) => {
-      const problem = socketPathError(text);
-      if (problem !== undefined) context.addIssue(problem);
-    })
-    .optional(),
-  'state-dir': path.optional(),
-  listen: z
-    .array(listenAddress, { error: `expected an array of ${LISTEN_FORMAT}` })
-    .min(1, { error: 'expected at least one address' })
-    .optional(),
-  metrics: metricsAddress.optional(),
-  engine: engine.optional(),
-  'log-level': z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(', ')}` }).optional(),
-  hooks: hooks.optional(),
-  'auto-re-add': boolean.optional(),
-  're-add-delay': z
-    .number({ error: SECONDS })
-    .min(0.1, { error: SECONDS })
-    .max(86_400, { error: SECONDS })
-    .optional(),
-  device: z.record(deviceName, device, { error: 'expected tables: [device.NAME]' }).default({}),
-});
+export const configSchema = z
+  .strictObject({
+    control: path
+      .superRefine((text, context) => {
+        const problem = socketPathError(text);
+        if (problem !== undefined) context.addIssue(problem);
+      })
+      .optional(),
+    'state-dir': path.optional(),
+    listen: z
+      .array(listenAddress, { error: `expected an array of ${LISTEN_FORMAT}` })
+      .min(1, { error: 'expected at least one address' })
+      .optional(),
+    metrics: metricsAddress.optional(),
+    engine: engine.optional(),
+    'log-level': z
+      .enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(', ')}` })
+      .optional(),
+    'auto-re-add': boolean.optional(),
+    're-add-delay': z
+      .number({ error: SECONDS })
+      .min(0.1, { error: SECONDS })
+      .max(86_400, { error: SECONDS })
+      .optional(),
+    hooks: hooks.optional(),
+    ...NETWORK_KEYS,
+    device: z.record(deviceName, device, { error: 'expected tables: [device.NAME]' }).default({}),
+  })
+  .superRefine((given, context) => {
+    if ((given.tls?.mode ?? 'off') !== 'off') return;
+    for (const [name, { tls }] of Object.entries(given.device)) {
+      if (tls === undefined) continue;
+      const message = 'TLS is off: say mode = "selective" or "required" in [tls]';
+      context.addIssue({ code: 'custom', path: ['device', name, 'tls'], message });
+    }
+  });
 
 export type Config = z.infer<typeof configSchema>;
 export type DeviceConfig = Config['device'][string];

@@ -1,13 +1,19 @@
 /** What each command of the control protocol does. */
 import { resolve } from 'node:path';
+import { mapCacheWord } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { parseArgs } from '../../core/control/messages.ts';
 import type { CommandArgs, CommandName, CommandResults } from '../../core/control/messages.ts';
 import { PROTOCOL_VERSION, VERSION } from '../../core/control/version.ts';
+import { absoluteLeg } from '../config/load.ts';
 import { ALL_TARGET_TYPES, withAbsolutePaths } from '../devices/assemble.ts';
 import type { Attachments } from '../attach/attachments.ts';
 import type { EngineName } from '../engine.ts';
+import type { BuildContext } from '../devices/build.ts';
+import type { Device } from '../devices/device.ts';
+import { clear, load, resume, suspend } from '../devices/live-table.ts';
+import type { TableChangeReport } from '../../core/control/status.ts';
 import type { DeviceManager } from '../devices/manager.ts';
 import { legsError } from '../devices/request.ts';
 import type { DeviceRequest } from '../devices/request.ts';
@@ -73,6 +79,18 @@ const COMMANDS: Commands = {
   }),
   wait: ({ name, eventNr, timeoutMs }, { manager }, signal) =>
     manager.wait(name, eventNr, timeoutMs, signal),
+  suspend: ({ name, flush }, context) =>
+    changeTable(name, context, (device) => suspend(device, flush !== false)),
+  resume: ({ name }, context) => changeTable(name, context, resume),
+  reload: ({ name, table, cwd, force }, context) =>
+    changeTable(name, context, (device, build) =>
+      load(device, withAbsolutePaths(table, cwd ?? '/'), force === true, build),
+    ),
+  clear: ({ name }, context) => changeTable(name, context, clear),
+  message: async ({ name, sector, words }, { manager }) => ({
+    name,
+    answer: await manager.message(name, sector ?? 0, words),
+  }),
   'leg-add': ({ name, leg, ...options }, context) => addLeg(name, leg, null, options, context),
   'leg-replace': ({ name, old, leg, ...options }, context) =>
     addLeg(name, leg, old, options, context),
@@ -114,6 +132,20 @@ export function makeHandler(context: CommandContext): Handler {
   };
 }
 
+async function changeTable(
+  name: string,
+  { manager, isConfigured }: CommandContext,
+  change: (device: Device, context: BuildContext) => Promise<void>,
+): Promise<TableChangeReport> {
+  const { isSuspended, inactive } = await manager.change(name, change);
+  return {
+    name,
+    state: isSuspended ? 'SUSPENDED' : 'ACTIVE',
+    tables: inactive === null ? ['live'] : ['live', 'inactive'],
+    inConfig: isConfigured(name),
+  };
+}
+
 async function create(
   args: CommandArgs<'create'>,
   { manager, uriOf }: CommandContext,
@@ -151,11 +183,12 @@ function refuseRelative(leg: string): void {
 }
 
 function requestOf(args: CommandArgs<'create'>): DeviceRequest {
-  const { cwd, force, table, assumeClean, readOnly, ...rest } = args;
+  const { cwd, force, table, cache, assumeClean, readOnly, ...rest } = args;
   for (const leg of args.mirror ?? []) if (leg !== '') refuseRelative(leg);
   return {
     ...rest,
     ...(table !== undefined && { table: withAbsolutePaths(table, cwd ?? '/') }),
+    cache: cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, cwd ?? '/'))),
     source: 'create',
     assumeClean: assumeClean === true,
     readOnly: readOnly === true,

@@ -9,6 +9,7 @@ import { buildTable } from '../../core/dm/build.ts';
 import { MappedDevice } from '../../core/dm/mapped-device.ts';
 import { parseTable } from '../../core/dm/parse.ts';
 import type { TableSpec } from '../../core/dm/parse.ts';
+import type { Table } from '../../core/dm/table.ts';
 import { createMirrorTargetType } from '../../core/dm/target-mirror.ts';
 import type { BuildMirror, MirrorArgs, MirrorParts } from '../../core/dm/target-mirror.ts';
 import { targetTypes } from '../../core/dm/target-types.ts';
@@ -31,6 +32,8 @@ export interface MirrorPlan {
   readonly readPolicy: ReadPolicy;
   readonly recorder: MirrorRecorder;
   readonly onEvent: (event: MirrorEvent) => void;
+  /** The last event's number of the mirror that this one replaces. */
+  readonly eventNr?: number;
   start(places: readonly LegPlace[], args: MirrorArgs): MirrorStart;
 }
 
@@ -48,6 +51,10 @@ export interface OpenLeg {
   readonly path: string;
   /** Stays the control thread's to close, and to hold the lock with. */
   readonly fd: number;
+  /** More descriptions of the same file: see daemon/uring/shared-sync.ts. */
+  readonly syncFds: readonly number[];
+  /** Opened with O_DIRECT. */
+  readonly direct: boolean;
   readonly sectors: number;
   readonly limits: QueueLimits;
 }
@@ -63,7 +70,8 @@ export interface AssemblyRequest {
 export interface Assembled {
   readonly mapped: MappedDevice;
   readonly exported: Export;
-  readonly mirror: MirrorSet | null;
+  /** That of the live table. */
+  mirror: MirrorSet | null;
   attach(leg: OpenLeg): BlockDevice;
   /** What clients have asked of it, and how long that took. */
   readonly clients: IoStats;
@@ -101,6 +109,12 @@ export function readTable(
   try {
     const spec = parseTable(text, types);
     const mirrors = spec.lines.filter((line) => line.spec.type.name === 'mirror');
+    if (linesOf(text).some(hasDiskLog)) {
+      throw new ControlError(
+        'unsupported',
+        'mirror log disk: this version has core only (in memory)',
+      );
+    }
     if (mirrors.length > 0 && spec.lines.length > 1) {
       throw new TableError('a mirror must be the only target of its table');
     }
@@ -108,6 +122,11 @@ export function readTable(
   } catch (error) {
     throw tableErrorOf(error);
   }
+}
+
+function hasDiskLog(line: string): boolean {
+  const [, , type, log] = splitWords(line);
+  return type === 'mirror' && log === 'disk';
 }
 
 /** The lines that are targets: no blank ones, no comments. */
@@ -169,8 +188,38 @@ export async function refuseTwins(paths: readonly string[]): Promise<void> {
  * @throws ControlError
  */
 export function assemble(request: AssemblyRequest, environment: TargetEnvironment): Assembled {
-  let mirror: MirrorSet | null = null;
+  const { name, readOnly, legs } = request;
   const clients = new IoStats();
+  const { table, mirror } = assembleTable(request, environment, clients);
+  const mapped = new MappedDevice(name, table, environment.loop);
+  const watch = { clock: environment.clock, stats: clients };
+  const exported = new Export({ name, device: mapped, readOnly, watch });
+  return { mapped, exported, mirror, clients, attach: (leg) => legs.attach(leg) };
+}
+
+/**
+ * Puts another table under a device that is suspended and, if it is a mirror, frozen. Its mirror
+ * begins when the device is resumed.
+ * @throws ControlError the device has its table still
+ */
+export function swapTable(
+  parts: Assembled,
+  request: AssemblyRequest,
+  environment: TargetEnvironment,
+): void {
+  const { table, mirror } = assembleTable(request, environment, parts.clients);
+  parts.mirror?.retire();
+  parts.mapped.swap(table);
+  parts.mirror = mirror;
+}
+
+/** @throws ControlError */
+export function assembleTable(
+  request: AssemblyRequest,
+  environment: TargetEnvironment,
+  clients = new IoStats(),
+): { readonly table: Table; readonly mirror: MirrorSet | null } {
+  let mirror: MirrorSet | null = null;
   const build: BuildMirror = (parts, devices) => {
     refuseSmallRegions(parts.args.regionSectors, devices);
     const start = request.mirror.start(placesOf(parts.args, devices, request.legs), parts.args);
@@ -178,16 +227,13 @@ export function assemble(request: AssemblyRequest, environment: TargetEnvironmen
     return new MirrorTarget(parts, mirror);
   };
   try {
-    const { name, legs, readOnly } = request;
+    const { legs, readOnly } = request;
     const spec = readTable(request.table, [...targetTypes, createMirrorTargetType(build, 1)]);
     const devices = spec.lines.map((line) =>
       line.spec.devices.map(({ path }) => legs.deviceOf(path, environment.loop)),
     );
     const table = buildTable(readOnly ? forReadOnly(spec) : spec, devices, environment);
-    const mapped = new MappedDevice(name, table, environment.loop);
-    const watch = { clock: environment.clock, stats: clients };
-    const exported = new Export({ name, device: mapped, readOnly, watch });
-    return { mapped, exported, mirror, clients, attach: (leg) => legs.attach(leg) };
+    return { table, mirror };
   } catch (error) {
     throw tableErrorOf(error);
   }
@@ -231,7 +277,7 @@ function makeSet(
   environment: TargetEnvironment,
   clients: IoStats,
 ): MirrorSet {
-  const { readPolicy, recorder, onEvent } = mirror;
+  const { readPolicy, recorder, onEvent, eventNr = 0 } = mirror;
   return new MirrorSet({
     ...environment,
     ...start,
@@ -241,10 +287,11 @@ function makeSet(
     regionSectors: args.regionSectors,
     readPolicy,
     clients,
+    eventNr,
     onEvent,
   });
 }
 
-function tableErrorOf(error: unknown): unknown {
+export function tableErrorOf(error: unknown): unknown {
   return error instanceof TableError ? new ControlError('bad-table', error.message) : error;
 }

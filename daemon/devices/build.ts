@@ -5,7 +5,6 @@ import { ControlError } from '../../core/control/error.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { ExportTable } from '../../core/export/export-table.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
-import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { errnoName } from '../../core/base/errno.ts';
 import type { DeviceIdentity, DeviceRecord, DeviceRecorder } from '../device-record.ts';
 import type { EngineName } from '../engine.ts';
@@ -16,11 +15,14 @@ import { LegChanges } from './leg-changes.ts';
 import { LegReturn, type ReturnPolicy } from './leg-return.ts';
 import { OpenLegs, refuseDifferentContent, refuseForeignContent } from './legs.ts';
 import { DEFAULT_READ_POLICY } from './read-policy.ts';
-import { checkRequest, linearTable, mirrorTable } from './request.ts';
+import { cacheOf, checkRequest, linearTable, mirrorTable } from './request.ts';
 import type { DeviceRequest } from './request.ts';
-import { runHere, runInWorker } from './running.ts';
+import type { PlaneThread } from '../worker/threads.ts';
+import type { Stack } from './stack.ts';
+import { runHere, runInWorker, type Made } from './running.ts';
 
 export interface BuildContext {
+  readonly stack: Stack;
   readonly environment: TargetEnvironment;
   readonly exports: ExportTable;
   /** Null: a private daemon, nothing is remembered. */
@@ -53,11 +55,13 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
       table: linesOf(table),
       readOnly: request.readOnly,
       readPolicy: request.readPolicy ?? DEFAULT_READ_POLICY,
+      cache: cacheOf(request.cache, pathsOf(readTable(table))),
     };
     // Made a moment ago, all of them: zeros everywhere.
     const areEqual = pathsOf(readTable(table)).every((path) => legs.created.includes(path));
     const writeMostly = request.writeMostly ?? [];
-    const device = await start(identity, legs, context, null, areEqual, writeMostly);
+    const how = { recorded: null, areEqual, writeMostly, thread: null };
+    const device = await start(identity, legs, context, how);
     return { device, createdLegs: [...legs.created] };
   } catch (error) {
     await legs.undo();
@@ -69,41 +73,57 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
  * A device of the state directory. Legs of a mirror may be missing as long as one in sync is there.
  * @throws ControlError
  */
-export async function buildRecorded(record: DeviceRecord, context: BuildContext): Promise<Device> {
+export async function buildRecorded(
+  record: DeviceRecord,
+  context: BuildContext,
+  thread: PlaneThread | null = null,
+): Promise<Device> {
   const table = record.table.join('\n');
   const spec = readKnownTable(table);
   if (isMirror(spec)) await refuseTwins(pathsOf(spec));
+  await context.stack.gather(pathsOf(spec), thread);
   const legs = await OpenLegs.open(pathsOf(spec), {
+    upper: record.name,
+    stack: context.stack,
     loop: context.environment.loop,
     readOnly: record.readOnly && !isMirror(spec),
+    cache: record.cache,
     createBytes: null,
     createHint: '',
     mayBeMissing: isMirror(spec) && record.mirror !== null,
   });
   try {
     const { format: _, mirror, ...identity } = record;
-    return await start(identity, legs, context, mirror, false, []);
+    const how = { recorded: mirror, areEqual: false, writeMostly: [], thread };
+    return await start(identity, legs, context, how);
   } catch (error) {
     await legs.undo();
     throw error;
   }
 }
 
-async function openNew(request: DeviceRequest, { environment }: BuildContext): Promise<OpenLegs> {
+async function openNew(
+  request: DeviceRequest,
+  { environment, stack }: BuildContext,
+): Promise<OpenLegs> {
   const { mirror, linear, table, sizeBytes, mayCreate } = request;
   const spec = table === undefined ? null : readTable(table);
   const paths = mirror ?? (linear === undefined ? pathsOf(spec ?? readTable('')) : [linear]);
   const isNewMirror = mirror !== undefined || (spec !== null && isMirror(spec));
   if (isNewMirror) await refuseTwins(paths.map((path) => resolve(path)));
+  await stack.gather(paths, null);
   const legs = await OpenLegs.open(paths, {
+    upper: request.name,
+    stack,
     loop: environment.loop,
     readOnly: request.readOnly && !isNewMirror,
+    cache: cacheOf(request.cache, paths),
     createBytes: mayCreate && sizeBytes !== undefined ? sizeBytes : null,
     createHint: table === undefined ? request.createHint : '',
     mayBeMissing: false,
   });
   try {
-    if (isNewMirror) await refuseContent(request, paths);
+    if (isNewMirror) await refuseContent(request, legs, paths);
     return legs;
   } catch (error) {
     await legs.undo();
@@ -111,22 +131,29 @@ async function openNew(request: DeviceRequest, { environment }: BuildContext): P
   }
 }
 
-async function refuseContent({ content }: DeviceRequest, paths: readonly string[]): Promise<void> {
+async function refuseContent(
+  { content }: DeviceRequest,
+  legs: OpenLegs,
+  paths: readonly string[],
+): Promise<void> {
   switch (content.kind) {
     case 'take':
       return;
     case 'refuse':
-      await refuseForeignContent(paths, content.remedy);
+      await refuseForeignContent(legs, paths, content.remedy);
       return;
     case 'refuse-different':
-      await refuseDifferentContent(paths, content.remedy);
+      await refuseDifferentContent(legs, paths, content.remedy);
   }
 }
 
 /** The lines of the device, whose size is now known. */
 async function tableOf(request: DeviceRequest, legs: OpenLegs): Promise<string> {
   if (request.table !== undefined) return request.table;
-  const devices = [...legs.devices.values()];
+  const lower = [...legs.stacked.values()].map(({ name, below }) => {
+    return { name, sectors: below.sectors };
+  });
+  const devices = [...legs.devices.values(), ...lower];
   const sizes = devices.map((device) => bytesOfSectors(device.sectors));
   const sizeBytes = request.sizeBytes ?? Math.min(...sizes);
   const small = devices.find((device) => bytesOfSectors(device.sectors) < sizeBytes);
@@ -147,14 +174,13 @@ async function start(
   identity: DeviceIdentity,
   legs: OpenLegs,
   context: BuildContext,
-  recorded: MirrorRecord | null,
-  areEqual: boolean,
-  writeMostly: readonly string[],
+  how: Pick<Made, 'recorded' | 'areEqual' | 'writeMostly' | 'thread'>,
 ): Promise<Device> {
+  const { recorded } = how;
   const { exports, store } = context;
-  const { name, source } = identity;
+  const { name } = identity;
   const recorder = store?.recorder(identity, recorded) ?? null;
-  const made = { identity, legs, recorded, areEqual, writeMostly, recorder };
+  const made = { identity, legs, recorder, ...how };
   const running =
     context.engine === 'uring' ? await runInWorker(made, context) : runHere(made, context);
   if (recorder !== null) {
@@ -173,7 +199,7 @@ async function start(
   const legReturn = new LegReturn(name, runner, changes, context.legReturn, log);
   // A leg may have been missing, or out, from the start.
   legReturn.wake();
-  return new Device({ name, source, exported, runner, legs, changes, legReturn, recorder });
+  return new Device({ identity, exported, runner, legs, changes, legReturn, recorder });
 }
 
 /** The record is durable before anybody hears of the device; of a new one nothing is left if not. */

@@ -7,16 +7,17 @@ import type {
 } from '../../core/control/status.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { Offer } from '../../core/export/offer.ts';
-import type { DeviceRecorder } from '../device-record.ts';
+import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { DeviceIdentity, DeviceRecorder } from '../device-record.ts';
 import { pathsOf, readKnownTable } from './assemble.ts';
 import type { LegChanges } from './leg-changes.ts';
 import type { LegReturn } from './leg-return.ts';
+import type { InactiveTable } from './live-table.ts';
 import type { OpenLegs } from './legs.ts';
 import { settleProblem, type Runner } from './runner.ts';
 
 export interface DeviceParts {
-  readonly name: string;
-  readonly source: DeviceSource;
+  readonly identity: DeviceIdentity;
   readonly exported: Offer;
   readonly runner: Runner;
   readonly legs: OpenLegs;
@@ -33,12 +34,22 @@ export class Device {
   readonly changes: LegChanges;
   readonly runner: Runner;
   readonly recorder: DeviceRecorder | null;
-  private readonly legs: OpenLegs;
+  readonly legs: OpenLegs;
+  /** Of the live table; legs of a mirror may have come and gone since. */
+  identity: DeviceIdentity;
+  /** Checked and waiting for `resume`. */
+  inactive: InactiveTable | null = null;
+  isSuspended = false;
+  /** The device that stands on this one. */
+  holder: string | null = null;
+  /** Suspended, and its record may name another table than the live one: who is in sync in this one. */
+  inDoubt: { readonly record: MirrorRecord | null } | null = null;
   private readonly legReturn: LegReturn;
 
   constructor(parts: DeviceParts) {
-    this.name = parts.name;
-    this.source = parts.source;
+    this.name = parts.identity.name;
+    this.source = parts.identity.source;
+    this.identity = parts.identity;
     this.exported = parts.exported;
     this.runner = parts.runner;
     this.legs = parts.legs;
@@ -77,9 +88,10 @@ export class Device {
     const { sizeBytes, targets, eventNr } = await this.runner.call('snapshot', null);
     return {
       name: this.name,
-      state: 'ACTIVE',
+      state: this.isSuspended ? 'SUSPENDED' : 'ACTIVE',
+      tables: this.inactive === null ? ['live'] : ['live', 'inactive'],
       readOnly: this.exported.readOnly,
-      openCount: this.connections,
+      openCount: this.connections + (this.holder === null ? 0 : 1),
       eventNr,
       targets: targets.length,
       sizeBytes,
@@ -126,6 +138,7 @@ export class Device {
    */
   async stop(): Promise<string | undefined> {
     const errno = await this.settle();
+    await this.inactive?.added.close();
     await this.legs.close();
     return settleProblem(errno);
   }

@@ -60,6 +60,7 @@ export class FailedDevice {
     return {
       name: this.name,
       state: 'FAILED',
+      tables: [],
       readOnly: this.record?.readOnly ?? false,
       openCount: 0,
       eventNr: this.eventNr,

@@ -4,6 +4,7 @@ import type { Loop } from '../../core/block/loop.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { LegStatus } from '../../core/control/status.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
+import type { FileDevice } from '../fsio/file-device.ts';
 import { refuseTwins, type OpenLeg } from './assemble.ts';
 import type { LegFacts } from './leg-calls.ts';
 import { identityOf, type LegIdentity } from './leg-identity.ts';
@@ -104,7 +105,8 @@ export class LegChanges {
     await Promise.all(this.closing);
   }
 
-  private alone<T>(change: () => Promise<T>): Promise<T> {
+  /** One after the other: also a change of the whole table. */
+  alone<T>(change: () => Promise<T>): Promise<T> {
     const turn = this.last.then(() => {
       if (this.stopped) throw new ControlError('busy', `device ${this.name} is being stopped`);
       return change();
@@ -123,6 +125,8 @@ export class LegChanges {
     refuseKnown(this.name, path, legs);
     await refuseTwins([...legs.map(({ leg }) => leg), path]);
     const device = await this.legs.openMore(path, {
+      upper: this.name,
+      stack: null,
       loop: this.loop,
       readOnly: false,
       createBytes: create ? sizeBytes : null,
@@ -131,7 +135,8 @@ export class LegChanges {
     });
     const isCreated = this.legs.created.includes(path);
     try {
-      if (!force) await refuseForeignContent([path], 'it would be overwritten; --force does it');
+      if (!force)
+        await refuseForeignContent(this.legs, [path], 'it would be overwritten; --force does it');
       this.known.set(path, await identityOf(device.fd));
       const replaces = old?.leg ?? null;
       const facts = await this.runner.call('add-leg', {
@@ -209,6 +214,8 @@ export class LegChanges {
 
   private reopen(path: string): ReturnType<OpenLegs['openMore']> {
     return this.legs.openMore(path, {
+      upper: this.name,
+      stack: null,
       loop: this.loop,
       readOnly: false,
       createBytes: null,
@@ -221,7 +228,7 @@ export class LegChanges {
     const { legs } = await this.mirror();
     const member = legs.find(({ state }) => state === 'in-sync');
     if (member === undefined) throw new ControlError('busy', `${this.name} has no leg in sync now`);
-    await refuseStranger(path, member.leg, 'it would be overwritten; --force does it');
+    await refuseStranger(this.legs, path, member.leg, 'it would be overwritten; --force does it');
   }
 
   private async mirror(): Promise<DeviceSnapshot> {
@@ -249,11 +256,8 @@ class Before {
   }
 }
 
-function openLegOf(
-  path: string,
-  { fd, sectors, limits }: Pick<OpenLeg, 'fd' | 'sectors' | 'limits'>,
-): OpenLeg {
-  return { path, fd, sectors, limits };
+function openLegOf(path: string, { fd, syncFds, isDirect, sectors, limits }: FileDevice): OpenLeg {
+  return { path, fd, syncFds, direct: isDirect, sectors, limits };
 }
 
 function refuseKnown(name: string, path: string, legs: readonly LegStatus[]): void {

@@ -3,7 +3,9 @@ import { lstatSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { assert } from '../../core/base/assert.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
+import { sectorsFloor } from '../../core/base/units.ts';
 import type { Loop } from '../../core/block/loop.ts';
+import type { CacheMode } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { ErrorCode } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
@@ -12,10 +14,17 @@ import type { FileDevice } from '../fsio/file-device.ts';
 import { OpenError } from '../fsio/open-error.ts';
 import type { OpenErrorCode } from '../fsio/open-error.ts';
 import { AbsentDevice } from './absent-device.ts';
+import { lowerNameOf, StackedLeg, type Stack } from './stack.ts';
 import type { OpenLeg } from './assemble.ts';
 import { contentIdOf, signatureOf, SIGNATURE_BYTES } from './signature.ts';
 
+/** How legs are cached, by path; a leg that is not there has its kind's default. */
+type CacheByPath = Readonly<Record<string, CacheMode>>;
+
 export interface OpenLegsOptions {
+  /** The device that is to stand on these legs, and the others it may stand on; null: on none. */
+  readonly upper: string;
+  readonly stack: Stack | null;
   readonly loop: Loop;
   readonly readOnly: boolean;
   /** Missing legs are made, this long. */
@@ -29,17 +38,27 @@ export interface OpenLegsOptions {
 /** The open legs of one device, by the path that named them. */
 export class OpenLegs {
   readonly devices = new Map<string, FileDevice>();
+  /** Devices of this daemon. */
+  readonly stacked = new Map<string, StackedLeg>();
   /** Legs that are not there, and why. */
   readonly missing = new Map<string, string>();
   /** Legs made just now: they hold zeros. */
   readonly created: string[] = [];
+  private readonly cache: CacheByPath;
+
+  private constructor(cache: CacheByPath) {
+    this.cache = cache;
+  }
 
   /**
    * Opens every path once, under an exclusive lock. What fails leaves nothing behind.
    * @throws ControlError
    */
-  static async open(paths: readonly string[], options: OpenLegsOptions): Promise<OpenLegs> {
-    const legs = new OpenLegs();
+  static async open(
+    paths: readonly string[],
+    options: OpenLegsOptions & { readonly cache: CacheByPath },
+  ): Promise<OpenLegs> {
+    const legs = new OpenLegs(options.cache);
     try {
       for (const path of new Set(paths)) await legs.openOne(path, options);
       return legs;
@@ -51,7 +70,47 @@ export class OpenLegs {
 
   /** The device of a path; an absent one where none is there. */
   deviceOf(path: string, loop: Loop): BlockDevice {
-    return this.devices.get(path) ?? new AbsentDevice(path, loop);
+    const file = this.devices.get(path);
+    if (file !== undefined) return file;
+    const below = this.stacked.get(path)?.below;
+    if (below === undefined) return new AbsentDevice(path, loop);
+    const { sectors, limits } = below;
+    return below.device ?? new AbsentDevice(path, loop, sectors, limits);
+  }
+
+  /** Those of these and of `added` that `paths` name, for who only looks. */
+  with(added: OpenLegs, paths: readonly string[]): OpenLegs {
+    const some = new OpenLegs(this.cache);
+    for (const path of paths) {
+      const device = this.devices.get(path) ?? added.devices.get(path);
+      if (device !== undefined) some.devices.set(path, device);
+      const lower = this.stacked.get(path) ?? added.stacked.get(path);
+      if (lower !== undefined) some.stacked.set(path, lower);
+    }
+    return some;
+  }
+
+  /** Takes the legs of `added` over. */
+  adopt(added: OpenLegs): void {
+    for (const [path, device] of added.devices) this.devices.set(path, device);
+    for (const [path, lower] of added.stacked) this.stacked.set(path, lower);
+    added.devices.clear();
+    added.stacked.clear();
+  }
+
+  /** Closes all but those that `paths` name. */
+  async closeOthers(paths: readonly string[]): Promise<void> {
+    for (const path of this.missing.keys()) this.missing.delete(path);
+    for (const [path, device] of this.devices) {
+      if (paths.includes(path)) continue;
+      this.devices.delete(path);
+      await device.close();
+    }
+    for (const [path, lower] of this.stacked) {
+      if (paths.includes(path)) continue;
+      this.stacked.delete(path);
+      await lower.release();
+    }
   }
 
   /**
@@ -79,7 +138,10 @@ export class OpenLegs {
   /** Lets go of one leg: nothing may be under way there. */
   async closeOne(path: string): Promise<void> {
     const device = this.devices.get(path);
+    const lower = this.stacked.get(path);
     this.devices.delete(path);
+    this.stacked.delete(path);
+    await lower?.release();
     await device?.close();
   }
 
@@ -93,15 +155,43 @@ export class OpenLegs {
   async close(): Promise<void> {
     for (const device of this.devices.values()) await device.close();
     this.devices.clear();
+    await this.releaseStacked();
   }
 
   /** Close, and remove what opening has made. */
   async undo(): Promise<void> {
     for (const device of this.devices.values()) await device.abandon();
     this.devices.clear();
+    await this.releaseStacked();
+  }
+
+  private async releaseStacked(): Promise<void> {
+    for (const lower of this.stacked.values()) await lower.release();
+    this.stacked.clear();
+  }
+
+  private async stackOn(path: string, options: OpenLegsOptions): Promise<void> {
+    const { upper, stack } = options;
+    if (stack === null) {
+      throw new ControlError(
+        'unsupported',
+        `leg ${path}: devices become legs by create and reload`,
+      );
+    }
+    try {
+      this.stacked.set(path, await StackedLeg.borrow(path, upper, stack));
+    } catch (error) {
+      const isGone = error instanceof ControlError && error.code === 'no-leg';
+      if (!options.mayBeMissing || !isGone) throw error;
+      this.missing.set(path, error.message);
+    }
   }
 
   private async openOne(path: string, options: OpenLegsOptions): Promise<void> {
+    if (lowerNameOf(path) !== undefined) {
+      await this.stackOn(path, options);
+      return;
+    }
     if (isLegUri(path)) {
       throw new ControlError('unsupported', `leg ${path}: only file and block device paths so far`);
     }
@@ -109,7 +199,13 @@ export class OpenLegs {
     const create = createBytes === null ? {} : { create: { sizeBytes: createBytes } };
     const wasThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
     try {
-      const device = await openFileDevice(path, { loop, readOnly, exclusive: true, ...create });
+      const device = await openFileDevice(path, {
+        loop,
+        readOnly,
+        exclusive: true,
+        ...create,
+        cache: this.cache[path],
+      });
       this.devices.set(path, device);
       // Nothing in it: whoever may have been faster than we left no content.
       if (!wasThere && lstatSync(path).blocks === 0) this.created.push(path);
@@ -126,11 +222,12 @@ export class OpenLegs {
  * @throws ControlError would-lose-data
  */
 export async function refuseForeignContent(
+  legs: OpenLegs,
   paths: Iterable<string>,
   howToForce: string,
 ): Promise<void> {
   for (const path of paths) {
-    const found = signatureOf(await headOf(path));
+    const found = signatureOf(await headOf(legs, path));
     if (found === undefined) continue;
     throw new ControlError('would-lose-data', `leg ${path} carries ${found}; ${howToForce}`);
   }
@@ -138,19 +235,20 @@ export async function refuseForeignContent(
 
 /** The same for legs that may be copies of each other already: those of one beginning. */
 export async function refuseDifferentContent(
+  legs: OpenLegs,
   paths: readonly string[],
   howToForce: string,
 ): Promise<void> {
   const [first, ...others] = paths;
   if (first === undefined) return;
-  const head = await headOf(first);
+  const head = await headOf(legs, first);
   const different: string[] = [];
   for (const path of others) {
-    const other = await headOf(path);
+    const other = await headOf(legs, path);
     const length = Math.min(head.length, other.length);
     if (!head.subarray(0, length).equals(other.subarray(0, length))) different.push(path);
   }
-  await refuseForeignContent(different, howToForce);
+  await refuseForeignContent(legs, different, howToForce);
 }
 
 /**
@@ -158,8 +256,13 @@ export async function refuseDifferentContent(
  * that can be told from noise.
  * @throws ControlError would-lose-data
  */
-export async function refuseStranger(path: string, member: string, remedy: string): Promise<void> {
-  const [head, ours] = [await headOf(path), await headOf(member)];
+export async function refuseStranger(
+  legs: OpenLegs,
+  path: string,
+  member: string,
+  remedy: string,
+): Promise<void> {
+  const [head, ours] = [await headOf(legs, path), await headOf(legs, member)];
   const found = signatureOf(head);
   const isCopy = head.equals(ours.subarray(0, head.length));
   if (found === undefined || isCopy) return;
@@ -169,7 +272,12 @@ export async function refuseStranger(path: string, member: string, remedy: strin
 }
 
 /** The first bytes of a leg; fewer when it is shorter. */
-async function headOf(path: string): Promise<Buffer> {
+async function headOf(legs: OpenLegs, path: string): Promise<Buffer> {
+  const stacked = legs.stacked.get(path);
+  if (stacked !== undefined) {
+    const sectors = sectorsFloor(SIGNATURE_BYTES);
+    return Buffer.from(await stacked.lower.runner.call('head', { sectors }));
+  }
   const file = await open(path, 'r');
   try {
     const head = Buffer.alloc(SIGNATURE_BYTES);
@@ -191,6 +299,7 @@ const ERROR_CODES: Readonly<Record<OpenErrorCode, ErrorCode>> = {
   empty: 'bad-leg',
   size: 'bad-leg',
   'no-space': 'io',
+  'no-direct': 'bad-leg',
   failed: 'io',
 };
 

@@ -24,15 +24,18 @@ import type { BuildContext, Built } from './build.ts';
 import type { CallArgs, CallName, CallValue } from './calls.ts';
 import { Device } from './device.ts';
 import { FailedDevice } from './failed-device.ts';
+import { clear, resume } from './live-table.ts';
 import type { LegChanges } from './leg-changes.ts';
 import type { DeviceRequest } from './request.ts';
+import type { PlaneThread } from '../worker/threads.ts';
+import { lowerNameOf } from './stack.ts';
 
 /** Clients of a removed device get this long for what they have under way. */
 const REMOVE_DRAIN_MS = 5000;
 
 type Entry = Device | FailedDevice;
 
-export interface ManagerOptions extends Omit<BuildContext, 'onEvent' | 'onDeath'> {
+export interface ManagerOptions extends Omit<BuildContext, 'onEvent' | 'onDeath' | 'stack'> {
   readonly server: NbdServer;
   /** Something that an operator wants to know has happened. */
   announce(event: EventStatus): void;
@@ -56,6 +59,10 @@ export class DeviceManager {
     this.events = new EventLog((event) => options.announce(event));
     this.context = {
       ...options,
+      stack: {
+        find: (name) => this.findLower(name),
+        gather: (legs, into) => this.gather(legs, into),
+      },
       onEvent: (name, event) => this.heard(name, event),
       onDeath: (name, why) => this.deviceDied(name, why),
     };
@@ -126,6 +133,9 @@ export class DeviceManager {
       this.changed();
       return;
     }
+    if (entry.holder !== null) {
+      throw new ControlError('busy', `device ${name} is a leg of ${entry.holder}`);
+    }
     if (entry.connections > 0 && !force) {
       const clients = `${entry.connections} client connection${entry.connections === 1 ? '' : 's'}`;
       throw new ControlError(
@@ -151,15 +161,66 @@ export class DeviceManager {
       this.devices.delete(name);
       return true;
     }
-    if (entry.connections > 0) return false;
+    if (entry.connections > 0 || entry.holder !== null) return false;
     await this.reserving(name, () => this.stop(entry, REMOVE_DRAIN_MS));
     return true;
   }
 
   /** Stops every device; what is on record stays. Clients are gone or are sent away. */
   async stopAll(drainMs: number): Promise<void> {
-    const running = [...this.devices.values()].filter((entry) => entry instanceof Device);
-    await Promise.all(running.map((entry) => this.stop(entry, drainMs)));
+    for (;;) {
+      const running = [...this.devices.values()].filter((entry) => entry instanceof Device);
+      if (running.length === 0) return;
+      // Those on top first. One that could not let go of what it stands on does not keep that up.
+      const tops = running.filter(({ holder }) => holder === null);
+      const next = tops.length > 0 ? tops : running;
+      await Promise.all(next.map((entry) => this.stop(entry, drainMs)));
+    }
+  }
+
+  /** @throws ControlError no-leg, busy */
+  private findLower(name: string): Device {
+    const entry = this.devices.get(name);
+    if (entry === undefined) throw new ControlError('no-leg', `leg dm:${name}: no device ${name}`);
+    if (entry instanceof FailedDevice) {
+      throw new ControlError('no-leg', `leg dm:${name}: device ${name} is failed: ${entry.reason}`);
+    }
+    if (this.reserved.has(name)) {
+      throw new ControlError('busy', `leg dm:${name}: device ${name} is being changed`);
+    }
+    return entry;
+  }
+
+  /** Only the uring engine has threads to choose from. */
+  private async gather(legs: readonly string[], into: PlaneThread | null): Promise<void> {
+    let thread = into;
+    for (const leg of legs) {
+      const entry = this.devices.get(lowerNameOf(leg) ?? '');
+      if (!(entry instanceof Device)) continue;
+      const { place } = entry.runner.below();
+      thread ??= place?.thread ?? null;
+      if (place === null || thread === null || place.thread === thread) continue;
+      await this.move(entry, thread);
+    }
+  }
+
+  /** Stops a device that nobody uses, and starts it again in another thread, with all below it. */
+  private async move(device: Device, thread: PlaneThread): Promise<void> {
+    const { name, recorder } = device;
+    // Whoever uses it is told so when it is borrowed.
+    if (device.holder !== null || device.connections > 0 || recorder === null) return;
+    if (device.isSuspended) {
+      throw new ControlError('busy', `leg dm:${name}: device ${name} is suspended`);
+    }
+    await this.reserving(name, async () => {
+      await this.stop(device, 0);
+      const record = recorder.current;
+      try {
+        this.devices.set(name, await buildRecorded(record, this.context, thread));
+      } catch (error) {
+        this.addFailed(name, record.source, reasonOf(error), record, true);
+      }
+    });
   }
 
   /** A broken promise of ours in the device's own thread: it is down, the others serve. */
@@ -211,6 +272,30 @@ export class DeviceManager {
 
   async deps(name: string): Promise<readonly string[]> {
     return this.get(name).deps();
+  }
+
+  /**
+   * Changes the tables of a device, or the flow of its bios.
+   * @throws ControlError no-device, no-leg: it is failed; busy; what the change refuses
+   */
+  async change(
+    name: string,
+    work: (device: Device, context: BuildContext) => Promise<void>,
+  ): Promise<Device> {
+    const device = this.serving(name);
+    await this.reserving(name, () => device.changes.alone(() => work(device, this.context)));
+    this.changed();
+    return device;
+  }
+
+  async message(name: string, sector: number, words: readonly string[]): Promise<string> {
+    return this.serving(name).runner.call('message', { sector, words });
+  }
+
+  /** Suspended devices go on, for they are about to be stopped: clients get their answers. */
+  async wakeAll(): Promise<void> {
+    const running = [...this.devices.values()].filter((entry) => entry instanceof Device);
+    await Promise.all(running.map((device) => this.wake(device)));
   }
 
   /**
@@ -308,6 +393,16 @@ export class DeviceManager {
     return entry;
   }
 
+  /** The loaded table is forgotten: a stop is not the resume that was asked for. */
+  private async wake(device: Device): Promise<void> {
+    try {
+      await clear(device);
+      await resume(device);
+    } catch (error) {
+      this.options.log.error({ device: device.name, why: reasonOf(error) }, 'cannot be resumed');
+    }
+  }
+
   private heard(name: string, event: MirrorEvent): void {
     const entry = this.devices.get(name);
     if (entry instanceof Device) entry.heard(event);
@@ -354,6 +449,7 @@ export class DeviceManager {
 
   private async stop(device: Device, drainMs: number): Promise<void> {
     const { name } = device;
+    await this.wake(device);
     await this.options.server.removeExport(name, drainMs);
     this.devices.delete(name);
     this.changed();

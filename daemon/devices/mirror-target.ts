@@ -1,9 +1,11 @@
 /** A mirror as a target of a table: MirrorSet behind the Target contract. */
 import type { Bio } from '../../core/block/bio.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
+import type { Run } from '../../core/block/run.ts';
 import { formatMirrorArgs } from '../../core/dm/target-mirror.ts';
 import type { MirrorParts } from '../../core/dm/target-mirror.ts';
 import type { Target, TargetType } from '../../core/dm/target.ts';
+import { mirrorAllocationAt, mirrorStateAt } from '../../core/mirror/map.ts';
 import type { MirrorSet } from '../../core/mirror/set.ts';
 import { kernelStatus } from '../../core/mirror/status.ts';
 
@@ -11,6 +13,8 @@ export class MirrorTarget implements Target {
   readonly type: TargetType;
   readonly set: MirrorSet;
   private readonly parts: MirrorParts;
+  /** False until it is first quiet: a set of a table that was swapped in has not begun. */
+  private hasBegun = false;
 
   constructor(parts: MirrorParts, set: MirrorSet) {
     this.type = parts.type;
@@ -26,7 +30,16 @@ export class MirrorTarget implements Target {
     this.set.map(bio);
   }
 
+  allocationAt(sector: number, sectors: number, run: Run): void {
+    mirrorAllocationAt(this.set, sector, sectors, run);
+  }
+
+  mirrorStateAt(sector: number, sectors: number, run: Run): void {
+    mirrorStateAt(this.set, sector, sectors, run);
+  }
+
   quiesce(done: () => void): void {
+    this.hasBegun = true;
     this.set.quiesce(done);
   }
 
@@ -35,7 +48,8 @@ export class MirrorTarget implements Target {
   }
 
   resume(): void {
-    this.set.resume();
+    if (this.hasBegun) this.set.resume();
+    else this.set.start();
   }
 
   table(): string {

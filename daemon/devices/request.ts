@@ -1,5 +1,6 @@
 /** What a new device is to be, checked as far as words alone can be. */
 import { SECTOR_SIZE, isPowerOfTwo, bytesOfSectors, sectorsFloor } from '../../core/base/units.ts';
+import { cacheModes, type CacheMode } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { nameError } from '../../core/control/name.ts';
 import type { DeviceSource } from '../../core/control/status.ts';
@@ -20,6 +21,8 @@ export interface DeviceRequest {
   readonly log?: string | undefined;
   readonly regionSizeBytes?: number | undefined;
   readonly readPolicy?: string | undefined;
+  /** Of legs: see core/control/cache.ts. */
+  readonly cache?: readonly string[] | undefined;
   /** Those of `mirror` that are read only where no other leg is good. */
   readonly writeMostly?: readonly string[] | undefined;
   readonly assumeClean: boolean;
@@ -74,6 +77,7 @@ export function readPolicyOf(text: string | undefined, legs: number = MAX_REGION
 export function mirrorTable(request: DeviceRequest, sectors: number): string {
   const legs = request.mirror ?? [];
   const words = formatMirrorArgs({
+    logDevice: null,
     regionSectors: regionSectorsOf(request.regionSizeBytes, sectors),
     sync: request.assumeClean ? 'nosync' : undefined,
     legs: legs.map((path) => ({ path, startSector: 0 })),
@@ -97,6 +101,19 @@ function regionSectorsOf(asked: number | undefined, sectors: number): number {
 
 export function isRegionSize(bytes: number): boolean {
   return isPowerOfTwo(bytes) && bytes >= bytesOfSectors(2);
+}
+
+/**
+ * How each leg is cached, of those of which something is said.
+ * @throws ControlError bad-argument
+ */
+export function cacheOf(
+  words: readonly string[] | undefined,
+  legs: readonly string[],
+): Readonly<Record<string, CacheMode>> {
+  const modes = cacheModes(words ?? [], legs);
+  if (typeof modes === 'string') throw bad(modes);
+  return modes;
 }
 
 function kindError({ mirror, linear, table }: DeviceRequest): string | undefined {

@@ -16,6 +16,10 @@ import { heatStrip } from '../../core/mirror/heat.ts';
 import type { MirrorSet } from '../../core/mirror/set.ts';
 import { mirrorStatus, type MirrorStatus } from '../../core/mirror/status.ts';
 import type { Assembled } from './assemble.ts';
+import type { DeviceIdentity } from '../device-record.ts';
+import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { OpenLegs } from './legs.ts';
+import type { Below } from './stack.ts';
 import { callDevice, type CallArgs, type CallName, type CallValue } from './calls.ts';
 
 /** Everything people and programs may ask of a device, as of one moment. Plain data. */
@@ -38,22 +42,54 @@ export interface DeviceSnapshot {
 export interface Runner {
   /** @throws ControlError what the call refuses, or that the device's thread has ended */
   call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>>;
+  /**
+   * Puts another table under a device that is suspended and frozen.
+   * @throws ControlError it has its table still
+   */
+  swap(plan: SwapPlan): Promise<void>;
+  /** As a leg of another device. */
+  below(): Below;
+  /** While it is one, its own clients may only read. */
+  lend(isLent: boolean): Promise<void>;
   /** Flushes, marks a mirror clean; no request of a client may be under way. 0, or an errno. */
   settle(): Promise<number>;
+}
+
+/** The next table of a device, and what its mirror starts from. */
+export interface SwapPlan {
+  readonly identity: DeviceIdentity;
+  readonly legs: OpenLegs;
+  readonly recorded: MirrorRecord | null;
+  readonly eventNr: number;
 }
 
 /** A device in this thread. */
 export class LocalRunner implements Runner {
   private readonly parts: Assembled;
+  private readonly swapHere: (plan: SwapPlan) => void;
 
-  constructor(parts: Assembled) {
+  constructor(parts: Assembled, swapHere: (plan: SwapPlan) => void) {
     this.parts = parts;
+    this.swapHere = swapHere;
+  }
+
+  async swap(plan: SwapPlan): Promise<void> {
+    this.swapHere(plan);
   }
 
   call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>> {
     return new Promise((done, refuse) => {
       callDevice(this.parts, name, args, { done, refuse });
     });
+  }
+
+  below(): Below {
+    const { mapped } = this.parts;
+    return { sectors: mapped.sectors, limits: mapped.limits, device: mapped, place: null };
+  }
+
+  async lend(isLent: boolean): Promise<void> {
+    await this.call('lend', { isLent });
   }
 
   settle(): Promise<number> {
@@ -78,10 +114,11 @@ export function snapshotOf(
       `${startSector} ${endSector - startSector} ${target.type.name} ${target.status()}`.trimEnd(),
     ),
   };
+  const held = mapped.isHeld ? 'suspended' : null;
   if (mirror === null) {
     return {
       ...common,
-      state: 'in-sync',
+      state: held ?? 'in-sync',
       eventNr: 0,
       regions: null,
       resync: null,
@@ -92,7 +129,7 @@ export function snapshotOf(
   }
   const { state, eventNr, regions, resync, scrub, legs } = mirrorStatus(mirror);
   const regionMap = cells > 0 ? heatStrip(mirror, cells) : null;
-  return { ...common, state, eventNr, regions, resync, scrub, regionMap, legs };
+  return { ...common, state: held ?? state, eventNr, regions, resync, scrub, regionMap, legs };
 }
 
 export function settle(

@@ -4,14 +4,17 @@ import fs from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { assert } from '../../core/base/assert.ts';
 import { ERRNO, errnoName } from '../../core/base/errno.ts';
 import { MAX_BYTES, SECTOR_SIZE } from '../../core/base/units.ts';
 import type { Loop } from '../../core/block/loop.ts';
+import type { CacheMode } from '../../core/control/cache.ts';
 import { errorCodeOf } from '../sys/node-errors.ts';
 import { hasSyscalls, loadSyscalls, LOCK } from '../sys/syscalls.ts';
 import type { NoSyscalls, Syscalls } from '../sys/syscalls.ts';
 import { blockDeviceFacts } from './block-device-facts.ts';
 import type { BlockDeviceFacts } from './block-device-facts.ts';
+import { directBlockBytes, PROBE_BYTES } from './direct.ts';
 import { FileDevice } from './file-device.ts';
 import { OpenError, openErrorOf } from './open-error.ts';
 import { MissingModes, PROBE_MODE } from './zero-plan.ts';
@@ -22,6 +25,8 @@ export interface OpenFileOptions {
   readonly readOnly: boolean;
   /** When nothing is at the path, or an empty file: make it, sparse and this long. */
   readonly create?: { readonly sizeBytes: number };
+  /** Default: `none`, which is O_DIRECT, for a block device, where it can be; `writeback` for a file. */
+  readonly cache?: CacheMode | undefined;
   /** Hold an exclusive lock until close; a file somebody else has locked is refused. */
   readonly exclusive: boolean;
   /** For tests: the system calls, or why there are none. */
@@ -115,6 +120,7 @@ class Opening {
       throw new OpenError('read-only', `${path} is a read-only device`);
     }
     const calls = hasSyscalls(syscalls) ? syscalls : null;
+    const direct = this.goDirect(fd, isBlockDevice);
     const canProbe = !options.readOnly && !isBlockDevice;
     return new FileDevice({
       name: path,
@@ -125,7 +131,8 @@ class Opening {
       identity,
       readOnly: options.readOnly,
       isBlockDevice,
-      logicalBlockSize: facts.logicalBlockSize,
+      logicalBlockSize: direct ? await directBlock(fd, facts, calls) : facts.logicalBlockSize,
+      direct,
       missingModes: canProbe ? probeModes(calls, fd, facts.sizeBytes) : unprobedModes(calls),
       syscalls: calls,
       release: () => this.release(),
@@ -182,6 +189,19 @@ class Opening {
     const fd = await open(this.path, (readOnly ? O_RDONLY : O_RDWR) | claim);
     this.fds.push(fd);
     return fd;
+  }
+
+  /** True: the descriptor goes around the page cache, as asked or because that is its kind's default. */
+  private goDirect(fd: number, isBlockDevice: boolean): boolean {
+    const { path, syscalls } = this;
+    const { cache } = this.options;
+    if ((cache ?? (isBlockDevice ? 'none' : 'writeback')) === 'writeback') return false;
+    const errno = hasSyscalls(syscalls) ? syscalls.setDirect(fd) : ERRNO.ENOSYS;
+    if (errno === ERRNO.OK) return true;
+    if (cache === undefined) return false;
+    const why = errno === ERRNO.EINVAL ? 'its file system has no O_DIRECT' : errnoName(errno);
+    const message = `${path} cannot have cache=none: ${why}; cache=writeback can be had`;
+    throw new OpenError('no-direct', message);
   }
 
   /** Through /proc the same file is met, whatever the path has become meanwhile. */
@@ -250,6 +270,15 @@ class Opening {
 async function fileFacts(fd: number): Promise<BlockDeviceFacts> {
   const { size } = await fstat(fd, { bigint: true });
   return { sizeBytes: Number(size), logicalBlockSize: SECTOR_SIZE, readOnly: false };
+}
+
+async function directBlock(
+  fd: number,
+  { logicalBlockSize, sizeBytes }: BlockDeviceFacts,
+  calls: Syscalls | null,
+): Promise<number> {
+  assert(calls !== null, 'O_DIRECT without system calls');
+  return directBlockBytes(fd, logicalBlockSize, sizeBytes, calls.pages(PROBE_BYTES));
 }
 
 /** What fallocate can be asked for; nothing when there is none. */

@@ -11,7 +11,9 @@ import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { hasData, isWriteOp, REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import { RUN, type Run } from '../../core/block/run.ts';
 import { errnoOf } from '../sys/node-errors.ts';
+import { fileAllocationAt } from '../sys/file-map.ts';
 import type { Syscalls } from '../sys/syscalls.ts';
 import { Transfer } from './transfer.ts';
 import { ZERO_MORE, ZeroPlan } from './zero-plan.ts';
@@ -38,6 +40,8 @@ export interface OpenedFile {
    * would call lost data durable.
    */
   readonly flushFd: number;
+  /** `cache=none`: opened with O_DIRECT. */
+  readonly direct: boolean;
   readonly sectors: number;
   readonly identity: string;
   readonly readOnly: boolean;
@@ -82,7 +86,7 @@ export class FileDevice implements BlockDevice {
   private readonly syncNext = new Ring<Bio>(64);
   private readonly syncDone: (error: NodeJS.ErrnoException | null) => void;
   /** For SYNC bios. */
-  private readonly transferNow = new Transfer();
+  private readonly transferNow: Transfer;
   private readonly zeroPlanNow = new ZeroPlan();
 
   constructor(file: OpenedFile) {
@@ -92,6 +96,7 @@ export class FileDevice implements BlockDevice {
     this.identity = file.identity;
     this.file = file;
     this.currentLimits = limitsOf(file);
+    this.transferNow = new Transfer(pagesFor(file));
     this.ops = new Pool(OPS_RESERVE, OPS_LIMIT, () => new FileOp(this, file));
     this.syncDone = (error) => {
       this.syncEnded(error === null ? ERRNO.OK : errnoOf(error));
@@ -103,12 +108,22 @@ export class FileDevice implements BlockDevice {
     return this.currentLimits;
   }
 
-  /** Bios that have not ended. */
   /** The open descriptor, for an engine that moves the data itself; it stays ours to close. */
   get fd(): number {
     return this.file.fd;
   }
 
+  /** Further descriptions of the file, for syncs beside each other. */
+  get syncFds(): readonly number[] {
+    return [this.file.flushFd];
+  }
+
+  /** Opened with O_DIRECT. */
+  get isDirect(): boolean {
+    return this.file.direct;
+  }
+
+  /** Bios that have not ended. */
   get inFlight(): number {
     return this.bios;
   }
@@ -122,6 +137,13 @@ export class FileDevice implements BlockDevice {
     else if (bio.op === REQ_OP.FLUSH) this.queueSync(bio);
     else if (this.ops.isEmpty) this.waiting.push(bio);
     else this.startOp(bio);
+  }
+
+  /** A block device does not say what it has allocated. */
+  allocationAt(sector: number, sectors: number, run: Run): void {
+    const { fd, isBlockDevice, syscalls } = this.file;
+    if (isBlockDevice || syscalls === null) run.set(sectors, RUN.DATA);
+    else fileAllocationAt(syscalls, fd, sector, sectors, run);
   }
 
   /** Only while nothing is in flight. Drops the lock; flushes nothing: that is the owner's to do. */
@@ -215,7 +237,7 @@ export class FileDevice implements BlockDevice {
 
   private moveNow(bio: Bio): number {
     const transfer = this.transferNow;
-    transfer.begin();
+    transfer.begin(bio);
     for (;;) {
       try {
         const bytes = transfer.callNow(this.file.fd, bio);
@@ -258,7 +280,7 @@ class FileOp {
   private bio: Bio | null = null;
   private readonly device: FileDevice;
   private readonly file: OpenedFile;
-  private readonly transfer = new Transfer();
+  private readonly transfer: Transfer;
   private readonly zeroPlan = new ZeroPlan();
   private readonly transferDone: (error: NodeJS.ErrnoException | null, bytes: number) => void;
   private readonly zeroDone: (errno: number) => void;
@@ -266,6 +288,7 @@ class FileOp {
   constructor(device: FileDevice, file: OpenedFile) {
     this.device = device;
     this.file = file;
+    this.transfer = new Transfer(pagesFor(file));
     this.transferDone = (error, bytes) => {
       this.transferred(error, bytes);
     };
@@ -278,7 +301,7 @@ class FileOp {
     assert(this.bio === null, 'a file op is in use');
     this.bio = bio;
     if (hasData(bio.op)) {
-      this.transfer.begin();
+      this.transfer.begin(bio);
       this.transfer.start(this.file.fd, bio, this.transferDone);
     } else {
       this.goOnZeroing(this.zeroPlan.begin(bio, this.file.missingModes));
@@ -327,6 +350,13 @@ class FileOp {
   }
 }
 
+/** Memory that O_DIRECT is content with, or null: any will do. */
+function pagesFor({ direct, syscalls }: OpenedFile): Syscalls['pages'] | null {
+  if (!direct) return null;
+  assert(syscalls !== null, 'O_DIRECT without system calls');
+  return syscalls.pages;
+}
+
 function limitsOf(file: OpenedFile): QueueLimits {
   const { canPunch, canZero } = file.missingModes;
   // A hole punched into a block device is a WRITE_ZEROES; its discard is an ioctl Node has not.
@@ -337,6 +367,8 @@ function limitsOf(file: OpenedFile): QueueLimits {
     maxSectors: MAX_SECTORS_PER_BIO,
     maxDiscardSectors: canDiscard ? MAX_ZERO_SECTORS_PER_BIO : 0,
     maxWriteZeroesSectors: canZero ? MAX_ZERO_SECTORS_PER_BIO : 0,
+    // What the kernel cannot do by the device itself it writes.
+    slowZeroes: file.isBlockDevice && !canPunch,
     discardZeroes: canDiscard,
     readOnly: file.readOnly,
   };

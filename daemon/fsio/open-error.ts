@@ -16,6 +16,8 @@ export type OpenErrorCode =
   /** Not a whole number of sectors, or more than the file system can hold. */
   | 'size'
   | 'no-space'
+  /** The file system has no O_DIRECT. */
+  | 'no-direct'
   | 'failed';
 
 /** One sentence for the user, with the path in it, and a code for the program. */

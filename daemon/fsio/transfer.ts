@@ -22,16 +22,35 @@ export class Transfer {
   private interruptions = 0;
   /** The pieces of one call. Kept between calls for its storage only. */
   private readonly views: Uint8Array[] = [];
+  private readonly pages: ((lengthBytes: number) => Uint8Array) | null;
+  /** What O_DIRECT reads into and writes from: Node cannot tell where its own memory begins. */
+  private aligned: Uint8Array | null = null;
 
-  begin(): void {
+  /** `pages`: gives page-aligned memory, for a descriptor with O_DIRECT; null: without. */
+  constructor(pages: ((lengthBytes: number) => Uint8Array) | null) {
+    this.pages = pages;
+  }
+
+  begin(bio: Bio): void {
     this.doneBytes = 0;
     this.interruptions = 0;
+    if (this.pages === null) return;
+    const bytes = bytesOfSectors(bio.sectors);
+    if (this.aligned === null || this.aligned.length < bytes) this.aligned = this.pages(bytes);
+    if (bio.op === REQ_OP.WRITE) copyAligned(bio, this.aligned);
   }
 
   /** Starts the next call on a thread of libuv's. */
   start(fd: number, bio: Bio, done: TransferDone): void {
     const position = bytesOfSectors(bio.sector) + this.doneBytes;
     const read = bio.op === REQ_OP.READ;
+    if (this.aligned !== null) {
+      const { aligned, doneBytes } = this;
+      const length = bytesOfSectors(bio.sectors) - doneBytes;
+      if (read) fs.read(fd, aligned, doneBytes, length, position, done);
+      else fs.write(fd, aligned, doneBytes, length, position, done);
+      return;
+    }
     const vec = bio.vecs[0];
     if (bio.vecCount === 1 && vec !== undefined) {
       const offset = vec.offset + this.doneBytes;
@@ -48,7 +67,8 @@ export class Transfer {
   /** Makes the next call on this thread. Returns the bytes moved; throws as Node does. */
   callNow(fd: number, bio: Bio): number {
     const position = bytesOfSectors(bio.sector) + this.doneBytes;
-    this.collectViews(bio);
+    if (this.aligned === null) this.collectViews(bio);
+    else this.collectAligned(bio, this.aligned);
     return bio.op === REQ_OP.READ
       ? fs.readvSync(fd, this.views, position)
       : fs.writevSync(fd, this.views, position);
@@ -58,7 +78,9 @@ export class Transfer {
   moved(bio: Bio, bytes: number): boolean {
     this.doneBytes += bytes;
     assert(this.doneBytes <= bytesOfSectors(bio.sectors), 'more bytes moved than asked for');
-    return this.doneBytes < bytesOfSectors(bio.sectors);
+    if (this.doneBytes < bytesOfSectors(bio.sectors)) return true;
+    if (this.aligned !== null && bio.op === REQ_OP.READ) copyAligned(bio, this.aligned);
+    return false;
   }
 
   /** Whether a call that failed with `errno` is to be made again. */
@@ -66,6 +88,11 @@ export class Transfer {
     if (errno !== ERRNO.EINTR && errno !== ERRNO.EAGAIN) return false;
     this.interruptions += 1;
     return this.interruptions <= INTERRUPTIONS_MAX;
+  }
+
+  private collectAligned(bio: Bio, aligned: Uint8Array): void {
+    this.views.length = 0;
+    this.views.push(aligned.subarray(this.doneBytes, bytesOfSectors(bio.sectors)));
   }
 
   /** The bio's pieces from `doneBytes` on, as views. */
@@ -89,5 +116,21 @@ export class Transfer {
       restBytes -= length;
       skipBytes = 0;
     }
+  }
+}
+
+/** Between a bio's pieces and memory that holds it in one: the way of its operation. */
+export function copyAligned(bio: Bio, aligned: Uint8Array): void {
+  const isRead = bio.op === REQ_OP.READ;
+  const bytes = bytesOfSectors(bio.sectors);
+  let at = 0;
+  for (let i = 0; at < bytes; i += 1) {
+    const vec = bio.vecs[i];
+    assert(vec !== undefined && i < bio.vecCount, 'the memory of a bio is shorter than its range');
+    const length = Math.min(vec.length, bytes - at);
+    const piece = vec.page.subarray(vec.offset, vec.offset + length);
+    if (isRead) piece.set(aligned.subarray(at, at + length));
+    else aligned.set(piece, at);
+    at += length;
   }
 }

@@ -10,6 +10,10 @@ import type { ExportTable } from '../../core/export/export-table.ts';
 import { LIMIT } from '../../core/nbd/proto.ts';
 import { createNodeLoop } from '../node-loop.ts';
 import { addressText, type ListenAddress } from './address.ts';
+import { TLS_MODE } from '../../core/nbd/directory.ts';
+import type { TlsTerminator } from '../tls/terminator.ts';
+import { AccessPolicy } from './access.ts';
+import { identityOf, limitKeyOf, STDIO_CLIENT, type ClientIdentity } from './client.ts';
 import { listen, type Listener } from './listener.ts';
 import { NodeConnection, stdioStreams, type ConnectionContext } from './node-stream.ts';
 
@@ -30,6 +34,14 @@ export interface NbdServerOptions {
    * Default 30 s.
    */
   readonly stallTimeoutMs?: number;
+  /** Connections of one client at one time: of an address, or of a user on unix sockets. Default 128. */
+  readonly maxConnectionsPerClient?: number;
+  /** Payload memory one connection may hold with more than one request. Default: the arena. */
+  readonly maxHeldBytes?: number;
+  /** Who may what, and whether TLS is offered. Default: everybody everything, in the clear. */
+  readonly policy?: AccessPolicy;
+  /** Needed by a policy with TLS. Closed with the server. */
+  readonly tls?: TlsTerminator;
 }
 
 const DEFAULTS = {
@@ -37,6 +49,7 @@ const DEFAULTS = {
   handshakeTimeoutMs: 10_000,
   maxConnections: 256,
   stallTimeoutMs: 30_000,
+  maxConnectionsPerClient: 128,
   drainMs: 5000,
 } as const;
 
@@ -55,9 +68,15 @@ export interface ConnectionInfo {
   readonly connectedSinceMs: number;
 }
 
+type Defaulted = 'loop' | 'log' | keyof Omit<typeof DEFAULTS, 'drainMs'>;
+type ServerOptions = NbdServerOptions & Required<Pick<NbdServerOptions, Defaulted>>;
+
 /** Serves the exports of a table on any number of listeners. */
 export class NbdServer {
-  private readonly options: Required<NbdServerOptions>;
+  private readonly options: ServerOptions;
+  private policy: AccessPolicy;
+  /** Connections by client. */
+  private readonly byClient = new Map<string, number>();
   private readonly context: ConnectionContext;
   private readonly listeners: Listener[] = [];
   private readonly connections = new Set<NodeConnection>();
@@ -69,6 +88,11 @@ export class NbdServer {
   constructor(options: NbdServerOptions) {
     this.options = { ...DEFAULTS, log: SILENT_LOG, loop: createNodeLoop(), ...options };
     const { arenaBytes, exports, handshakeTimeoutMs, log, loop, stallTimeoutMs } = this.options;
+    this.policy = options.policy ?? new AccessPolicy();
+    assert(
+      this.policy.tls === TLS_MODE.OFF || options.tls !== undefined,
+      'a policy with TLS on a server without',
+    );
     // An unaligned 32 MiB request needs a little more than its payload, and slots are powers of two.
     assert(
       arenaBytes >= 2 * LIMIT.PAYLOAD_BYTES,
@@ -82,8 +106,12 @@ export class NbdServer {
       arenaBuffer,
       log,
       handshakeTimeoutMs,
+      maxHeldBytes: options.maxHeldBytes,
+      rulesFor: (client) => this.policy.rulesFor(client),
+      tls: options.tls,
       connectionEnded: (connection) => {
         this.connections.delete(connection);
+        this.countClient(connection.identity, -1);
         this.stalled.delete(connection);
       },
     };
@@ -97,7 +125,7 @@ export class NbdServer {
   async listen(address: ListenAddress): Promise<ListenAddress> {
     assert(this.closed === undefined, 'a closed server was told to listen');
     const listener = await listen(address, (socket, peer) => {
-      this.accept(socket, socket, peer);
+      this.accept(socket, socket, peer, identityOf(socket));
     });
     this.listeners.push(listener);
     const on = addressText(listener.address);
@@ -111,8 +139,9 @@ export class NbdServer {
    * @throws ListenError
    */
   listenFor(path: string, peer: string, ended: () => void): Promise<Listener> {
+    // Whom the daemon itself invites, no access rule turns away: who may attach, the control socket says.
     return listen({ kind: 'unix', path, mode: 0o600 }, (socket) => {
-      void this.accept(socket, socket, peer)?.ended.then(ended);
+      void this.accept(socket, socket, peer, STDIO_CLIENT)?.ended.then(ended);
     });
   }
 
@@ -127,7 +156,12 @@ export class NbdServer {
 
   /** Serves one client on any pair of streams; fulfilled when it is gone. */
   serve(input: Readable, output: Writable, peer: string): Promise<void> {
-    return this.accept(input, output, peer)?.ended ?? Promise.resolve();
+    return this.accept(input, output, peer, STDIO_CLIENT)?.ended ?? Promise.resolve();
+  }
+
+  /** For options to come; what clients have chosen already they keep. */
+  setPolicy(policy: AccessPolicy): void {
+    this.policy = policy;
   }
 
   /** Serves one client on stdin and stdout; fulfilled when it is gone. */
@@ -178,6 +212,7 @@ export class NbdServer {
     }
     const idle = this.options.exports.beginShutdown();
     await this.drain(idle, () => [...this.connections], drainMs);
+    await this.options.tls?.close();
   }
 
   /** Waits until the device has ended everything and clients have their answers; then hangs up. */
@@ -196,23 +231,45 @@ export class NbdServer {
     for (const connection of connections()) connection.drop('the server is shutting down');
   }
 
-  private accept(input: Readable, output: Writable, peer: string): NodeConnection | undefined {
-    const { log, maxConnections } = this.options;
-    if (this.closed !== undefined || this.connections.size >= maxConnections) {
-      const why = this.closed === undefined ? `${String(maxConnections)} clients` : 'shutting down';
+  private accept(
+    input: Readable,
+    output: Writable,
+    peer: string,
+    identity: ClientIdentity,
+  ): NodeConnection | undefined {
+    const { log } = this.options;
+    const why = this.reasonToTurnAway(identity);
+    if (why !== undefined) {
       log.warn({ peer, why }, 'client turned away');
       input.destroy();
       output.destroy();
       return undefined;
     }
-    const connection = new NodeConnection(input, output, peer, this.context);
+    const connection = new NodeConnection(input, output, peer, identity, this.context);
     this.connections.add(connection);
+    this.countClient(identity, 1);
     return connection;
   }
 
   /** Those of /dev/nbdN on this machine: an error there is an error of a file system. */
   private get kernelConnections(): readonly NodeConnection[] {
     return [...this.connections].filter(({ peer }) => peer.startsWith(KERNEL_PEER));
+  }
+
+  private reasonToTurnAway(identity: ClientIdentity): string | undefined {
+    const { maxConnections, maxConnectionsPerClient } = this.options;
+    if (this.closed !== undefined) return 'shutting down';
+    if (this.connections.size >= maxConnections) return `${String(maxConnections)} clients`;
+    const mine = this.byClient.get(limitKeyOf(identity)) ?? 0;
+    if (mine < maxConnectionsPerClient) return undefined;
+    return `${String(maxConnectionsPerClient)} connections of this client`;
+  }
+
+  private countClient(identity: ClientIdentity, change: number): void {
+    const key = limitKeyOf(identity);
+    const count = (this.byClient.get(key) ?? 0) + change;
+    if (count > 0) this.byClient.set(key, count);
+    else this.byClient.delete(key);
   }
 
   private connectionsTo(one: Offer): readonly NodeConnection[] {

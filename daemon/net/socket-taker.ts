@@ -1,6 +1,7 @@
 import { Socket } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import type { Offer } from '../../core/export/offer.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
 
 /** A client that is served elsewhere now. */
 export interface TakenClient {
@@ -16,11 +17,16 @@ export const STAND_DOWN = { LOOK_MS: 10, LOOKS: 100 } as const;
 /** An export that lives in another thread, and takes its clients' sockets after the handshake. */
 export interface SocketTaker extends Offer {
   /**
-   * Takes a client over. Its descriptors are duplicated before this returns, and stay the caller's
-   * to close; `early`: what the client has sent already. `ended` is called once, when the client is
-   * gone.
+   * Takes a client over, with what it has negotiated. Its descriptors are duplicated before this
+   * returns, and stay the caller's to close; `early`: what the client has sent already. `ended` is
+   * called once, when the client is gone.
    */
-  take(fds: ClientFds, early: Uint8Array, ended: (why: string) => void): TakenClient;
+  take(
+    fds: ClientFds,
+    early: Uint8Array,
+    agreed: Agreement,
+    ended: (why: string) => void,
+  ): TakenClient;
 }
 
 /** Where a client's bytes come from and go to: one socket, or two pipes. */

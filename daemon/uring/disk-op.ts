@@ -2,10 +2,11 @@ import { assert } from '../../core/base/assert.ts';
 import { ERRNO } from '../../core/base/errno.ts';
 import { SECTOR_SIZE } from '../../core/base/units.ts';
 import type { Bio } from '../../core/block/bio.ts';
-import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import { hasData, REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import { copyAligned } from '../fsio/transfer.ts';
 import { OP, RWF_DSYNC } from './abi.ts';
 import type { UringDevice, UringEngine } from './engine.ts';
-import { IOVEC_BYTES } from './memory.ts';
+import { IOVEC_BYTES, type MappedBytes } from './memory.ts';
 import { RingOp } from './ring.ts';
 
 /** Pieces of memory in one bio; each operation has room for as many iovecs. */
@@ -36,6 +37,13 @@ export class DiskOp extends RingOp {
     engine.ring.register(this);
   }
 
+  /**
+   * Where O_DIRECT moves the data when the bio's own memory does not begin at a block: memory of a
+   * region copy, or of a log. A client's request is in the arena, whose slots do.
+   */
+  private bounce: MappedBytes | null = null;
+  private isBounced = false;
+
   /** `done`: bytes that are moved already. */
   start(device: UringDevice, bio: Bio, done: number): void {
     assert(this.bio === null, 'a disk operation in use was started');
@@ -43,7 +51,28 @@ export class DiskOp extends RingOp {
     this.bio = bio;
     this.done = done;
     this.retried = false;
+    this.isBounced = device.direct && hasData(bio.op) && !this.isAligned(bio);
+    if (this.isBounced) this.fillBounce(bio);
     this.issue();
+  }
+
+  /** All pieces begin and end at blocks of the device. */
+  private isAligned(bio: Bio): boolean {
+    const block = this.device!.limits.logicalBlockSize;
+    for (let i = 0; i < bio.vecCount; i += 1) {
+      const vec = bio.vecs[i]!;
+      const address = this.engine.memory.addressOf(vec.page) + vec.offset;
+      if (address % block !== 0 || vec.length % block !== 0) return false;
+    }
+    return true;
+  }
+
+  private fillBounce(bio: Bio): void {
+    const bytes = bio.sectors * SECTOR_SIZE;
+    if (this.bounce === null || this.bounce.bytes.length < bytes) {
+      this.bounce = this.engine.memory.pages(bytes);
+    }
+    if (bio.op === REQ_OP.WRITE) copyAligned(bio, this.bounce.bytes);
   }
 
   private issue(): void {
@@ -67,6 +96,11 @@ export class DiskOp extends RingOp {
     const bytes = bio.sectors * SECTOR_SIZE - this.done;
     const write = bio.op === REQ_OP.WRITE;
     const flags = this.device!.syncsWith(bio) && !this.retried ? RWF_DSYNC : 0;
+    if (this.isBounced) {
+      const address = this.bounce!.address + this.done;
+      ring.prepare(this, write ? OP.WRITE : OP.READ, fd, address, bytes, offset, flags);
+      return;
+    }
     if (bio.vecCount === 1) {
       const vec = bio.vecs[0]!;
       const address = this.engine.memory.addressOf(vec.page) + vec.offset + this.done;
@@ -122,6 +156,7 @@ export class DiskOp extends RingOp {
         else this.issue();
         return;
       }
+      if (this.isBounced && bio.op === REQ_OP.READ) copyAligned(bio, this.bounce!.bytes);
     }
     if (this.retried) {
       this.device!.sync.markFailed();

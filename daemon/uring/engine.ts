@@ -8,11 +8,15 @@ import { bioError, type BlockDevice } from '../../core/block/device.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import { RUN, type Run } from '../../core/block/run.ts';
+import { fileAllocationAt } from '../sys/file-map.ts';
+import { hasSyscalls, loadSyscalls, type NoSyscalls, type Syscalls } from '../sys/syscalls.ts';
 import { DiskOp, MAX_SEGMENTS } from './disk-op.ts';
 import { IOVEC_BYTES, type Memory } from './memory.ts';
 import type { Ring } from './ring.ts';
 import { SharedSync } from './shared-sync.ts';
-import { preadNowait, pwrite } from './syscall.ts';
+import { Throttle } from './throttle.ts';
+import { preadNowait, pwriteOne } from './syscall.ts';
 
 /** The longest transfer done in place. */
 const IN_PLACE_BYTES = 1024 * 1024;
@@ -21,10 +25,6 @@ const IN_PLACE_BYTES = 1024 * 1024;
  * still in the CPU's cache, and the memory is used again for the next.
  */
 const IN_PLACE_BATCH_BYTES = 256 * 1024;
-/** A write that takes longer was throttled by the kernel: the ring's helpers take over for a while. */
-const IN_PLACE_MAX_MS = 2;
-const IN_PLACE_PAUSE_MS = 50;
-const EINTR = 4;
 
 /** The ring, and what its devices share: operation records, and how much is moved in place. */
 export class UringEngine {
@@ -33,8 +33,8 @@ export class UringEngine {
   readonly memory: Memory;
   /** Bytes that may still be moved in place in this turn. */
   inPlaceBytes = IN_PLACE_BATCH_BYTES;
+  readonly throttle = new Throttle();
   /** One struct iovec, for the call just made. */
-  readonly iovecAddress: number;
   readonly iovec: Uint32Array;
   private readonly ops: Pool<DiskOp>;
   /** Devices with bios that wait for the next turn. */
@@ -44,9 +44,7 @@ export class UringEngine {
     this.ring = ring;
     this.loop = loop;
     this.memory = memory;
-    const room = memory.carve(IOVEC_BYTES);
-    this.iovecAddress = room.address;
-    this.iovec = room.words;
+    this.iovec = memory.carve(IOVEC_BYTES).words;
     this.ops = new Pool<DiskOp>(64, 65536, () => new DiskOp(this));
   }
 
@@ -84,6 +82,8 @@ export class UringEngine {
 export interface UringDeviceOptions {
   readonly name: string;
   readonly fd: number;
+  /** More descriptions of the same file, for syncs beside each other. */
+  readonly syncFds?: readonly number[];
   readonly sectors: number;
   readonly limits: QueueLimits;
   /** Opened with O_DIRECT: io_uring never blocks on it. */
@@ -106,11 +106,11 @@ export class UringDevice implements BlockDevice {
   readonly fd: number;
   readonly engine: UringEngine;
   readonly sync: SharedSync;
-  private readonly direct: boolean;
+  readonly direct: boolean;
+  private readonly calls: Syscalls | NoSyscalls = loadSyscalls();
   private readonly putOff = new Queue<Bio>(64);
   /** The file system can say that a read would wait. */
   private readsNow = true;
-  private inPlaceAgainMs = 0;
   private pending = 0;
 
   constructor(engine: UringEngine, options: UringDeviceOptions) {
@@ -122,7 +122,7 @@ export class UringDevice implements BlockDevice {
     const { maxSegments } = options.limits;
     this.limits = { ...options.limits, maxSegments: Math.min(maxSegments, MAX_SEGMENTS) };
     this.direct = options.direct;
-    this.sync = new SharedSync(this);
+    this.sync = new SharedSync(this, [options.fd, ...(options.syncFds ?? [])]);
   }
 
   /** Operations under way. */
@@ -142,6 +142,13 @@ export class UringDevice implements BlockDevice {
       this.putOff.push(bio);
       if (this.putOff.length === 1) this.engine.waits(this);
     }
+  }
+
+  /** A block device answers that all of it is data. */
+  allocationAt(sector: number, sectors: number, run: Run): void {
+    const calls = this.calls;
+    if (hasSyscalls(calls)) fileAllocationAt(calls, this.fd, sector, sectors, run);
+    else run.set(sectors, RUN.DATA);
   }
 
   /** The oldest bio that was put off. True: there are more. */
@@ -170,51 +177,31 @@ export class UringDevice implements BlockDevice {
 
   /** Small enough, in one piece, and on the page cache. */
   private isForNow(bio: Bio): boolean {
-    return (
-      !this.direct &&
-      bio.vecCount === 1 &&
-      (bio.op === REQ_OP.WRITE || (bio.op === REQ_OP.READ && this.readsNow)) &&
-      bio.sectors * SECTOR_SIZE <= IN_PLACE_BYTES
-    );
+    if (this.direct || bio.vecCount !== 1 || bio.sectors * SECTOR_SIZE > IN_PLACE_BYTES) {
+      return false;
+    }
+    if (bio.op === REQ_OP.READ) return this.readsNow;
+    return bio.op === REQ_OP.WRITE && this.engine.throttle.mayWrite();
   }
 
   private moveNow(bio: Bio): void {
     const bytes = bio.sectors * SECTOR_SIZE;
     const vec = bio.vecs[0]!;
-    const address = this.engine.memory.addressOf(vec.page) + vec.offset;
     const offset = bio.sector * SECTOR_SIZE;
     this.engine.inPlaceBytes -= bytes;
+    const { iovec, memory } = this.engine;
+    memory.point(iovec, vec.page, vec.offset, bytes);
     const result =
-      bio.op === REQ_OP.READ
-        ? this.readNow(address, bytes, offset)
-        : this.writeNow(address, bytes, offset);
+      bio.op === REQ_OP.READ ? this.readNow(offset) : pwriteOne(this.fd, iovec, offset);
     if (result === bytes) this.moved(bio, ERRNO.OK);
     // What is left, or what went wrong, is for the ring.
     else this.engine.take().start(this, bio, result > 0 ? result : 0);
   }
 
   /** Bytes read without waiting for the disk, or minus the errno. */
-  private readNow(address: number, bytes: number, offset: number): number {
-    const { iovec, iovecAddress } = this.engine;
-    const high = Math.floor(address / 4294967296);
-    iovec[0] = address - high * 4294967296;
-    iovec[1] = high;
-    iovec[2] = bytes;
-    iovec[3] = 0;
-    const result = preadNowait(this.fd, iovecAddress, offset);
+  private readNow(offset: number): number {
+    const result = preadNowait(this.fd, this.engine.iovec, offset);
     if (result === -ERRNO.EOPNOTSUPP) this.readsNow = false;
-    return result;
-  }
-
-  private writeNow(address: number, bytes: number, offset: number): number {
-    const began = performance.now();
-    if (this.inPlaceAgainMs !== 0) {
-      if (began < this.inPlaceAgainMs) return -EINTR;
-      this.inPlaceAgainMs = 0;
-    }
-    const result = pwrite(this.fd, address, bytes, offset);
-    const ended = performance.now();
-    if (ended - began > IN_PLACE_MAX_MS) this.inPlaceAgainMs = ended + IN_PLACE_PAUSE_MS;
     return result;
   }
 }

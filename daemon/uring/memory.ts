@@ -11,6 +11,12 @@ export interface Room {
   readonly words: Uint32Array;
 }
 
+/** A mapping: page-aligned, at an address that never changes. */
+export interface MappedBytes {
+  readonly address: number;
+  readonly bytes: Uint8Array;
+}
+
 /**
  * Memory the kernel may be told the address of. The arena is one mapping; other buffers (a region
  * copy's, the edges of an unaligned write) are ordinary typed arrays whose address is asked once.
@@ -38,6 +44,25 @@ export class Memory {
     const address = addressOfBuffer(page);
     this.addresses.set(page, address);
     return address;
+  }
+
+  /**
+   * Makes `iovec` point at a piece of the page. Not by way of `addressOf`: a number above 2^31 that
+   * is returned from a call may be boxed.
+   */
+  point(iovec: Uint32Array, page: Uint8Array, offset: number, length: number): void {
+    const address = (page === this.bytes ? this.address : this.addressOf(page)) + offset;
+    const high = Math.floor(address / 4294967296);
+    iovec[0] = address - high * 4294967296;
+    iovec[1] = high;
+    iovec[2] = length;
+    iovec[3] = 0;
+  }
+
+  /** Page-aligned memory of its own, for good. */
+  pages(bytes: number): MappedBytes {
+    const { address, buffer } = mapAnonymous(bytes);
+    return { address, bytes: new Uint8Array(buffer) };
   }
 
   /** `bytes` of mapped memory for good; a multiple of 16. */

@@ -1,5 +1,4 @@
-import { replyPayloadBytes, type ReplyQueue } from '../../core/export/reply-queue.ts';
-import { SIZE } from '../../core/nbd/proto.ts';
+import type { ReplyQueue } from '../../core/export/reply-queue.ts';
 import { IOVEC_BYTES, type Memory, type Room } from './memory.ts';
 
 /** Pieces of one message; the kernel's limit is 1024. */
@@ -23,7 +22,9 @@ export const OUTBOX_BYTES = INPUT_IOVECS_AT + INPUT_IOVECS * IOVEC_BYTES;
 export class Outbox {
   readonly outputAddress: number;
   readonly iovecsAddress: number;
-  readonly inputAddress: number;
+  /** Begin with their struct msghdr. */
+  readonly output: Uint32Array;
+  readonly input: Uint32Array;
   /** Of the message gathered last. */
   pieces = 0;
   private readonly words: Uint32Array;
@@ -36,7 +37,8 @@ export class Outbox {
     this.memory = memory;
     this.outputAddress = room.address + OUTPUT_AT;
     this.iovecsAddress = room.address + OUTPUT_IOVECS_AT;
-    this.inputAddress = room.address + INPUT_AT;
+    this.output = room.words.subarray(OUTPUT_AT / 4, INPUT_AT / 4);
+    this.input = room.words.subarray(INPUT_AT / 4);
     this.setMessage(OUTPUT_AT, room.address + OUTPUT_IOVECS_AT, 0);
     this.setMessage(INPUT_AT, room.address + INPUT_IOVECS_AT, INPUT_IOVECS);
   }
@@ -51,11 +53,11 @@ export class Outbox {
     let bytes = 0;
     let lastEnd = -1;
     for (let i = 0; i < count && pieces + 2 <= MAX_IOVECS; i += 1) {
-      const request = replies.requestAt(i);
-      const payload = replyPayloadBytes(request);
-      if (skip < SIZE.SIMPLE_REPLY) {
-        const header = headers + replies.headerAt(i);
-        const length = SIZE.SIMPLE_REPLY - skip;
+      const payload = replies.payloadBytes(i);
+      const headBytes = replies.headBytes(i);
+      if (skip < headBytes) {
+        const header = headers + replies.headAt(i);
+        const length = headBytes - skip;
         // Headers of neighbours without payload are neighbours.
         if (header === lastEnd) this.growPiece(pieces - 1, length);
         else {
@@ -63,11 +65,11 @@ export class Outbox {
           pieces += 1;
         }
         bytes += length;
-        lastEnd = header + SIZE.SIMPLE_REPLY;
+        lastEnd = header + headBytes;
         skip = 0;
-      } else skip -= SIZE.SIMPLE_REPLY;
+      } else skip -= headBytes;
       if (payload > 0) {
-        const address = arena + request.payloadAt + skip;
+        const address = arena + replies.payloadAt(i) + skip;
         this.setPiece(OUTPUT_IOVECS_AT, pieces, address, payload - skip);
         pieces += 1;
         bytes += payload - skip;
@@ -85,7 +87,7 @@ export class Outbox {
     let left = bytes + this.sentOfFirst;
     let whole = 0;
     while (whole < replies.length) {
-      const length = SIZE.SIMPLE_REPLY + replyPayloadBytes(replies.requestAt(whole));
+      const length = replies.headBytes(whole) + replies.payloadBytes(whole);
       if (left < length) break;
       left -= length;
       whole += 1;

@@ -4,12 +4,14 @@ import { Arena } from '../../core/block/arena.ts';
 import { Loop } from '../../core/block/loop.ts';
 import type { Export } from '../../core/export/export.ts';
 import { Session } from '../../core/export/session.ts';
+import { PLAIN, type Agreement } from '../../core/nbd/agreement.ts';
 import { OP } from './abi.ts';
 import { UringEngine } from './engine.ts';
 import { Memory, type Room } from './memory.ts';
 import { Ring, RingOp } from './ring.ts';
-import { Spin, SPIN_MS } from './spin.ts';
+import { Spin, SPIN_US } from './spin.ts';
 import { StallWatch } from './stall-watch.ts';
+import { elapsedUs, stopwatchUs } from './stopwatch.ts';
 import { GULP_BYTES, UringStream, type StreamFds, type StreamHost } from './stream.ts';
 import { PlaneTimers } from './timers.ts';
 
@@ -99,6 +101,7 @@ export class DataPlane implements StreamHost {
     target: Export,
     early: Uint8Array,
     ended: (failure: string) => void,
+    agreed: Agreement = PLAIN,
   ): UringStream | null {
     const place = this.freeGulps.pop();
     if (place === undefined) return null;
@@ -106,7 +109,7 @@ export class DataPlane implements StreamHost {
     const gulpAt = this.arenaBytes + place * GULP_BYTES;
     const stream = new UringStream(this, fds, { gulpAt, room }, ended);
     this.streams.add(stream);
-    stream.begin(new Session(target, this.arena, stream), early);
+    stream.begin(new Session(target, this.arena, stream, agreed), early);
     return stream;
   }
 
@@ -157,12 +160,14 @@ export class DataPlane implements StreamHost {
     this.engine.refill();
     this.continueStreams();
     this.loop.run();
+    this.engine.throttle.judge();
     this.sendReplies();
     if (this.hasWork || this.hasMore || !maySleep) this.ring.enter(0);
     else if (this.spin.isWorthIt && this.isQuiet) this.spinOrSleep();
     else this.sleep();
     this.ring.reap();
     if (!this.clock.isEmpty) this.clock.run();
+    this.engine.throttle.judge();
     this.stalls.look();
   }
 
@@ -196,7 +201,7 @@ export class DataPlane implements StreamHost {
     const { ring, spin } = this;
     ring.enter(0);
     if (ring.hasCompletions) return;
-    const began = performance.now();
+    const began = stopwatchUs();
     do {
       if (!ring.tellsWork) ring.enter(0);
       for (let i = 0; i < LOOKS_PER_CLOCK; i += 1) {
@@ -205,7 +210,7 @@ export class DataPlane implements StreamHost {
         ring.enter(0);
         return;
       }
-    } while (performance.now() - began < SPIN_MS);
+    } while (elapsedUs(began, stopwatchUs()) < SPIN_US);
     spin.lost();
     this.sleep();
   }

@@ -1,7 +1,7 @@
 import { cpus } from 'node:os';
 
 /** How long to look before sleeping: waking another CPU's idle thread costs 15-20 us. */
-export const SPIN_MS = 0.05;
+export const SPIN_US = 50;
 
 const MAX_SCORE = 32;
 const LOSS = 4;

@@ -267,7 +267,7 @@ export class UringStream implements SessionStream {
     const wanted = session.payloadWanted;
     const { outbox } = this;
     outbox.setInput(base + session.payloadAt, wanted, base + this.gulpAt, SIZE.REQUEST);
-    const result = recvmsg(this.fds.input, outbox.inputAddress, MSG_DONTWAIT);
+    const result = recvmsg(this.fds.input, outbox.input, MSG_DONTWAIT);
     if (result <= 0) return false; // nothing yet, or the end: the ring will say which
     this.activity += 1;
     this.turnBytes -= result;
@@ -359,7 +359,7 @@ export class UringStream implements SessionStream {
   /** True: the socket took all, or as much as it could, and the rest is gathered anew. */
   private sendNow(bytes: number): boolean {
     const flags = MSG_NOSIGNAL | MSG_DONTWAIT;
-    const result = sendmsg(this.fds.output, this.outbox.outputAddress, flags);
+    const result = sendmsg(this.fds.output, this.outbox.output, flags);
     // What is wrong with the socket the ring will say, too.
     if (result < 0) return false;
     this.settleSent(result);

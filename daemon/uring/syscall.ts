@@ -4,7 +4,8 @@ import { SYS } from './abi.ts';
 
 /**
  * The system calls of the data plane, through koffi. Addresses are plain numbers: user space ends
- * below 2^47. A call costs 60-170 ns on top of the kernel's work, so there is one per batch.
+ * below 2^47. A call costs 60-170 ns on top of the kernel's work. Those made per request are given
+ * typed arrays, not addresses: a number that large would be boxed for the call.
  */
 const libc = koffi.load(null);
 
@@ -15,14 +16,15 @@ const rawEnter = libc.func(
 const rawMmap = libc.func(
   'void *mmap(void *address, size_t length, int protection, int flags, int fd, int64_t offset)',
 );
-const rawPwrite = libc.func(
-  'int64_t pwrite(int fd, int64_t address, size_t length, int64_t offset)',
+const rawPwritev = libc.func(
+  'int64_t pwritev(int fd, const void *iovecs, int count, int64_t offset)',
 );
 const rawPreadv2 = libc.func(
-  'int64_t preadv2(int fd, int64_t iovecs, int count, int64_t offset, int flags)',
+  'int64_t preadv2(int fd, const void *iovecs, int count, int64_t offset, int flags)',
 );
-const rawSendmsg = libc.func('int64_t sendmsg(int fd, int64_t message, int flags)');
-const rawRecvmsg = libc.func('int64_t recvmsg(int fd, int64_t message, int flags)');
+const rawSendmsg = libc.func('int64_t sendmsg(int fd, const void *message, int flags)');
+const rawRecvmsg = libc.func('int64_t recvmsg(int fd, void *message, int flags)');
+const rawClockGettime = libc.func('int clock_gettime(int clock, void *time)');
 const rawEventfd = libc.func('int eventfd(uint32_t initial, int flags)');
 const rawClose = libc.func('int close(int fd)');
 const rawFcntl = libc.func('int fcntl(int fd, int command, int argument)');
@@ -90,29 +92,34 @@ export function addressOfBuffer(bytes: Uint8Array): number {
   return Number(koffi.address(bytes));
 }
 
-/** Bytes written, or minus the errno. Blocks. */
-export function pwrite(fd: number, address: number, length: number, offset: number): number {
-  const value = rawPwrite(fd, address, length, offset) as number;
+/** `iovec`: one, in memory of the caller's. Bytes written, or minus the errno. Blocks. */
+export function pwriteOne(fd: number, iovec: Uint32Array, offset: number): number {
+  const value = rawPwritev(fd, iovec, 1, offset) as number;
   return value === -1 ? -koffi.errno() : value;
 }
 
 const RWF_NOWAIT = 8;
 
-/** One iovec at an address. Bytes read from the page cache, or minus the errno; never waits. */
-export function preadNowait(fd: number, iovecAddress: number, offset: number): number {
-  const value = rawPreadv2(fd, iovecAddress, 1, offset, RWF_NOWAIT) as number;
+/** Bytes read from the page cache, or minus the errno; never waits. */
+export function preadNowait(fd: number, iovec: Uint32Array, offset: number): number {
+  const value = rawPreadv2(fd, iovec, 1, offset, RWF_NOWAIT) as number;
   return value === -1 ? -koffi.errno() : value;
 }
 
-/** `message`: address of a struct msghdr. Bytes sent, or minus the errno. */
-export function sendmsg(fd: number, message: number, flags: number): number {
+/** `message`: begins with a struct msghdr. Bytes sent, or minus the errno. */
+export function sendmsg(fd: number, message: Uint32Array, flags: number): number {
   const value = rawSendmsg(fd, message, flags) as number;
   return value === -1 ? -koffi.errno() : value;
 }
 
-export function recvmsg(fd: number, message: number, flags: number): number {
+export function recvmsg(fd: number, message: Uint32Array, flags: number): number {
   const value = rawRecvmsg(fd, message, flags) as number;
   return value === -1 ? -koffi.errno() : value;
+}
+
+/** `time`: room for a struct timespec. */
+export function clockGettime(clock: number, time: Uint32Array): void {
+  rawClockGettime(clock, time);
 }
 
 export function eventfd(): number {

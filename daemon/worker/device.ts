@@ -4,11 +4,14 @@ import { fstatSync } from 'node:fs';
 import { assert } from '../../core/base/assert.ts';
 import type { Log, LogFields } from '../../core/base/ports.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
-import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
+import { ControlError } from '../../core/control/error.ts';
+import type { TargetEnvironment } from '../../core/dm/target.ts';
+import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { NoRecorder } from '../../core/mirror/record.ts';
 import { AbsentDevice } from '../devices/absent-device.ts';
-import { assemble, type Assembled, type OpenLeg } from '../devices/assemble.ts';
-import { callDevice } from '../devices/calls.ts';
+import { assemble, swapTable } from '../devices/assemble.ts';
+import type { Assembled, AssemblyRequest, MirrorPlan, OpenLeg } from '../devices/assemble.ts';
+import { callDevice, offerFacts } from '../devices/calls.ts';
 import { readPolicyOf } from '../devices/request.ts';
 import { settle } from '../devices/runner.ts';
 import { mirrorOfRecord, newMirror } from '../devices/standing.ts';
@@ -17,20 +20,27 @@ import type { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
 import { closeClient } from './client-fds.ts';
 import { STAND_DOWN } from '../net/socket-taker.ts';
-import type { ClientFds } from '../net/socket-taker.ts';
-import type { FromWorker, LogLevel, ToWorker, WorkerCall, WorkerStart } from './messages.ts';
+import type { FromWorker, LogLevel, OfferFacts, ToWorker, WorkerCall } from './messages.ts';
+import type { WorkerStart, WorkerTable } from './messages.ts';
+
+type Connect = Extract<ToWorker, { kind: 'connect' }>;
 
 /** What a device asks of its thread. */
 export interface DeviceThread {
   readonly plane: DataPlane;
   say(message: FromWorker): void;
+  /** A device of this thread that another stands on. */
+  deviceAt(number: number): BlockDevice | undefined;
   /** The device is settled: nothing of it is left but its descriptors. */
   deviceEnded(): void;
 }
 
 export class WorkerDevice {
+  private readonly start: WorkerStart;
   private readonly thread: DeviceThread;
   private readonly plane: DataPlane;
+  private readonly environment: TargetEnvironment;
+  private readonly legs = new Map<string, UringDevice>();
   private readonly parts: Assembled;
   private readonly streams = new Map<number, UringStream>();
   private readonly recordsWaiting = new Map<number, (errno: number) => void>();
@@ -38,47 +48,73 @@ export class WorkerDevice {
 
   /** @throws ControlError it cannot be made of this */
   constructor(start: WorkerStart, thread: DeviceThread) {
+    this.start = start;
     this.thread = thread;
     this.plane = thread.plane;
-    this.parts = this.build(start);
-    const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, logicalBlockBytes } =
-      this.parts.exported;
-    this.say({
-      kind: 'ready',
-      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes, logicalBlockBytes },
-    });
+    this.environment = { loop: this.plane.loop, clock: this.plane.clock, log: this.log() };
+    this.parts = assemble(this.requestOf(start), this.environment);
+    this.say({ kind: 'ready', offer: this.facts() });
   }
 
-  private build(start: WorkerStart): Assembled {
-    const { engine, loop, clock } = this.plane;
-    const devices = new Map<string, BlockDevice>();
-    const makeDevice = ({ path, fd, sectors, limits }: OpenLeg): BlockDevice =>
-      new UringDevice(engine, { name: path, fd, sectors, limits, direct: false });
-    for (const leg of start.legs) devices.set(leg.path, makeDevice(leg));
-    const legs = {
-      missing: new Map(start.missing),
-      deviceOf: (path: string) => devices.get(path) ?? new AbsentDevice(path, loop),
-      attach: (leg: OpenLeg) => makeDevice(leg),
-    };
-    const recorder: MirrorRecorder = start.isRecorded
-      ? { record: (state, done) => this.record(state, done) }
-      : new NoRecorder(loop);
-    const { name, table, readOnly, recorded, areEqual, writeMostly } = start;
-    const mirror = {
-      readPolicy: readPolicyOf(start.readPolicy),
-      recorder,
-      onEvent: (event: Extract<FromWorker, { kind: 'event' }>['event']) =>
-        this.say({ kind: 'event', event }),
-      start: (
-        places: Parameters<typeof newMirror>[0],
-        args: { readonly sync: 'sync' | 'nosync' | undefined },
-      ) =>
+  /** Legs by path: those of the live table, and while another is put in its place, those of both. */
+  private legOf(leg: OpenLeg): BlockDevice {
+    const there = this.legs.get(leg.path);
+    // Closed and opened again, a path is another descriptor.
+    return there?.fd === leg.fd ? there : this.attach(leg);
+  }
+
+  private attach({ path, ...leg }: OpenLeg): BlockDevice {
+    const made = new UringDevice(this.plane.engine, { name: path, ...leg });
+    this.legs.set(path, made);
+    return made;
+  }
+
+  private requestOf(table: WorkerTable): AssemblyRequest {
+    const { loop } = this.plane;
+    const { name, readPolicy, areEqual, writeMostly, isRecorded } = this.start;
+    const devices = new Map<string, BlockDevice>(
+      table.legs.map((leg) => [leg.path, this.legOf(leg)]),
+    );
+    for (const [path, number] of table.lower) {
+      const device = this.thread.deviceAt(number);
+      assert(device !== undefined, 'a device below that is not in this thread');
+      devices.set(path, device);
+    }
+    const { recorded, eventNr } = table;
+    const mirror: MirrorPlan = {
+      readPolicy: readPolicyOf(readPolicy),
+      recorder: isRecorded
+        ? { record: (state, done) => this.record(state, done) }
+        : new NoRecorder(loop),
+      onEvent: (event) => this.say({ kind: 'event', event }),
+      eventNr,
+      start: (places, args) =>
         recorded === null
           ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
           : mirrorOfRecord(places, recorded),
     };
-    const environment = { loop, clock, log: this.log() };
-    return assemble({ name, table, legs, readOnly, mirror }, environment);
+    const legs = {
+      missing: new Map(table.missing),
+      deviceOf: (path: string) => devices.get(path) ?? new AbsentDevice(path, loop),
+      attach: (leg: OpenLeg) => this.attach(leg),
+    };
+    return { name, table: table.table, legs, readOnly: table.readOnly, mirror };
+  }
+
+  private swap(next: WorkerTable): OfferFacts {
+    swapTable(this.parts, this.requestOf(next), this.environment);
+    const kept = new Set(next.legs.map(({ path }) => path));
+    for (const path of this.legs.keys()) if (!kept.has(path)) this.legs.delete(path);
+    return this.facts();
+  }
+
+  private facts(): OfferFacts {
+    return offerFacts(this.parts);
+  }
+
+  /** For a device that stands on this one. */
+  get mapped(): BlockDevice {
+    return this.parts.mapped;
   }
 
   private record(state: MirrorRecord, done: (errno: number) => void): void {
@@ -90,7 +126,7 @@ export class WorkerDevice {
   handle(message: ToWorker): void {
     switch (message.kind) {
       case 'connect':
-        this.connect(message.id, message.fds, message.early);
+        this.connect(message);
         return;
       case 'hang-up':
         this.streams.get(message.id)?.hangUp();
@@ -141,6 +177,9 @@ export class WorkerDevice {
           refuse: ({ code, message }) => this.say({ kind: 'refused', id, code, why: message }),
         });
         return;
+      case 'swap':
+        this.answerSwap(id, call.next);
+        return;
       case 'shut-down':
         exported.shutDown(() => {
           this.say({ kind: 'answer', id, value: 0 });
@@ -155,15 +194,25 @@ export class WorkerDevice {
     }
   }
 
-  private connect(id: number, { input, output }: ClientFds, early: Uint8Array): void {
+  private answerSwap(id: number, next: WorkerTable): void {
+    try {
+      this.say({ kind: 'answer', id, value: this.swap(next) });
+    } catch (error) {
+      if (!(error instanceof ControlError)) throw error;
+      this.say({ kind: 'refused', id, code: error.code, why: error.message });
+    }
+  }
+
+  private connect({ id, fds: { input, output }, early, agreed }: Connect): void {
     const fds = { input, output, isSocket: fstatSync(input).isSocket() };
     // A client may be gone before it is known.
     let isGone = false;
-    const stream = this.plane.connect(fds, this.parts.exported, early, (why) => {
+    const ended = (why: string): void => {
       isGone = true;
       this.streams.delete(id);
       this.say({ kind: 'closed', id, why });
-    });
+    };
+    const stream = this.plane.connect(fds, this.parts.exported, early, ended, agreed);
     if (stream === null) {
       closeClient({ input, output });
       this.say({ kind: 'closed', id, why: 'no place for one more client' });

@@ -5,16 +5,21 @@ import type { Log } from '../../core/base/ports.ts';
 import { ControlError, type ErrorCode } from '../../core/control/error.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecorder } from '../../core/mirror/record.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
-import type { Runner } from '../devices/runner.ts';
+import type { Runner, SwapPlan } from '../devices/runner.ts';
 import type { ClientFds } from '../net/socket-taker.ts';
 import type { FromWorker, OfferFacts, ToWorker, WorkerAnswer, WorkerCall } from './messages.ts';
-import type { WorkerStart } from './messages.ts';
+import type { WorkerStart, WorkerTable } from './messages.ts';
+import type { Below } from '../devices/stack.ts';
 import { closeClient } from './client-fds.ts';
 import { threadForDevice, type PlaneThread } from './threads.ts';
 
 export interface WorkerHostOptions {
   readonly start: WorkerStart;
+  /** Where it has to live, because of what it stands on; null: anywhere. */
+  readonly thread: PlaneThread | null;
+  tableOf(plan: SwapPlan): WorkerTable;
   readonly log: Log;
   readonly recorder: MirrorRecorder | null;
   onEvent(event: MirrorEvent): void;
@@ -30,7 +35,7 @@ interface Waiting {
 }
 
 export class WorkerHost implements Runner {
-  readonly offer: OfferFacts;
+  private facts: OfferFacts;
   private readonly thread: PlaneThread;
   /** The device's number in its thread. */
   private readonly device: number;
@@ -48,7 +53,7 @@ export class WorkerHost implements Runner {
   ) {
     this.thread = thread;
     this.device = device;
-    this.offer = offer;
+    this.facts = offer;
     this.options = options;
   }
 
@@ -57,7 +62,7 @@ export class WorkerHost implements Runner {
    * @throws whatever making the device throws there
    */
   static start(options: WorkerHostOptions): Promise<WorkerHost> {
-    const thread = threadForDevice();
+    const thread = options.thread ?? threadForDevice();
     return new Promise((resolve, reject) => {
       let host: WorkerHost | undefined;
       const device = thread.add(options.start, {
@@ -83,15 +88,20 @@ export class WorkerHost implements Runner {
     });
   }
 
+  /** As of the live table. */
+  get offer(): OfferFacts {
+    return this.facts;
+  }
+
   /** The mirror begins to heal and to record. */
   go(): void {
     this.say({ kind: 'go' });
   }
 
   /** Gives a client to the device; its descriptors are the thread's from now on. */
-  connect(id: number, fds: ClientFds, early: Uint8Array): void {
+  connect(id: number, fds: ClientFds, early: Uint8Array, agreed: Agreement): void {
     if (this.dead) closeClient(fds);
-    else this.say({ kind: 'connect', id, fds, early });
+    else this.say({ kind: 'connect', id, fds, early, agreed });
   }
 
   hangUp(id: number): void {
@@ -104,6 +114,20 @@ export class WorkerHost implements Runner {
 
   async call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>> {
     return (await this.ask({ name: 'device', call: name, args })) as CallValue<C>;
+  }
+
+  async swap(plan: SwapPlan): Promise<void> {
+    const next = this.options.tableOf(plan);
+    this.facts = (await this.ask({ name: 'swap', next })) as OfferFacts;
+  }
+
+  below(): Below {
+    const { sectors, limits } = this.facts;
+    return { sectors, limits, device: null, place: { thread: this.thread, number: this.device } };
+  }
+
+  async lend(isLent: boolean): Promise<void> {
+    this.facts = await this.call('lend', { isLent });
   }
 
   /** Requests get ESHUTDOWN from now on; fulfilled when none is with the device. */

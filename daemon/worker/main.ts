@@ -59,8 +59,9 @@ class Thread {
     };
     try {
       const { plane } = this;
+      const deviceAt = (below: number) => this.devices.get(below)?.mapped;
       const deviceEnded = (): void => void this.devices.delete(number);
-      this.devices.set(number, new WorkerDevice(start, { plane, say, deviceEnded }));
+      this.devices.set(number, new WorkerDevice(start, { plane, say, deviceEnded, deviceAt }));
     } catch (error) {
       // An error's class does not survive the way to the other thread.
       if (!(error instanceof ControlError)) throw error;

@@ -1,10 +1,26 @@
 /** What the control thread and a data-plane thread say to each other. Plain data, cloned. */
+import type { QueueLimits } from '../../core/block/limits.ts';
 import type { LogFields } from '../../core/base/ports.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { OpenLeg } from '../devices/assemble.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
 import type { ClientFds } from '../net/socket-taker.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
+
+/** A table, and what it is made of. */
+export interface WorkerTable {
+  readonly table: string;
+  readonly readOnly: boolean;
+  readonly legs: readonly OpenLeg[];
+  /** Legs that are devices of the same thread: path and number there. */
+  readonly lower: readonly (readonly [path: string, device: number])[];
+  /** Legs that are not there: path and why. */
+  readonly missing: readonly (readonly [path: string, reason: string])[];
+  readonly recorded: MirrorRecord | null;
+  /** The number of the last event there was. */
+  readonly eventNr: number;
+}
 
 /** `workerData` of a data-plane thread. */
 export interface ThreadStart {
@@ -27,15 +43,9 @@ export interface FromThread {
 }
 
 /** Everything a device is made of. */
-export interface WorkerStart {
+export interface WorkerStart extends WorkerTable {
   readonly name: string;
-  readonly table: string;
-  readonly readOnly: boolean;
   readonly readPolicy: string;
-  readonly legs: readonly OpenLeg[];
-  /** Legs that are not there: path and why. */
-  readonly missing: readonly (readonly [path: string, reason: string])[];
-  readonly recorded: MirrorRecord | null;
   /** A new mirror's legs hold the same bytes. */
   readonly areEqual: boolean;
   /** Legs of a new mirror that are read only where no other is good. */
@@ -50,7 +60,11 @@ export interface OfferFacts {
   readonly readOnly: boolean;
   readonly transmissionFlags: number;
   readonly preferredBlockBytes: number;
+  /** Of the device itself, for one that stands on it. */
+  readonly sectors: number;
+  readonly limits: QueueLimits;
   readonly logicalBlockBytes: number;
+  readonly contexts: readonly string[];
 }
 
 export type ToWorker =
@@ -60,6 +74,7 @@ export type ToWorker =
       /** The thread's to close. */
       readonly fds: ClientFds;
       readonly early: Uint8Array;
+      readonly agreed: Agreement;
     }
   | { readonly kind: 'hang-up'; readonly id: number }
   | { readonly kind: 'stand-down'; readonly id: number }
@@ -70,6 +85,8 @@ export type ToWorker =
 export type WorkerCall =
   /** One of daemon/devices/calls.ts. */
   | { readonly name: 'device'; readonly call: CallName; readonly args: CallArgs<CallName> }
+  /** Another table for a device that is suspended and frozen; answered with its OfferFacts. */
+  | { readonly name: 'swap'; readonly next: WorkerTable }
   /** From now on requests get ESHUTDOWN; answered when none is with the device. */
   | { readonly name: 'shut-down' }
   /** Flush, mark clean. Answered with an errno; nothing may come after. */
@@ -93,4 +110,4 @@ export type FromWorker =
   | { readonly kind: 'answer'; readonly id: number; readonly value: WorkerAnswer }
   | { readonly kind: 'refused'; readonly id: number; readonly code: string; readonly why: string };
 
-export type WorkerAnswer = CallValue<CallName> | number;
+export type WorkerAnswer = CallValue<CallName> | OfferFacts | number;

@@ -1,5 +1,6 @@
 /** The export of a device that lives in a data-plane thread, as the control thread shows it. */
 import { assert } from '../../core/base/assert.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
 import type { ClientFds, SocketTaker, TakenClient } from '../net/socket-taker.ts';
 import { dup } from '../uring/syscall.ts';
 import type { WorkerHost } from './host.ts';
@@ -9,7 +10,6 @@ export class WorkerOffer implements SocketTaker {
   readonly name: string;
   readonly description = '';
   private readonly host: WorkerHost;
-  private readonly facts: OfferFacts;
   private readonly clients = new Map<number, (why: string) => void>();
   private takes = 0;
   private shutdown: Promise<void> | undefined;
@@ -18,7 +18,11 @@ export class WorkerOffer implements SocketTaker {
   constructor(name: string, host: WorkerHost) {
     this.name = name;
     this.host = host;
-    this.facts = host.offer;
+  }
+
+  /** Asked anew each time: the table may have been reloaded. */
+  private get facts(): OfferFacts {
+    return this.host.offer;
   }
 
   get sizeBytes(): number {
@@ -41,6 +45,10 @@ export class WorkerOffer implements SocketTaker {
     return this.facts.preferredBlockBytes;
   }
 
+  get contexts(): readonly string[] {
+    return this.facts.contexts;
+  }
+
   get connections(): number {
     return this.clients.size;
   }
@@ -61,13 +69,18 @@ export class WorkerOffer implements SocketTaker {
     return this.shutdown;
   }
 
-  take(fds: ClientFds, early: Uint8Array, ended: (why: string) => void): TakenClient {
+  take(
+    fds: ClientFds,
+    early: Uint8Array,
+    agreed: Agreement,
+    ended: (why: string) => void,
+  ): TakenClient {
     const input = ownCopy(fds.input);
     const output = fds.output === fds.input ? input : ownCopy(fds.output);
     this.takes += 1;
     const id = this.takes;
     this.clients.set(id, ended);
-    this.host.connect(id, { input, output }, early);
+    this.host.connect(id, { input, output }, early, agreed);
     return {
       hangUp: () => this.host.hangUp(id),
       standDown: () => this.host.standDown(id),

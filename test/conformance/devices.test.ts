@@ -64,6 +64,18 @@ const file: DeviceFactory = async ({ readOnly }) => {
   return { device, close: () => device.close() };
 };
 
+const directFile: DeviceFactory = async ({ readOnly }) => {
+  const loop = createNodeLoop();
+  const create = { sizeBytes: bytesOfSectors(SECTORS) };
+  const path = newPath();
+  const options = { loop, exclusive: true, cache: 'none' } as const;
+  const made = await openFileDevice(path, { ...options, readOnly: false, create });
+  if (!readOnly) return { device: made, close: () => made.close() };
+  await made.close();
+  const device = await openFileDevice(path, { ...options, readOnly });
+  return { device, close: () => device.close() };
+};
+
 const overTwoFiles: DeviceFactory = async () => {
   const loop = createNodeLoop();
   const create = { sizeBytes: bytesOfSectors(SECTORS) };
@@ -117,6 +129,7 @@ suite('memory in blocks of 4096', memory({ logicalBlockSize: 4096 }), DISK);
 suite('memory that cannot zero', memory({ maxDiscardSectors: 0, maxWriteZeroesSectors: 0 }), DISK);
 suite('memory that forgets what is discarded', memory({ discardZeroes: false }), DISK);
 suite('a file', file, { ...DISK, sync: true });
+suite('a file with cache=none', directFile, { ...DISK, sync: true });
 suite('linear over memory', overMemory('0 1000 linear disk 24\n', 1024), MAPPED);
 suite(
   'linear over memory in blocks of 4096',

@@ -1,5 +1,5 @@
 // The block device contract on io_uring: a file, a mirror of three files, a table across two.
-import { closeSync, openSync, truncateSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, openSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { bytesOfSectors } from '../../core/base/units.ts';
@@ -20,23 +20,25 @@ const DISK: Supports = { storesData: true, startsZeroed: true, readOnly: false, 
 const directory = tempDirectory();
 let files = 0;
 
-function openFile(plane: DataPlane, name: string): UringDevice {
+function openFile(plane: DataPlane, name: string, direct = false): UringDevice {
   files += 1;
   const path = join(directory, `leg-${files}.img`);
   writeFileSync(path, '');
   truncateSync(path, bytesOfSectors(SECTORS));
-  const options = { sectors: SECTORS, limits: DEFAULT_LIMITS, direct: false };
-  return new UringDevice(plane.engine, { ...options, name, fd: openSync(path, 'r+') });
+  const flags = constants.O_RDWR | (direct ? constants.O_DIRECT : 0);
+  const options = { sectors: SECTORS, limits: DEFAULT_LIMITS, direct };
+  return new UringDevice(plane.engine, { ...options, name, fd: openSync(path, flags) });
 }
 
 /** `make`: the device over fresh files with these names. */
 function over(
   names: readonly string[],
   make: (files: Readonly<Record<string, UringDevice>>) => BlockDevice,
+  direct = false,
 ): DeviceFactory {
   return () => {
     const { plane, stop } = pollingPlane();
-    const opened = names.map((name) => openFile(plane, name));
+    const opened = names.map((name) => openFile(plane, name, direct));
     return {
       device: make(Object.fromEntries(opened.map((device) => [device.name, device]))),
       close: async () => {
@@ -53,6 +55,11 @@ const TWO_LINES = '0 301 linear a 7\n301 723 linear b 100\n';
 suite(
   'a file on io_uring',
   over(['a'], ({ a }) => a as UringDevice),
+  DISK,
+);
+suite(
+  'a file with O_DIRECT on io_uring',
+  over(['a'], ({ a }) => a as UringDevice, true),
   DISK,
 );
 suite(

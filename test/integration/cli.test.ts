@@ -67,7 +67,9 @@ describe('a mirror', () => {
       expect(ok('table')).toBe(`data: ${table}\n`);
       expect(ok('status', 'data', '--dm')).toBe(`0 32768 mirror 2 ${a} ${b} 32/32 1 AA 1 core\n`);
       expect(ok('deps', 'data')).toBe(`2 dependencies  : (${a}) (${b})\n`);
-      expect(ok('info', 'data')).toMatch(/^Name: +data\nState: +ACTIVE\nOpen count: +0\n/);
+      expect(ok('info', 'data')).toMatch(
+        /^Name: +data\nState: +ACTIVE\nTables present: +LIVE\nOpen count: +0\n/,
+      );
       expect(dmio(place.folder, 'status', '--check')).toEqual({
         code: 0,
         stdout: 'data: in-sync\n',

@@ -1,8 +1,12 @@
 import { SILENT_LOG } from '../../core/base/ports.ts';
 import type { Bio } from '../../core/block/bio.ts';
-import { bioError, type BlockDevice } from '../../core/block/device.ts';
-import type { QueueLimits } from '../../core/block/limits.ts';
 import { Loop } from '../../core/block/loop.ts';
+import { MappedDevice } from '../../core/dm/mapped-device.ts';
+import { flushSuspended, resume, suspend } from '../../core/dm/suspend.ts';
+import { Table } from '../../core/dm/table.ts';
+import { createMirrorTargetType, type MirrorParts } from '../../core/dm/target-mirror.ts';
+import type { MirrorRecord } from '../../core/mirror/record.ts';
+import { MirrorTarget } from '../../daemon/devices/mirror-target.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
 import { IoStats } from '../../core/stats/io-stats.ts';
@@ -16,13 +20,17 @@ import type { SimOptions } from './options.ts';
 import type { SimRecorder } from './recorder.ts';
 
 /** One life of the daemon: a mirror set on a loop of its own, and the mapped device above it. */
-export class Daemon implements BlockDevice {
-  readonly name = 'sim';
-  readonly sectors: number;
+export class Daemon {
   readonly loop: Loop;
-  readonly set: MirrorSet;
+  set: MirrorSet;
   /** What clients' requests have taken: the world notes them, as an export does. */
   readonly clients = new IoStats();
+  private readonly mapped: MappedDevice;
+  private readonly options: SimOptions;
+  private readonly disks: readonly SimDisk[];
+  private readonly recorder: SimRecorder;
+  private readonly clock: SimClock;
+  private readonly onEvent: (event: MirrorEvent) => void;
 
   constructor(
     options: SimOptions,
@@ -40,10 +48,58 @@ export class Daemon implements BlockDevice {
       block: () => false,
     });
     this.loop = loop;
-    this.sectors = options.sectors;
+    this.options = options;
+    this.disks = disks;
+    this.recorder = recorder;
+    this.clock = clock;
+    this.onEvent = onEvent;
     const { legs } = recorder.durable;
     for (const leg of legs) at(disks, diskOf(leg.path)).open(loop, leg.state === 'in-sync');
-    this.set = new MirrorSet({
+    this.set = this.makeSet(assembly, 0);
+    this.mapped = new MappedDevice('sim', this.tableOf(this.set), loop);
+  }
+
+  /** As long as it is suspended its bios end when it is resumed. */
+  get isSuspended(): boolean {
+    return this.mapped.isHeld;
+  }
+
+  submit(bio: Bio): void {
+    this.mapped.submit(bio);
+  }
+
+  suspend(flush: boolean, done: (errno: number) => void): void {
+    suspend(this.mapped, flush, done);
+  }
+
+  resume(): void {
+    resume(this.mapped);
+  }
+
+  /** The first half of a reload: the set records no more; `done` gets what it would have, or an errno. */
+  freeze(done: (record: MirrorRecord | number) => void): void {
+    flushSuspended(this.mapped, (errno) => {
+      if (errno === 0) this.set.freeze(done);
+      else done(errno);
+    });
+  }
+
+  thaw(): void {
+    this.set.thaw();
+  }
+
+  /** The second half: another set of the same legs, made of what is durable now. */
+  swap(assembly: Extract<Assembly, { kind: 'assembled' }>): void {
+    const next = this.makeSet(assembly, this.set.eventNr);
+    this.set.retire();
+    this.mapped.swap(this.tableOf(next));
+    this.set = next;
+  }
+
+  private makeSet(assembly: Extract<Assembly, { kind: 'assembled' }>, eventNr: number): MirrorSet {
+    const { options, disks, loop, clock, recorder, onEvent } = this;
+    const { legs } = recorder.durable;
+    return new MirrorSet({
       name: 'sim',
       loop,
       clock,
@@ -60,19 +116,32 @@ export class Daemon implements BlockDevice {
       generation: assembly.generation,
       membersEqual: assembly.membersEqual,
       readPolicy: options.readPolicy,
+      eventNr,
       onEvent,
       clients: this.clients,
       pace: options.pace,
     });
   }
 
-  get limits(): QueueLimits {
-    return this.set.limits;
-  }
-
-  submit(bio: Bio): void {
-    bio.error = bioError(this, bio);
-    if (bio.error === 0) this.set.map(bio);
-    else this.loop.defer(bio);
+  private tableOf(set: MirrorSet): Table {
+    return new Table([
+      { startSector: 0, endSector: this.options.sectors, target: new MirrorTarget(PARTS, set) },
+    ]);
   }
 }
+
+/** The line of a table, which nobody prints here. */
+const PARTS: MirrorParts = {
+  type: createMirrorTargetType(() => {
+    throw new Error('the simulator builds its own sets');
+  }),
+  startSector: 0,
+  sectors: 0,
+  args: {
+    logDevice: null,
+    regionSectors: 2,
+    sync: undefined,
+    legs: [],
+    features: { handleErrors: true, keepLog: false },
+  },
+};

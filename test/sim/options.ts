@@ -46,6 +46,7 @@ export interface SimOptions {
   readonly faultEvery: number;
   readonly crashEvery: number;
   readonly operatorEvery: number;
+  readonly suspendEvery: number;
   readonly restEvery: number;
   readonly powerCutPercent: number;
   readonly absentPercent: number;
@@ -112,6 +113,8 @@ export function drawOptions(seed: number): SimOptions {
     faultEvery: atlas === 'calm' ? 0 : prng.pick([20, 60, 200]),
     crashEvery: prng.pick([0, 0, 100, 300, 600]),
     operatorEvery: prng.pick([0, 100, 400]),
+    // Of its own generator: what else a seed means stays as it was.
+    suspendEvery: new Prng(seed + 2 ** 48).pick([0, 0, 40, 150]),
     restEvery: prng.pick([0, 100, 300]),
     powerCutPercent: prng.pick([0, 50, 100]),
     absentPercent: prng.pick([0, 0, 20]),

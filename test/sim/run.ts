@@ -13,6 +13,7 @@ import { World, type Trace } from './world.ts';
 const HEAL_MS = 120_000;
 const HOT_WRITES = 80;
 const MAX_HOT_WRITES = 5000;
+const MAX_SUSPEND_EVENTS = 200_000;
 
 /** How a seed went. `failure` is null when all is well. */
 export interface SimResult {
@@ -55,6 +56,7 @@ class Play {
   private readonly prng: Prng;
   private readonly workload: Workload;
   private readonly atlas: FaultAtlas;
+  private readonly suspends: Prng;
   private readonly legs: LegOperator;
 
   constructor(world: World, options: SimOptions) {
@@ -63,6 +65,7 @@ class Play {
     this.prng = new Prng(options.seed + 2 ** 42);
     this.workload = new Workload(options, new Prng(options.seed + 2 ** 43));
     this.atlas = new FaultAtlas(options, world.disks, new Prng(options.seed + 2 ** 44));
+    this.suspends = new Prng(options.seed + 2 ** 47);
     this.legs = new LegOperator(world, this.atlas, new Prng(options.seed + 2 ** 46));
     world.recorder.failureRate = options.recorderFailureRate;
   }
@@ -84,9 +87,51 @@ class Play {
     if (this.is(options.legChangeEvery)) this.legs.act();
     if (this.is(options.restEvery)) world.rest();
     if (this.is(options.scrubEvery)) this.scrub();
+    if (options.suspendEvery > 0 && this.suspends.ratio(1, options.suspendEvery)) this.suspend();
     if (world.ops.size < options.depth && prng.ratio(1, 2)) world.submit(this.workload.next());
     const events = 1 + prng.below(8);
     for (let i = 0; i < events; i += 1) world.advance(world.clock.nowMs() + 1000);
+  }
+
+  /** `suspend`, perhaps `reload`, `resume`; clients call all the while, and the daemon may be killed. */
+  private suspend(): void {
+    const { world, suspends } = this;
+    const { daemon } = world;
+    const flush = suspends.ratio(3, 4);
+    world.say(() => `SUSPEND${flush ? '' : ' --noflush'}`);
+    const suspended = this.await((done) => daemon.suspend(flush, done));
+    if (suspended !== 0) {
+      if (suspended > 0) world.say(() => `not suspended, errno ${suspended}`);
+      return;
+    }
+    if (!daemon.isSuspended) throw new SimFailure('endings', 'suspended and not held');
+    // A set whose legs come and go is not replaced: the daemon does one change after the other.
+    if (this.options.legChangeEvery === 0 && suspends.ratio(1, 2)) {
+      const reloaded = this.await((done) => world.reload(done));
+      if (reloaded < 0) return;
+      world.say(() => `reloaded, errno ${reloaded}`);
+    }
+    world.say(() => 'RESUME');
+    daemon.resume();
+  }
+
+  /** What `work` is done with; -1: the daemon was killed before. */
+  private await(work: (done: (errno: number) => void) => void): number {
+    const { world, options, suspends, workload } = this;
+    let result = -1;
+    work((errno) => {
+      result = errno;
+    });
+    for (let events = 0; result < 0; events += 1) {
+      if (events > MAX_SUSPEND_EVENTS) throw new SimFailure('liveness', 'a suspend never ends');
+      if (options.crashEvery > 0 && suspends.ratio(1, 200)) {
+        this.crash();
+        return -1;
+      }
+      if (world.ops.size < options.depth && suspends.ratio(1, 8)) world.submit(workload.next());
+      world.advance();
+    }
+    return result;
   }
 
   private is(oneIn: number): boolean {

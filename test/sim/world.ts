@@ -167,6 +167,51 @@ export class World {
     this.daemon.set.start();
   }
 
+  /**
+   * The next table of a suspended daemon has the same legs: what the record calls in sync stays so,
+   * every other leg that is there joins again. 0, or an errno: nothing has changed. Clients go on
+   * calling meanwhile, and a crash may come at any step: then `done` is never called.
+   */
+  reload(done: (errno: number) => void): void {
+    const { daemon, recorder } = this;
+    daemon.freeze((frozen) => {
+      if (typeof frozen === 'number') {
+        done(frozen);
+        return;
+      }
+      const legs = frozen.legs.map((leg) => {
+        const joins = leg.state !== 'in-sync' && this.present[diskOf(leg.path)] === true;
+        return joins ? { ...leg, state: 'resyncing' as const } : leg;
+      });
+      const next = { ...frozen, generation: frozen.generation + 1, legs };
+      recorder.record(next, (errno) => {
+        if (errno !== 0) {
+          this.keepTable(frozen, () => done(errno));
+          return;
+        }
+        const presence = next.legs.map((leg) => at(this.present, diskOf(leg.path)));
+        const assembly = assembleFromRecord(next, presence);
+        if (assembly.kind === 'refused') throw new SimFailure('I10', assembly.reason);
+        this.say(() => `RELOAD ${assembly.standings.join(' ')}`);
+        daemon.swap(assembly);
+        this.wasMember = assembly.standings.map((standing) => standing === 'member');
+        done(0);
+      });
+    });
+  }
+
+  /** The record may name the next table: no bio goes on before it names the live one again. */
+  private keepTable(record: MirrorRecord, done: () => void): void {
+    this.recorder.record(record, (errno) => {
+      if (errno !== 0) {
+        this.keepTable(record, done);
+        return;
+      }
+      this.daemon.thaw();
+      done();
+    });
+  }
+
   /** An operator adds a leg again that is out: it has to be filled from the start. */
   readd(leg: number): void {
     const { durable } = this.recorder;

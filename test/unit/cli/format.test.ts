@@ -156,6 +156,7 @@ describe('small things', () => {
         {
           name: 'x',
           state: 'ACTIVE',
+          tables: ['live', 'inactive'],
           readOnly: true,
           openCount: 2,
           eventNr: 0,
@@ -168,6 +169,7 @@ describe('small things', () => {
     ).toEqual([
       'Name:               x',
       'State:              ACTIVE (READ-ONLY)',
+      'Tables present:     LIVE & INACTIVE',
       'Open count:         2',
       'Event number:       0',
       'Number of targets:  1',

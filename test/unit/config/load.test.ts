@@ -68,7 +68,7 @@ const LISTEN = 'unix:PATH or tcp:HOST:PORT';
 const KEYS =
   'control, state-dir, listen, metrics, engine, log-level, [hooks], auto-re-add, re-add-delay, [device.NAME]';
 const DEVICE_KEYS =
-  'mirror, linear, table, size, log, region-size, read-policy, read-only, assume-clean';
+  'mirror, linear, table, size, log, region-size, read-policy, cache, read-only, assume-clean';
 const SIZES = 'a size such as 4096, 64KiB, 64K, 1GiB, 1G or 8s (sectors)';
 
 // text, line, the rest of the message
@@ -90,6 +90,16 @@ const BAD: readonly (readonly [string, number, string])[] = [
   ['listen = [\n "unix:/x",\n "udp:1"]', 3, `key "listen.1": "udp:1": expected ${LISTEN}`],
   ['listen = ["tcp:h:70000"]', 1, `key "listen.0": "tcp:h:70000": expected ${LISTEN}`],
   ['engine = "warp"', 1, 'key "engine": expected one of auto, uring, node'],
+  [
+    '[device.x]\nlinear = "/a"\ncache = "writethrough"',
+    3,
+    'key "device.x.cache": expected none, writeback, LEG=none or LEG=writeback, or an array of these',
+  ],
+  [
+    '[device.x]\nlinear = "/a"\ncache = ["none", "/b=writeback"]',
+    3,
+    'key "device.x.cache": cache /b=writeback: the device has no leg /b',
+  ],
   ['engine = "x"', 1, 'key "engine": expected one of auto, uring, node'],
   [
     'log-level = "loud"',

@@ -55,7 +55,7 @@ describe('a mirror of its record', () => {
       record(true, 'in-sync', state),
     );
     expect([generation, membersEqual]).toEqual([7, true]);
-    expect(legs[0]).toEqual({
+    expect(legs[0]).toMatchObject({
       name: '/0',
       startSector: 0,
       device: THERE,

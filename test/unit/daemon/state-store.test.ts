@@ -20,6 +20,7 @@ const IDENTITY: DeviceIdentity = {
   table: ['0 8 mirror core 1 2 2 /a 0 /b 0'],
   readOnly: false,
   readPolicy: 'least-pending',
+  cache: { '/a': 'none' },
 };
 
 function mirror(generation: number): MirrorRecord {

@@ -1,3 +1,4 @@
+import { splitWords } from '../../../../core/dm/args.ts';
 import {
   createMirrorTargetType,
   formatMirrorArgs,
@@ -10,7 +11,7 @@ import { TableError } from '../../../../core/dm/target.ts';
 const SECTORS = 1048576;
 
 function parse(line: string): ReturnType<typeof parseMirrorArgs> {
-  return parseMirrorArgs(SECTORS, line.split(' '));
+  return parseMirrorArgs(SECTORS, splitWords(line));
 }
 
 const legs64 = Array.from({ length: 64 }, (_, i) => `/dev/leg${i} 0`).join(' ');
@@ -18,6 +19,7 @@ const legs64 = Array.from({ length: 64 }, (_, i) => `/dev/leg${i} 0`).join(' ');
 describe('a mirror line', () => {
   it('is read as the kernel reads it', () => {
     expect(parse('core 2 1024 nosync 2 /dev/a 0 /dev/b 8 1 handle_errors')).toEqual({
+      logDevice: null,
       regionSectors: 1024,
       sync: 'nosync',
       legs: [
@@ -34,6 +36,9 @@ describe('a mirror line', () => {
     'core 2 1048576 nosync 2 a 0 b 0 1 handle_errors',
     'core 1 1024 2 a 0 b 0 2 handle_errors keep_log',
     `core 1 1024 64 ${legs64}`,
+    'disk 2 /dev/log 1024 2 /dev/a 0 /dev/b 0',
+    'disk 3 /dev/log 1024 sync 2 a 0 b 0 1 handle_errors',
+    'disk 3 /srv/my\\ log 2 nosync 2 a 0 b 0 2 handle_errors keep_log',
   ])('is given back as it was: %.60s', (line) => {
     expect(formatMirrorArgs(parse(line))).toBe(line);
   });
@@ -49,9 +54,13 @@ describe('a mirror line', () => {
   });
 
   it.each([
-    ['', 'mirror log "" is not supported yet, core is'],
-    ['disk 2 /dev/log 1024 2 a 0 b 0', 'mirror log "disk" is not supported yet, core is'],
-    ['userspace 2 x 1024 2 a 0 b 0', 'mirror log "userspace" is not supported yet, core is'],
+    ['', 'mirror ends before the log type'],
+    ['userspace 2 x 1024 2 a 0 b 0', 'unknown mirror log "userspace", known are core and disk'],
+    ['disk 1 /dev/log 2 a 0 b 0', 'the disk log takes 2 or 3 arguments'],
+    ['disk 0 2 a 0 b 0', 'the disk log takes 2 or 3 arguments'],
+    ['disk 2 /dev/log 1000 2 a 0 b 0', 'the region size is 1000 sectors, a power of two'],
+    ['disk 3 /dev/log 1024 maybe 2 a 0 b 0', '"maybe" after the region size'],
+    ['disk 2 a 1024 2 a 0 b 0', 'the log is on a, which is a leg'],
     ['core', 'mirror ends before the number of log arguments'],
     ['core x', 'the number of log arguments is "x", a whole number is wanted'],
     ['core 0 2 a 0 b 0', 'the core log takes 1 or 2 arguments'],
@@ -81,6 +90,18 @@ describe('a mirror line', () => {
   ])('is refused: %s', (line, message) => {
     expect(() => parse(line)).toThrow(TableError);
     expect(() => parse(line)).toThrow(message);
+  });
+
+  it('with a disk log names that device last, with as many sectors as the log has', () => {
+    const type = createMirrorTargetType(() => {
+      throw new Error('built');
+    });
+    const { lines } = parseTable('0 2100 mirror disk 2 l 1024 2 a 0 b 512', [type]);
+    expect(lines[0]?.spec.devices.map(({ path, sectors }) => [path, sectors])).toEqual([
+      ['a', 2100],
+      ['b', 2100],
+      ['l', 3],
+    ]);
   });
 
   it('reaches its builder with its part of the device', () => {

@@ -39,7 +39,7 @@ function syscallsWithout(missing: readonly number[], asked: number[] = []): Sysc
   const real = loadSyscalls();
   if (!hasSyscalls(real)) throw new Error(real.reason);
   return {
-    flock: real.flock,
+    ...real,
     fallocate: (fd, mode, offset, length) => {
       asked.push(mode);
       return missing.includes(mode) ? ERRNO.EOPNOTSUPP : real.fallocate(fd, mode, offset, length);
@@ -159,6 +159,7 @@ function deviceOn(fd: number): FileDevice {
     readOnly: false,
     isBlockDevice: false,
     logicalBlockSize: 512,
+    direct: false,
     missingModes,
     syscalls: null,
     release: () => Promise.resolve(),
