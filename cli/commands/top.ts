@@ -38,7 +38,7 @@ function draw(lines: readonly string[], context: Context, reports: object): void
     context.print(reports, []);
   } else if (process.stdout.isTTY) {
     const rows = process.stdout.rows - 1;
-    const shown = lines.slice(0, rows).map((line) => `${line.slice(0, process.stdout.columns)}`);
+    const shown = lines.slice(0, rows).map((line) => line.slice(0, process.stdout.columns));
     process.stdout.write(`${HOME}${shown.join(`${CLEAR_LINE}\n`)}${CLEAR_LINE}\n${CLEAR_BELOW}`);
   } else {
     process.stdout.write(`${new Date().toISOString()}\n${lines.join('\n')}\n\n`);
