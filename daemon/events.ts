@@ -9,10 +9,18 @@ type NewEvent = Omit<EventStatus, 'seq' | 'time'>;
 export class EventLog {
   private events: EventStatus[] = [];
   private count = 0;
+  private readonly told: (event: EventStatus) => void;
+
+  /** `told` hears of each as it comes. */
+  constructor(told: (event: EventStatus) => void = () => undefined) {
+    this.told = told;
+  }
 
   add(event: NewEvent): void {
     this.count += 1;
-    this.events.push({ seq: this.count, time: new Date().toISOString(), ...event });
+    const added = { seq: this.count, time: new Date().toISOString(), ...event };
+    this.events.push(added);
+    this.told(added);
     if (this.events.length > KEPT) this.events = this.events.slice(-KEPT / 2);
   }
 

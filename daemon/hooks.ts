@@ -1,8 +1,8 @@
 /** [hooks]: a program of the operator's for each event, one after the other, the event on its stdin. */
 import { spawn } from 'node:child_process';
 import type { Log } from '../core/base/ports.ts';
+import type { EventStatus } from '../core/control/status.ts';
 import type { Config } from './config/schema.ts';
-import type { DaemonEvent } from './event.ts';
 
 /** Events that wait behind a slow program; more are dropped, with a word in the log. */
 const MAX_WAITING = 256;
@@ -14,7 +14,7 @@ export type HooksConfig = NonNullable<Config['hooks']>;
 export class Hooks {
   private config: HooksConfig | undefined;
   private readonly log: Log;
-  private readonly waiting: DaemonEvent[] = [];
+  private readonly waiting: EventStatus[] = [];
   private running = false;
 
   constructor(config: HooksConfig | undefined, log: Log) {
@@ -27,12 +27,13 @@ export class Hooks {
     this.config = config;
   }
 
-  fire(event: DaemonEvent): void {
+  fire(event: EventStatus): void {
     const { config } = this;
     if (config === undefined) return;
-    if (config.events !== undefined && !config.events.includes(event.event)) return;
+    const kinds: readonly string[] | undefined = config.events;
+    if (kinds !== undefined && !kinds.includes(event.kind)) return;
     if (this.waiting.length >= MAX_WAITING) {
-      this.log.error({ event: event.event, device: event.device }, 'hook dropped: too many wait');
+      this.log.error({ event: event.kind, device: event.device }, 'hook dropped: too many wait');
       return;
     }
     this.waiting.push(event);
@@ -47,7 +48,7 @@ export class Hooks {
     this.running = false;
   }
 
-  private runOne({ run, timeout }: HooksConfig, event: DaemonEvent): Promise<void> {
+  private runOne({ run, timeout }: HooksConfig, event: EventStatus): Promise<void> {
     const [program = '', ...args] = run;
     const limitMs = (timeout ?? TIMEOUT_SECONDS) * 1000;
     return new Promise((ended) => {
@@ -55,14 +56,14 @@ export class Hooks {
       const child = spawn(program, args, {
         stdio: ['pipe', 'ignore', 'pipe'],
         detached: true,
-        env: { ...process.env, DMIOD_EVENT: event.event, DMIOD_DEVICE: event.device },
+        env: { ...process.env, DMIOD_EVENT: event.kind, DMIOD_DEVICE: event.device },
       });
       const timer = setTimeout(() => killGroup(child.pid), limitMs);
       let words = '';
       const done = (why: string): void => {
         clearTimeout(timer);
         child.stderr.destroy();
-        if (why !== '') this.log.warn({ program, event: event.event, why, words }, 'hook failed');
+        if (why !== '') this.log.warn({ program, event: event.kind, why, words }, 'hook failed');
         ended();
       };
       child.stderr.on('data', (text: Buffer) => {

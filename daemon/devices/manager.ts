@@ -4,6 +4,7 @@ import type {
   DeviceInfo,
   DeviceSource,
   DeviceStatus,
+  EventStatus,
   EventsReport,
   LinesReport,
   ResyncReport,
@@ -14,8 +15,7 @@ import type {
 import type { Log } from '../../core/base/ports.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { DeviceRecord } from '../device-record.ts';
-import { deathEvent, mirrorEvent } from '../event.ts';
-import type { DaemonEvent } from '../event.ts';
+import type { EventKind } from '../event.ts';
 import type { NbdServer } from '../net/server.ts';
 import { EventLog } from '../events.ts';
 import { reasonOf } from '../system-error.ts';
@@ -38,7 +38,7 @@ type Entry = Device | FailedDevice;
 export interface ManagerOptions extends Omit<BuildContext, 'onEvent' | 'onDeath' | 'stack'> {
   readonly server: NbdServer;
   /** Something that an operator wants to know has happened. */
-  announce(event: DaemonEvent): void;
+  announce(event: EventStatus): void;
   readonly log: Log;
   /** Where clients find an export; null: nowhere that can be named. */
   uriOf(name: string): string | null;
@@ -51,11 +51,12 @@ export class DeviceManager {
   /** Names that a create or a remove is at work on. */
   private readonly reserved = new Set<string>();
   private readonly waiters = new Set<() => void>();
-  private readonly events = new EventLog();
+  private readonly events: EventLog;
   private changes = 0;
 
   constructor(options: ManagerOptions) {
     this.options = options;
+    this.events = new EventLog((event) => options.announce(event));
     this.context = {
       ...options,
       stack: {
@@ -76,7 +77,10 @@ export class DeviceManager {
     return this.reserving(name, async () => {
       const built = await buildNew(request, this.context);
       this.devices.set(name, built.device);
-      this.options.log.info({ device: name, source: request.source }, 'device created');
+      this.options.log.info(
+        { device: name, event: 'device-created', source: request.source },
+        'device created',
+      );
       this.note(name, 'device-created', `device ${name} was created`);
       this.changed();
       return built;
@@ -110,7 +114,10 @@ export class DeviceManager {
     isOnRecord: boolean,
   ): void {
     this.devices.set(name, new FailedDevice(name, source, reason, record, isOnRecord));
-    this.options.log.error({ device: name, reason }, 'device failed to start');
+    this.options.log.error(
+      { device: name, event: 'device-failed', reason },
+      'device failed to start',
+    );
     this.note(name, 'device-failed', `device ${name} failed to start: ${reason}`);
   }
 
@@ -139,7 +146,7 @@ export class DeviceManager {
     await this.reserving(name, async () => {
       await this.stop(entry, REMOVE_DRAIN_MS);
       await entry.recorder?.remove();
-      this.options.log.info({ device: name }, 'device removed');
+      this.options.log.info({ device: name, event: 'device-removed' }, 'device removed');
       this.note(name, 'device-removed', `device ${name} was removed`);
     });
   }
@@ -219,9 +226,11 @@ export class DeviceManager {
   /** A broken promise of ours in the device's own thread: it is down, the others serve. */
   private deviceDied(name: string, why: string): void {
     const entry = this.devices.get(name);
-    this.options.log.error({ device: name, why }, 'the device has died; a restart brings it back');
+    this.options.log.error(
+      { device: name, event: 'device-failed', why },
+      'the device has died; a restart brings it back',
+    );
     if (!(entry instanceof Device)) return;
-    this.options.announce(deathEvent(name, why));
     this.options.exports.remove(name);
     this.note(name, 'device-failed', `device ${name} has died: ${why}`);
     const reason = 'its data plane has died; the log says why';
@@ -397,7 +406,6 @@ export class DeviceManager {
   private heard(name: string, event: MirrorEvent): void {
     const entry = this.devices.get(name);
     if (entry instanceof Device) entry.heard(event);
-    this.options.announce(mirrorEvent(name, event));
     this.events.add({ device: name, ...event });
     this.changed();
   }
@@ -455,7 +463,7 @@ export class DeviceManager {
   }
 
   /** An event of the daemon's own. */
-  private note(device: string, kind: string, message: string): void {
+  private note(device: string, kind: EventKind, message: string): void {
     this.events.add({ device, eventNr: 0, kind, leg: null, message });
     this.changed();
   }

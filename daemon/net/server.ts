@@ -139,8 +139,9 @@ export class NbdServer {
    * @throws ListenError
    */
   listenFor(path: string, peer: string, ended: () => void): Promise<Listener> {
+    // Whom the daemon itself invites, no access rule turns away: who may attach, the control socket says.
     return listen({ kind: 'unix', path, mode: 0o600 }, (socket) => {
-      void this.accept(socket, socket, peer, identityOf(socket))?.ended.then(ended);
+      void this.accept(socket, socket, peer, STDIO_CLIENT)?.ended.then(ended);
     });
   }
 

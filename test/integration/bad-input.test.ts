@@ -439,7 +439,7 @@ describe('dmiod', () => {
           dmiod(place.folder, '--config', 'bad.toml', ...more),
           1,
           'dmiod',
-          'bad.toml:4: key "colour": unknown key (allowed: control, state-dir, listen, engine, log-level, [hooks], [device.NAME])',
+          'bad.toml:4: key "colour": unknown key (allowed: control, state-dir, listen, metrics, engine, log-level, auto-re-add, re-add-delay, [hooks], allow-plain-tcp, allow, allow-read, [tls], [limits], [device.NAME])',
         );
       }
       writeFileSync(join(place.folder, 'good.toml'), 'engine = "auto"\n');

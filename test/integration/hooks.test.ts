@@ -34,7 +34,7 @@ it(
     const [line = '', ...more] = readFileSync(place.path('heard'), 'utf8').trim().split('\n');
     expect(more).toEqual([]);
     expect(JSON.parse(line)).toMatchObject({
-      event: 'leg-failed',
+      kind: 'leg-failed',
       device: 'data',
       leg: place.path('b'),
       eventNr: place.statusOf('data').eventNr,

@@ -99,7 +99,7 @@ const BAD: readonly (readonly [string, number, string])[] = [
   ],
   ['engine = "auto"\nengine = "node"', 2, 'not TOML: defining a key multiple times is invalid'],
   ['control = "/x"\n\nmirror = 1', 3, `key "mirror": unknown key (allowed: ${KEYS})`],
-  ['metricks = "localhost:9000"', 1, `key "metricks": unknown key (allowed: ${KEYS})`],
+  ['metric = "localhost:9000"', 1, `key "metric": unknown key (allowed: ${KEYS})`],
   ['[devices.x]', 1, `key "devices": unknown key (allowed: ${KEYS})`],
   ['control = 5', 1, 'key "control": expected a path, as a string'],
   ['control = ""', 1, 'key "control": a path must not be empty'],
@@ -229,5 +229,33 @@ describe('a bad config file', () => {
     expect(() => loadConfig(join(folder, 'd.toml'))).toThrow(`${folder}/d.toml: is a directory`);
     writeFileSync(join(folder, 'ok.toml'), 'engine = "node"\n');
     expect(loadConfig(join(folder, 'ok.toml'))).toEqual({ engine: 'node', device: {} });
+  });
+});
+
+describe('hooks', () => {
+  it('are a program with its whole path, kinds of events, a time-out', () => {
+    const text = '[hooks]\nrun = ["/bin/told", "x"]\nevents = ["leg-failed"]\ntimeout = 5';
+    expect(parseConfig('x.toml', text).hooks).toEqual({
+      run: ['/bin/told', 'x'],
+      events: ['leg-failed'],
+      timeout: 5,
+    });
+  });
+
+  it.each([
+    ['run = []', 'x.toml:2: key "hooks.run": expected a program and its arguments'],
+    ['run = ["told"]', 'x.toml:2: key "hooks.run": the program is wanted with its whole path'],
+    ['run = ["/x"]\ntimeout = 0', 'x.toml:3: key "hooks.timeout": expected 1 to 3600 seconds'],
+    [
+      'run = ["/x"]\nwhen = 1',
+      'x.toml:3: key "hooks.when": unknown key (allowed: run, events, timeout)',
+    ],
+  ])('refuse %s', (text, message) => {
+    expect(() => parseConfig('x.toml', `[hooks]\n${text}`)).toThrow(message);
+  });
+
+  it('know the kinds of events', () => {
+    const text = '[hooks]\nrun = ["/x"]\nevents = ["leg-lost"]';
+    expect(() => parseConfig('x.toml', text)).toThrow(/x\.toml:3: .*expected one of leg-failed,/);
   });
 });

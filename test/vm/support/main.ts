@@ -74,6 +74,7 @@ const child = spawn(
   [...flags, jest, '--config', 'jest.vm.config.js', ...process.argv.slice(2)],
   { cwd: ROOT, stdio: 'inherit' },
 );
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => child.kill(signal));
 child.on('close', (code) => {
   process.exitCode = code ?? 1;
 });
