@@ -21,6 +21,7 @@ export const HOT_FILES = [
   'core/mirror/choose-leg.ts',
   'core/mirror/pending.ts',
   'core/mirror/region-bits.ts',
+  'core/mirror/region-marks.ts',
   'core/mirror/write.ts',
   'core/nbd/wire.ts',
   'core/nbd/transmission.ts',

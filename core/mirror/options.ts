@@ -3,6 +3,8 @@ import type { BlockDevice } from '../block/device.ts';
 import type { Loop } from '../block/loop.ts';
 import type { Standing } from './leg.ts';
 import type { LegErrors, MirrorRecorder } from './record.ts';
+import type { RegionBits } from './region-bits.ts';
+import type { RegionLogStart } from './region-log.ts';
 
 /** Which leg answers a read that several could. */
 export type ReadPolicy =
@@ -20,6 +22,11 @@ export interface MirrorLegOptions {
   readonly errors?: LegErrors;
   /** The leg's number in the metadata; left out: its position. */
   readonly slot?: number;
+  readonly uuid?: string;
+  /** Of a leg that is no member: what it lacks; left out: everything. */
+  readonly lacks?: RegionBits;
+  /** It lacks no more than `lacks`, and so may come back by a copy of that. */
+  readonly deltaPossible?: boolean;
 }
 
 export interface MirrorOptions {
@@ -42,6 +49,10 @@ export interface MirrorOptions {
    */
   readonly membersEqual: boolean;
   readonly readPolicy: ReadPolicy;
+  /** Where dirty regions are kept; left out: nowhere (`core`), so all are in doubt after a crash. */
+  readonly regionLog?: RegionLogStart;
+  /** No bit of the log was cleared since this generation. */
+  readonly clearedGeneration?: number;
   /** The number of the last event of the set that this one replaces. */
   readonly eventNr?: number;
   readonly onEvent?: (event: MirrorEvent) => void;

@@ -250,7 +250,7 @@ export class Recovery {
   private admitJoined(): void {
     this.admitting = true;
     this.active += 1;
-    this.set.flush((errno) => {
+    this.set.prepareAdmission((errno) => {
       this.admitting = false;
       this.active -= 1;
       for (const leg of this.set.legs) {

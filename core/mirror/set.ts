@@ -19,6 +19,8 @@ import { MirrorRead } from './read.ts';
 import type { MirrorRecord } from './record.ts';
 import { Recovery } from './recovery.ts';
 import { RegionBits } from './region-bits.ts';
+import { RegionLog } from './region-log.ts';
+import { MARK } from './region-marks.ts';
 import { MirrorWrite } from './write.ts';
 
 const MAX_LEGS = 64;
@@ -46,6 +48,8 @@ export class MirrorSet {
   readonly pending: PendingWrites;
   readonly journal: Journal;
   readonly recovery: Recovery;
+  /** Dirty regions that outlive a crash; of a `core` set none. */
+  readonly regionLog: RegionLog;
   readonly reads: Pool<MirrorRead>;
   readonly writes: Pool<MirrorWrite>;
   /** Logical block of the set, in sectors: the shortest piece of a read. */
@@ -63,6 +67,8 @@ export class MirrorSet {
   private readonly options: MirrorOptions;
   private readonly flushes: FlushQueue;
   private readonly cursor: ReadCursor;
+  /** No bit of the region log was cleared since this generation (D1). */
+  clearedGeneration: number;
   private generation: number;
   private events = 0;
   /** False from the first write on, until the set is stopped. */
@@ -85,6 +91,7 @@ export class MirrorSet {
     this.regionSectors = options.regionSectors;
     this.regions = Math.ceil(options.sectors / options.regionSectors);
     this.generation = options.generation;
+    this.clearedGeneration = options.clearedGeneration ?? options.generation;
     this.clean = options.membersEqual;
     this.events = options.eventNr ?? 0;
     this.legs = options.legs.map((leg, index) => makeLeg(leg, index, this.regions));
@@ -103,19 +110,23 @@ export class MirrorSet {
         this.dirtyDurably = !record.clean;
       },
     );
+    this.regionLog = new RegionLog(this, options.regionLog ?? null);
     this.flushes = new FlushQueue(this);
     this.recovery = new Recovery(this);
     this.reads = new Pool(16, 65536, () => new MirrorRead(this));
     this.writes = new Pool(16, 65536, () => new MirrorWrite(this));
     this.markInitialRegions();
+    options.recorder.attach?.(this);
+    options.regionLog?.store.attach?.(this);
   }
 
   /** Records who is in sync as of now, and begins to heal who is not. */
   start(): void {
     this.generation += 1;
-    // A leg that is missing may be back after a crash: then it must not be believed.
-    if (this.legs.some((leg) => leg.standing === STANDING.MISSING)) this.journal.memberLeft();
+    // A leg that is out may have been in by what it says itself: after a crash it must not be believed.
+    if (this.legs.some((leg) => leg.standing !== STANDING.MEMBER)) this.journal.memberLeft();
     else this.journal.changed();
+    this.regionLog.start();
     this.recovery.kick();
   }
 
@@ -212,6 +223,32 @@ export class MirrorSet {
     this.flushes.flush(done);
   }
 
+  /** A joining leg that lacks nothing gets the log too, and all of it is made durable. */
+  prepareAdmission(done: (errno: number) => void): void {
+    this.regionLog.rewrite((errno) => {
+      if (errno === 0) this.flush(done);
+      else done(errno);
+    });
+  }
+
+  /**
+   * Bits of the log are about to be cleared: first every leg gets a new generation, then that is the
+   * cleared one. A leg without it comes from before, and may lack what was cleared (D1).
+   */
+  raiseGeneration(done: (errno: number) => void): void {
+    this.generation += 1;
+    const raised = this.generation;
+    const whenRaised = (errno: number): void => {
+      if (errno !== 0) {
+        done(errno);
+        return;
+      }
+      this.clearedGeneration = raised;
+      this.journal.changedQuietly({ needVersion: 0, recorded: done });
+    };
+    this.journal.changedQuietly({ needVersion: 0, recorded: whenRaised });
+  }
+
   /** Counts an error and puts the leg out of the set, unless it is the last member. */
   failLeg(leg: Leg, kind: LegErrorKind, errno: number): boolean {
     leg.noteError(kind, errno);
@@ -262,6 +299,7 @@ export class MirrorSet {
     leg.standing = STANDING.MEMBER;
     this.generation += 1;
     this.journal.changed();
+    this.regionLog.legChanged();
     this.noteHealed(leg);
   }
 
@@ -285,8 +323,10 @@ export class MirrorSet {
   stop(done: (errno: number) => void): void {
     this.recovery.stop(() => {
       assert(this.lock.length === 0, 'a mirror was stopped with requests under way');
-      this.flush((errno) => {
-        this.recordStop(errno, done);
+      this.regionLog.stop(() => {
+        this.flush((errno) => {
+          this.recordStop(errno, done);
+        });
       });
     });
   }
@@ -328,9 +368,26 @@ export class MirrorSet {
     this.journal.wait({
       needVersion: 0,
       recorded: (errno) => {
-        done(errno === 0 ? flushErrno : errno);
+        this.settleRecord(errno === 0 ? flushErrno : errno, done);
       },
     });
+  }
+
+  /** Nothing may be on its way to a leg when the set is gone. */
+  private settleRecord(errno: number, done: (errno: number) => void): void {
+    const settled = (): void => {
+      if (errno !== 0 || !this.journal.isBehind) {
+        done(errno);
+        return;
+      }
+      const again = (late: number): void => {
+        this.settleRecord(late, done);
+      };
+      this.journal.wait({ needVersion: 0, recorded: again });
+    };
+    const { recorder } = this.options;
+    if (recorder.settle === undefined) settled();
+    else recorder.settle(settled);
   }
 
   private expel(leg: Leg, reason: string): boolean {
@@ -350,6 +407,7 @@ export class MirrorSet {
     if (!this.hasTwoMembers()) this.doubt.clearAll();
     if (wasMember) this.journal.memberLeft();
     else this.journal.changed();
+    this.regionLog.legChanged();
     this.log.warn({ device: this.name, leg: leg.name, reason }, 'leg failed');
     this.emit('leg-failed', leg, `leg ${leg.name} failed: ${reason}`);
     this.recovery.kick();
@@ -389,8 +447,22 @@ export class MirrorSet {
 
   private markInitialRegions(): void {
     assert(this.firstMember() !== null, 'a mirror without a member');
-    for (const leg of this.legs) if (leg.standing !== STANDING.MEMBER) leg.outOfSync.setAll();
-    if (!this.options.membersEqual && this.hasTwoMembers()) this.doubt.setAll();
+    for (const [i, { lacks }] of this.options.legs.entries()) {
+      const leg = this.legs[i];
+      if (leg === undefined || leg.standing === STANDING.MEMBER) continue;
+      if (lacks === undefined) leg.outOfSync.setAll();
+      else leg.outOfSync.addAll(lacks);
+    }
+    if (this.options.membersEqual || !this.hasTwoMembers()) return;
+    if (this.options.regionLog === undefined) this.doubt.setAll();
+    else this.doubtDirty();
+  }
+
+  /** Only where the log says so can a write have been under way when the last run ended. */
+  private doubtDirty(): void {
+    for (const [region, mark] of this.regionLog.marks.marks.entries()) {
+      if (mark === MARK.MARKED) this.doubt.setRange(region, region);
+    }
   }
 
   private record(): MirrorRecord {
@@ -418,6 +490,8 @@ function makeLeg(options: MirrorOptions['legs'][number], index: number, regions:
   const { name, startSector, device, standing, slot } = options;
   const leg = new Leg(index, name, startSector, device, standing, regions, slot);
   leg.reason = options.reason ?? null;
+  leg.uuid = options.uuid ?? null;
+  leg.deltaPossible = options.deltaPossible ?? false;
   if (options.errors !== undefined) Object.assign(leg.errors, options.errors);
   return leg;
 }

@@ -66,3 +66,31 @@ export function eachSector(
   }
   if (index !== bio.sectors) throw new Error('simulator: a bio with less memory than sectors');
 }
+
+/**
+ * Sectors that hold real bytes: the metadata of a leg. The medium keeps a number for each content,
+ * as for data, so tearing, caches and power cuts treat both alike.
+ */
+export class RawSectors {
+  private readonly contents: Uint32Array[] = [new Uint32Array(WORDS)];
+
+  /** The number of what is in words[from ..): 0 for zeros. */
+  number(words: Uint32Array, from: number): Value {
+    const content = words.slice(from, from + WORDS);
+    if (content.every((word) => word === 0)) return ZEROS;
+    this.contents.push(content);
+    return this.contents.length - 1;
+  }
+
+  put(words: Uint32Array, from: number, value: Value): void {
+    if (value === GARBAGE) words.fill(GARBAGE, from, from + WORDS);
+    else words.set(at(this.contents, value), from);
+  }
+
+  /** The bytes of many sectors, one after the other. */
+  bytesOf(values: ArrayLike<Value>, first: number, count: number): Uint8Array {
+    const words = new Uint32Array(count * WORDS);
+    for (let i = 0; i < count; i += 1) this.put(words, i * WORDS, at(values, first + i));
+    return new Uint8Array(words.buffer);
+  }
+}

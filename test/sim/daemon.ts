@@ -5,12 +5,16 @@ import type { QueueLimits } from '../../core/block/limits.ts';
 import { Loop } from '../../core/block/loop.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
 import type { Prng } from '../../core/base/prng.ts';
-import type { Assembly } from '../../core/mirror/assemble.ts';
-import { at } from './at.ts';
+import type { MirrorOptions } from '../../core/mirror/options.ts';
 import type { SimClock } from './clock.ts';
 import type { SimDisk } from './disk.ts';
 import type { SimOptions } from './options.ts';
-import type { SimRecorder } from './recorder.ts';
+
+/** What a start has decided, with either log. */
+export type DaemonStart = Pick<
+  MirrorOptions,
+  'recorder' | 'legs' | 'generation' | 'membersEqual' | 'regionLog' | 'clearedGeneration'
+>;
 
 /** One life of the daemon: a mirror set on a loop of its own, and the mapped device above it. */
 export class Daemon implements BlockDevice {
@@ -21,9 +25,9 @@ export class Daemon implements BlockDevice {
 
   constructor(
     options: SimOptions,
-    assembly: Extract<Assembly, { kind: 'assembled' }>,
+    start: DaemonStart,
     disks: readonly SimDisk[],
-    recorder: SimRecorder,
+    believed: readonly number[],
     clock: SimClock,
     prng: Prng,
   ) {
@@ -36,24 +40,16 @@ export class Daemon implements BlockDevice {
     this.loop = loop;
     this.sectors = options.sectors;
     for (const [i, disk] of disks.entries()) {
-      disk.open(loop, at(recorder.durable.legs, i).state === 'in-sync');
+      disk.open(loop, believed.includes(i));
     }
     this.set = new MirrorSet({
       name: 'sim',
       loop,
       clock,
       log: SILENT_LOG,
-      recorder,
       sectors: options.sectors,
       regionSectors: options.regionSectors,
-      legs: assembly.standings.map((standing, i) => ({
-        name: at(disks, i).name,
-        startSector: options.origin,
-        device: standing === 'missing' ? null : at(disks, i),
-        standing,
-      })),
-      generation: assembly.generation,
-      membersEqual: assembly.membersEqual,
+      ...start,
       readPolicy: options.readPolicy,
     });
   }

@@ -1,28 +1,28 @@
 import { parseArgs } from 'node:util';
 import { runSmall, smallStories } from './exhaustive.ts';
 import { MUTANTS, uproot, type Mutant } from './mutants.ts';
-import { drawOptions } from './options.ts';
+import { drawOptions, type SimLog } from './options.ts';
 import { runSeed } from './run.ts';
 
 /** Seeds a planted bug may hide for. */
 const MUTANT_SEEDS = 1500;
 
-const USAGE = `usage: main.js [--seed N] [--count K] [--trace]   play seeds N .. N+K-1
+const USAGE = `usage: main.js [--log core|native] [--seed N] [--count K] [--trace]   play seeds N .. N+K-1
        main.js --small N                         every story of up to N requests
        main.js --mutants                         find every planted bug
 The exit code is 1 if something failed.`;
 
 /** Returns how many seeds failed. */
-function playSeeds(first: number, count: number, trace: boolean): number {
+function playSeeds(first: number, count: number, trace: boolean, log: SimLog): number {
   const startedMs = performance.now();
   let failed = 0;
   for (let seed = first; seed < first + count; seed += 1) {
-    const options = drawOptions(seed);
+    const options = drawOptions(seed, log);
     if (count === 1) console.log(JSON.stringify(options));
     const { failure } = runSeed(options, trace ? (line) => console.log(line) : null);
     if (failure === null) continue;
     failed += 1;
-    console.log(`seed ${seed} (${options.atlas}) failed: ${failure.message}`);
+    console.log(`seed ${seed} (${log}, ${options.atlas}) failed: ${failure.message}`);
     if (count === 1 && failure.checker === 'exception') console.log(failure.stack);
   }
   const seconds = (performance.now() - startedMs) / 1000;
@@ -31,12 +31,12 @@ function playSeeds(first: number, count: number, trace: boolean): number {
   return failed;
 }
 
-function playSmall(length: number): number {
+function playSmall(length: number, log: SimLog): number {
   let cases = 0;
   let failed = 0;
   for (const story of smallStories(length)) {
     for (let crashAt = 0; ; crashAt += 1) {
-      const { failure, isOver } = runSmall({ ...story, crashAt });
+      const { failure, isOver } = runSmall({ ...story, crashAt }, log);
       cases += 1;
       if (failure !== null) {
         failed += 1;
@@ -80,14 +80,16 @@ function main(): number {
       count: { type: 'string', default: '1' },
       trace: { type: 'boolean', default: false },
       small: { type: 'string' },
+      log: { type: 'string', default: 'core' },
       mutants: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
+  const log: SimLog = values.log === 'native' ? 'native' : 'core';
   if (values.help) console.log(USAGE);
   else if (values.mutants) return playMutants();
-  else if (values.small !== undefined) return playSmall(Number(values.small));
-  else return playSeeds(Number(values.seed), Number(values.count), values.trace);
+  else if (values.small !== undefined) return playSmall(Number(values.small), log);
+  else return playSeeds(Number(values.seed), Number(values.count), values.trace, log);
   return 0;
 }
 

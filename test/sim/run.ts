@@ -128,8 +128,7 @@ class Play {
     world.rest();
     for (const checker of CHECKERS) checker.converged?.(world);
     world.stopCleanly();
-    if (!world.recorder.durable.clean)
-      throw new SimFailure('I9', 'a healed set did not stop clean');
+    if (!world.isClean()) throw new SimFailure('I9', 'a healed set did not stop clean');
     world.restart(world.present);
     this.readAll();
     world.stopCleanly();
@@ -154,7 +153,8 @@ class Play {
   private isHotLeft(): boolean {
     const { set } = this.world.daemon;
     const isLeft = set.doubt.test(0) || set.legs.some((l) => l.isActive && l.outOfSync.test(0));
-    return isLeft && this.world.clock.timers === 0;
+    const timers = this.world.clock.timers - (set.regionLog.isArmed ? 1 : 0);
+    return isLeft && timers === 0;
   }
 
   private readAll(): void {

@@ -5,16 +5,18 @@ import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import { assembleFromRecord } from '../../core/mirror/assemble.ts';
 import type { LegState } from '../../core/mirror/leg.ts';
+import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { at } from './at.ts';
 import { CHECKERS } from './checkers/all.ts';
 import { watchLeg } from './checkers/i07-stale-never-served.ts';
 import { SimClock } from './clock.ts';
 import { FIRST_TAG } from './content.ts';
-import { Daemon } from './daemon.ts';
+import { Daemon, type DaemonStart } from './daemon.ts';
 import { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
 import { Model } from './model.ts';
+import { membersOf, NativeLegs } from './native.ts';
 import { ClientOp, PagePool } from './op.ts';
 import type { SimOptions } from './options.ts';
 import { SimRecorder } from './recorder.ts';
@@ -24,6 +26,13 @@ const FIRST_WRITE_TAG = 1000;
 const POISONED_KEPT = 8;
 /** More events than this without an end of anything: something runs in circles. */
 const MAX_EVENTS = 200_000;
+
+/** What a start has found. */
+interface Begin {
+  readonly start: DaemonStart;
+  readonly believed: readonly number[];
+  readonly told: string;
+}
 
 /** Where lines of the trace go. */
 export type Trace = ((line: string) => void) | null;
@@ -38,6 +47,10 @@ export class World {
   readonly model: Model;
   readonly disks: readonly SimDisk[];
   readonly recorder: SimRecorder;
+  /** The metadata on the legs; null: the record is in one place, as with the core log. */
+  readonly native: NativeLegs | null;
+  /** Sectors of a disk from here on are metadata. */
+  readonly rawFrom: number;
   /** Requests of clients under way. */
   readonly ops = new Set<ClientOp>();
   /** The last requests that have ended: their memory is the client's. */
@@ -61,6 +74,8 @@ export class World {
     this.prng = new Prng(options.seed + 2 ** 40);
     this.pages = new PagePool(bytesOfSectors(options.sectors));
     this.model = new Model(options.sectors, FIRST_TAG);
+    const isNative = options.log === 'native';
+    this.rawFrom = isNative ? options.sectors : Infinity;
     this.disks = options.latencyUs.map((_, i) => this.makeDisk(i));
     this.recorder = new SimRecorder(
       firstRecord(options),
@@ -69,6 +84,8 @@ export class World {
       options.recorderLatencyUs,
     );
     this.present = options.latencyUs.map(() => true);
+    const metaPrng = new Prng(options.seed + 2 ** 46);
+    this.native = isNative ? new NativeLegs(options, this.disks, this.clock, metaPrng) : null;
     this.daemon = this.makeDaemon();
   }
 
@@ -148,7 +165,7 @@ export class World {
     this.rest();
     if (result < 0) throw new SimFailure('liveness', 'stop never ends');
     if (this.clock.timers > 0) throw new SimFailure('I18', 'a timer outlives the set');
-    this.say(() => `stopped, errno ${result}, clean ${String(this.recorder.durable.clean)}`);
+    this.say(() => `stopped, errno ${result}, clean ${String(this.isClean())}`);
     const excused = this.options.atlas === 'broken' || this.options.recorderFailureRate > 0;
     if (result !== 0 && !excused) throw new SimFailure('I10', `a clean stop gave errno ${result}`);
     this.clock.endLife();
@@ -163,6 +180,10 @@ export class World {
 
   /** An operator adds a leg again that is out: it has to be filled from the start. */
   readd(leg: number): void {
+    if (this.native !== null) {
+      this.native.readded.add(leg);
+      return;
+    }
     const { durable } = this.recorder;
     const state = at(durable.legs, leg).state;
     if (state === 'in-sync') return;
@@ -170,8 +191,65 @@ export class World {
     this.recorder.durable = withState(durable, leg, 'resyncing');
   }
 
+  /** By what is durable the set was stopped with all members equal. */
+  isClean(): boolean {
+    if (this.native === null) return this.recorder.durable.clean;
+    const assembly = this.native.decide(this.disks.map((_, i) => i));
+    return assembly.kind === 'assembled' && assembly.membersEqual;
+  }
+
+  /** Legs that a restart would believe, by what is durable now or may be in a moment. */
+  believed(): readonly number[] {
+    if (this.native !== null) return this.native.believed();
+    const { durable, attempt } = this.recorder;
+    const records: MirrorRecord[] = attempt === null ? [durable] : [durable, attempt];
+    const isBelieved = (i: number): boolean =>
+      records.some((record) => at(record.legs, i).state === 'in-sync');
+    return this.disks.map((_, i) => i).filter(isBelieved);
+  }
+
   private makeDaemon(): Daemon {
     this.step += 1;
+    const { believed, start, told } =
+      this.native === null ? this.beginCore() : this.beginNative(this.native);
+    this.say(() => `START ${told}`);
+    this.wasMember = start.legs.map(({ standing }) => standing === 'member');
+    for (const [i, disk] of this.disks.entries()) {
+      disk.onSubmit = (bio): void => {
+        this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
+        watchLeg(this, i, bio);
+      };
+      disk.step = (): number => this.step;
+    }
+    return new Daemon(this.options, start, this.disks, believed, this.clock, this.prng);
+  }
+
+  private beginNative(native: NativeLegs): Begin {
+    for (const disk of this.disks) disk.onSubmit = null;
+    const all = this.disks.map((_, i) => i);
+    let here = all.filter((i) => at(this.present, i));
+    // A part of the set that misses writes and cannot know it: nobody who has the rest starts that.
+    const best = membersOf(native.decide(all), all);
+    const isBlind = membersOf(native.decide(here), here).some((i) => !best.includes(i));
+    if (isBlind && this.options.atlas === 'broken') here = all;
+    const believed = native.believed();
+    let begun = native.begin(here);
+    if (begun.kind === 'refused') {
+      this.say(() => `refused: ${begun.kind === 'refused' ? begun.reason : ''}`);
+      here = all;
+      begun = native.begin(here);
+    }
+    if (begun.kind === 'refused') throw new SimFailure('I10', begun.reason);
+    this.present = all.map((i) => here.includes(i));
+    const { parts, assembly } = begun;
+    const each = parts.legs.map(
+      (leg) => leg.standing + (leg.lacks === undefined ? '' : `-${leg.lacks.count}`),
+    );
+    const told = `${each.join(' ')} gen ${assembly.ruler.generation}${assembly.membersEqual ? ' clean' : ''}`;
+    return { start: parts, believed, told };
+  }
+
+  private beginCore(): Begin {
     const { durable } = this.recorder;
     let assembly = assembleFromRecord(durable, this.present);
     if (assembly.kind === 'refused') {
@@ -180,16 +258,19 @@ export class World {
     }
     if (assembly.kind === 'refused') throw new SimFailure('I10', assembly.reason);
     const { standings, membersEqual } = assembly;
-    this.say(() => `START ${standings.join(' ')}${membersEqual ? ' clean' : ''}`);
-    this.wasMember = standings.map((standing) => standing === 'member');
-    for (const [i, disk] of this.disks.entries()) {
-      disk.onSubmit = (bio): void => {
-        this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
-        watchLeg(this, i, bio);
-      };
-      disk.step = (): number => this.step;
-    }
-    return new Daemon(this.options, assembly, this.disks, this.recorder, this.clock, this.prng);
+    const start: DaemonStart = {
+      recorder: this.recorder,
+      legs: standings.map((standing, i) => ({
+        name: `leg${i}`,
+        startSector: this.options.origin,
+        device: standing === 'missing' ? null : at(this.disks, i),
+        standing,
+      })),
+      generation: assembly.generation,
+      membersEqual,
+    };
+    const believed = durable.legs.flatMap(({ state }, i) => (state === 'in-sync' ? [i] : []));
+    return { start, believed, told: `${standings.join(' ')}${membersEqual ? ' clean' : ''}` };
   }
 
   private opEnded(op: ClientOp): void {
@@ -231,6 +312,14 @@ export class World {
     return oldest;
   }
 
+  private diskSectors(index: number): number {
+    const { options } = this;
+    if (options.log === 'core')
+      return options.origin + options.sectors + Math.max(...options.blockSizes) / 512;
+    // Legs of different lengths: each has its metadata at its own end.
+    return nativeLegSectors(options.sectors, options.regionSectors) + 8 * index;
+  }
+
   private makeDisk(index: number): SimDisk {
     const { options } = this;
     const limits = {
@@ -245,8 +334,9 @@ export class World {
     return new SimDisk(
       {
         name: `leg${index}`,
-        sectors: options.origin + options.sectors + Math.max(...options.blockSizes) / 512,
+        sectors: this.diskSectors(index),
         limits,
+        rawFrom: this.rawFrom,
         origin: options.origin,
         fill: isFirst ? FIRST_TAG : FIRST_TAG + 1 + index,
         latencyUs: at(options.latencyUs, index),

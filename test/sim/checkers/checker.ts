@@ -1,5 +1,4 @@
 import { STANDING } from '../../../core/mirror/leg.ts';
-import type { MirrorRecord } from '../../../core/mirror/record.ts';
 import { at } from '../at.ts';
 import type { Value } from '../content.ts';
 import { SimFailure } from '../failure.ts';
@@ -25,11 +24,7 @@ export function fail(checker: Checker, message: string): never {
 
 /** Legs that a restart would believe, by what is durable now or may be in a moment. */
 export function believedLegs(world: World): readonly number[] {
-  const { durable, attempt } = world.recorder;
-  const records: MirrorRecord[] = attempt === null ? [durable] : [durable, attempt];
-  const believed = (i: number): boolean =>
-    records.some((record) => at(record.legs, i).state === 'in-sync');
-  return world.disks.map((_, i) => i).filter(believed);
+  return world.believed();
 }
 
 /** What leg i shows for a sector of the device. */
