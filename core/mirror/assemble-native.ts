@@ -172,7 +172,7 @@ function whyNot(metadata: LegMetadata): string {
 function findRuler(candidates: readonly Found[]): Found | null {
   let best: Found | null = null;
   for (const one of candidates) {
-    if (!candidates.every((other) => isBehind(other.superblock, one.superblock))) continue;
+    if (!candidates.every((other) => RULES.isBehind(other.superblock, one.superblock))) continue;
     if (best === null || rank(one) > rank(best)) best = one;
   }
   return best;
@@ -184,10 +184,13 @@ function rank({ superblock }: Found): number {
   return superblock.sequence * 2 + (isMember ? 1 : 0);
 }
 
-/** True: `other` need not rule where `one` is there. */
-function isBehind(other: Superblock, one: Superblock): boolean {
-  return goesBackTo(one, other) || isUnended(other, one) || isAncient(other, one);
-}
+/** What no two parts of a set that were started apart may say of each other. */
+export const RULES = {
+  /** True: `other` need not rule where `one` is there. */
+  isBehind(other: Superblock, one: Superblock): boolean {
+    return goesBackTo(one, other) || isUnended(other, one) || isAncient(other, one);
+  },
+};
 
 /** `later` is `earlier`, or was written by somebody who knew it. */
 function goesBackTo(later: Superblock, earlier: Superblock): boolean {

@@ -67,6 +67,11 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
     return { first, last: Math.min(this.shape.regions, first + STATES_PER_UNIT) - 1 };
   }
 
+  usedBlocks(used: RegionBits): void {
+    used.setRange(0, Math.ceil(this.shape.stateSectors / UNIT_SECTORS) - 1);
+    for (const { slot } of this.owner.legs) this.lackBlocksOf(slot, used);
+  }
+
   lackBlocksDue(due: RegionBits): void {
     for (const leg of this.owner.legs) {
       const sent = this.sent.get(leg.slot);

@@ -18,6 +18,8 @@ export interface RegionLogStore {
   blockOf(region: number): number;
   /** Regions first..last whose marks the block holds; null: it holds none. */
   regionsOf(block: number): { readonly first: number; readonly last: number } | null;
+  /** Blocks that say something: marks, and lack bits of the legs there are. */
+  usedBlocks(used: RegionBits): void;
   /** Blocks whose lack bits on disk are not those of memory. */
   lackBlocksDue(due: RegionBits): void;
   /** Blocks with the lack bits of the leg in this slot. */
@@ -132,7 +134,7 @@ export class RegionLog {
   /** The set begins its life: all legs get the whole log as it is now. */
   start(): void {
     if (this.store === null) return;
-    this.due.setAll();
+    this.store.usedBlocks(this.due);
     this.cleaner?.arm();
     this.writeNext();
   }
@@ -163,8 +165,10 @@ export class RegionLog {
       done(ERRNO.OK);
       return;
     }
-    this.due.setAll();
-    this.await(this.due, done);
+    const used = new RegionBits(this.due.total);
+    this.store.usedBlocks(used);
+    this.due.addAll(used);
+    this.await(used, done);
   }
 
   /** The lack bits of these legs go to disk: a superblock will say that they count. */

@@ -124,7 +124,8 @@ export class MirrorSet {
   start(): void {
     this.generation += 1;
     // A leg that is out may have been in by what it says itself: after a crash it must not be believed.
-    if (this.legs.some((leg) => leg.standing !== STANDING.MEMBER)) this.journal.memberLeft();
+    const isOut = this.legs.some((leg) => leg.standing === STANDING.MISSING);
+    if (isOut || this.regionLog.store !== null) this.journal.memberLeft();
     else this.journal.changed();
     this.regionLog.start();
     this.recovery.kick();

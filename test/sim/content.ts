@@ -1,3 +1,4 @@
+import type { Prng } from '../../core/base/prng.ts';
 import { SECTOR_SIZE } from '../../core/base/units.ts';
 import type { Bio } from '../../core/block/bio.ts';
 import { at } from './at.ts';
@@ -76,8 +77,24 @@ export class RawSectors {
 
   /** The number of what is in words[from ..): 0 for zeros. */
   number(words: Uint32Array, from: number): Value {
-    const content = words.slice(from, from + WORDS);
-    if (content.every((word) => word === 0)) return ZEROS;
+    let i = from;
+    while (i < from + WORDS && words[i] === 0) i += 1;
+    if (i === from + WORDS) return ZEROS;
+    this.contents.push(words.slice(from, from + WORDS));
+    return this.contents.length - 1;
+  }
+
+  /** A content that nobody has written. */
+  noise(prng: Prng): Value {
+    this.contents.push(Uint32Array.from({ length: WORDS }, () => prng.u32()));
+    return this.contents.length - 1;
+  }
+
+  /** The same but for one bit. */
+  flipped(value: Value, prng: Prng): Value {
+    const content = at(this.contents, value).slice();
+    const word = prng.below(WORDS);
+    content[word] = at(content, word) ^ (1 << prng.below(32));
     this.contents.push(content);
     return this.contents.length - 1;
   }

@@ -9,7 +9,12 @@ import {
 import { STANDING } from '../../core/mirror/leg.ts';
 import { regionsOf } from '../../core/mirror/native-describe.ts';
 import { formatNative } from '../../core/mirror/native-format.ts';
-import { SUPERBLOCK_SECTORS, superblockSectors } from '../../core/mirror/native-layout.ts';
+import {
+  mapSectorOf,
+  mapShape,
+  SUPERBLOCK_SECTORS,
+  superblockSectors,
+} from '../../core/mirror/native-layout.ts';
 import { metadataOf, readLegs, readMap } from '../../core/mirror/native-reader.ts';
 import { nativeParts, slotsToRead, type NativeParts } from '../../core/mirror/native-start.ts';
 import type { RegionMap } from '../../core/mirror/region-map.ts';
@@ -37,6 +42,7 @@ export class NativeLegs {
   private readonly disks: readonly SimDisk[];
   private readonly clock: SimClock;
   private readonly prng: Prng;
+  private readonly images = new Map<number, Uint32Array>();
   private readonly decoded = new Map<string, SuperblockRead>();
 
   constructor(options: SimOptions, disks: readonly SimDisk[], clock: SimClock, prng: Prng) {
@@ -155,6 +161,63 @@ export class NativeLegs {
     });
     this.readded.clear();
     return { ...parts, legs };
+  }
+
+  /** One copy of a leg's superblock is damaged; never the only one that says the newest. */
+  rotSuperblock(disk: number, prng: Prng): string {
+    const { medium, sectors, raw } = at(this.disks, disk);
+    const places = superblockSectors(sectors);
+    const a = this.decode(disk, medium.visible, places.a);
+    const b = this.decode(disk, medium.visible, places.b);
+    const newest = (read: SuperblockRead): number =>
+      read.kind === 'valid' ? read.superblock.sequence : 0;
+    if (newest(a) === 0 && newest(b) === 0) return 'nothing';
+    const isA = newest(a) === newest(b) ? prng.ratio(1, 2) : newest(a) < newest(b);
+    const first = isA ? places.a : places.b;
+    const kind = prng.pick(['zeroed', 'torn', 'bit'] as const);
+    for (let i = 0; i < SUPERBLOCK_SECTORS; i += 1) {
+      if (kind === 'zeroed') medium.overwrite(first + i, 0);
+      if (kind === 'torn' && prng.ratio(1, 2)) medium.overwrite(first + i, raw.noise(prng));
+    }
+    const where = first + prng.below(SUPERBLOCK_SECTORS);
+    if (kind === 'bit') medium.overwrite(where, raw.flipped(at(medium.visible, where), prng));
+    return `${kind} superblock ${isA ? 'A' : 'B'}`;
+  }
+
+  /** A sector of a leg's map is damaged: of the only member, or where another member says the same. */
+  rotMap(disk: number, prng: Prng): string {
+    const members = this.believed();
+    const regions = Math.ceil(this.options.sectors / this.options.regionSectors);
+    const shape = mapShape(regions);
+    const index = prng.below(shape.stateSectors + this.disks.length * shape.lackSectors);
+    const bytes = (i: number): string => {
+      const { medium, raw, sectors } = at(this.disks, i);
+      return raw.bytesOf(medium.visible, mapSectorOf(sectors, regions) + index, 1).join();
+    };
+    const others = members.filter((i) => i !== disk);
+    const isTold = others.length === 0 || others.some((i) => bytes(i) === bytes(disk));
+    if (members.includes(disk) && !isTold) return 'nothing';
+    const { medium, raw, sectors } = at(this.disks, disk);
+    const sector = mapSectorOf(sectors, regions) + index;
+    const old = at(medium.visible, sector);
+    const kind = prng.pick(['zeroed', 'noise', 'bit'] as const);
+    if (kind === 'zeroed') medium.overwrite(sector, 0);
+    else medium.overwrite(sector, kind === 'bit' ? raw.flipped(old, prng) : raw.noise(prng));
+    return `${kind} map sector ${index}`;
+  }
+
+  /** Now and then the image of a leg is kept, as by somebody who makes backups of it. */
+  keepImages(prng: Prng): void {
+    for (const [i, { medium }] of this.disks.entries()) {
+      if (prng.ratio(1, 3)) this.images.set(i, medium.snapshot());
+    }
+  }
+
+  rollBack(disk: number, prng: Prng): boolean {
+    const image = this.images.get(disk);
+    if (image === undefined || prng.ratio(1, 3)) return false;
+    at(this.disks, disk).medium.restore(image);
+    return true;
   }
 
   private openAll(disks: readonly number[]): Loop {
