@@ -1,14 +1,20 @@
 import { parseArgs } from 'node:util';
 import { runSmall, smallStories } from './exhaustive.ts';
-import { MUTANTS, uproot, type Mutant } from './mutants.ts';
+import { apartStories, runApart } from './apart.ts';
+import { MUTANTS } from './mutants.ts';
+import { NATIVE_MUTANTS } from './mutants-native.ts';
+import { uproot, type Mutant } from './plant.ts';
 import { drawOptions, type SimLog } from './options.ts';
 import { runSeed } from './run.ts';
 
 /** Seeds a planted bug may hide for. */
 const MUTANT_SEEDS = 1500;
+/** Of the stories apart a hunt plays one in so many. */
+const APART_STEP = 37;
 
 const USAGE = `usage: main.js [--log core|native] [--seed N] [--count K] [--trace]   play seeds N .. N+K-1
        main.js --small N                         every story of up to N requests
+       main.js --apart                           every story of a set started in two parts
        main.js --mutants                         find every planted bug
 The exit code is 1 if something failed.`;
 
@@ -49,23 +55,58 @@ function playSmall(length: number, log: SimLog): number {
   return failed;
 }
 
-function playMutants(): number {
+function playApart(): number {
+  let cases = 0;
+  let failed = 0;
+  for (const story of apartStories()) {
+    cases += 1;
+    const failure = runApart(story);
+    if (failure === null) continue;
+    failed += 1;
+    console.log(`${JSON.stringify(story)} failed: ${failure.message}`);
+  }
+  console.log(`${cases} stories apart, ${failed} failed`);
+  return failed;
+}
+
+function playMutants(log: SimLog): number {
   let survived = 0;
   console.log('| planted bug | found by | seeds |\n|---|---|---|');
-  for (const mutant of MUTANTS) {
-    const found = hunt(mutant);
+  for (const mutant of log === 'native' ? NATIVE_MUTANTS : MUTANTS) {
+    const found = hunt(mutant, log);
     if (found === null) survived += 1;
     console.log(`| ${mutant.bug} | ${found ?? 'SURVIVED | -'} |`);
   }
   return survived;
 }
 
-function hunt({ plant }: Mutant): string | null {
+function hunt(mutant: Mutant, log: SimLog): string | null {
+  if (log === 'native') {
+    const story = huntApart(mutant);
+    if (story !== null) return story;
+  }
   for (let seed = 1; seed <= MUTANT_SEEDS; seed += 1) {
+    mutant.plant();
+    try {
+      const { failure } = runSeed(drawOptions(seed, log));
+      if (failure !== null) return `${failure.checker} | ${seed}`;
+    } finally {
+      uproot();
+    }
+  }
+  return null;
+}
+
+/** Stories apart are few and short, but only some bugs have to do with them. */
+function huntApart({ plant }: Mutant): string | null {
+  let stories = 0;
+  for (const story of apartStories()) {
+    stories += 1;
+    if (stories % APART_STEP !== 0) continue;
     plant();
     try {
-      const { failure } = runSeed(drawOptions(seed));
-      if (failure !== null) return `${failure.checker} | ${seed}`;
+      const failure = runApart(story);
+      if (failure !== null) return `${failure.checker} | story ${stories} apart`;
     } finally {
       uproot();
     }
@@ -82,12 +123,14 @@ function main(): number {
       small: { type: 'string' },
       log: { type: 'string', default: 'core' },
       mutants: { type: 'boolean', default: false },
+      apart: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
   const log: SimLog = values.log === 'native' ? 'native' : 'core';
   if (values.help) console.log(USAGE);
-  else if (values.mutants) return playMutants();
+  else if (values.mutants) return playMutants(log);
+  else if (values.apart) return playApart();
   else if (values.small !== undefined) return playSmall(Number(values.small), log);
   else return playSeeds(Number(values.seed), Number(values.count), values.trace, log);
   return 0;

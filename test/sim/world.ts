@@ -60,6 +60,9 @@ export class World {
   /** Legs that were members at some moment of this life. */
   wasMember: readonly boolean[] = [];
   daemon: Daemon;
+  /** The story is not of one truth: the model knows less than the legs do, and nobody judges. */
+  isBlind = false;
+  acknowledgedWrites = 0;
   /** Counts what happens; the model's time. */
   step = 0;
   private readonly prng: Prng;
@@ -134,6 +137,7 @@ export class World {
     const [op] = this.ops;
     if (op !== undefined) throw new SimFailure('liveness', `${String(op)} never ends`);
     this.say(() => 'idle');
+    if (this.isBlind) return;
     for (const checker of CHECKERS) checker.idle?.(this);
   }
 
@@ -176,6 +180,15 @@ export class World {
     this.present = present;
     this.daemon = this.makeDaemon();
     this.daemon.set.start();
+  }
+
+  /** As `restart`, for a part of the set that may be refused: then nothing runs. */
+  restartStrictly(present: readonly boolean[]): boolean {
+    const { native } = this;
+    const here = this.disks.flatMap((_, i) => (present[i] === true ? [i] : []));
+    if (native === null || native.decide(here).kind === 'refused') return false;
+    this.restart(present);
+    return true;
   }
 
   /** An operator adds a leg again that is out: it has to be filled from the start. */
@@ -233,6 +246,7 @@ export class World {
     const isBlind = membersOf(native.decide(here), here).some((i) => !best.includes(i));
     if (isBlind && this.options.atlas === 'broken') here = all;
     const believed = native.believed();
+    for (const checker of CHECKERS) checker.started?.(this);
     let begun = native.begin(here);
     if (begun.kind === 'refused') {
       this.say(() => `refused: ${begun.kind === 'refused' ? begun.reason : ''}`);
@@ -278,6 +292,8 @@ export class World {
     if (!this.ops.delete(op)) throw new SimFailure('endings', `${String(op)} ended after a crash`);
     this.step += 1;
     this.say(() => `end  ${String(op)} errno ${op.error}`);
+    if (op.isWrite && op.error === ERRNO.OK) this.acknowledgedWrites += 1;
+    if (this.isBlind) return;
     this.tellModel(op);
     for (const checker of CHECKERS) checker.opEnded?.(this, op);
     op.poison();

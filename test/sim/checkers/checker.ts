@@ -12,6 +12,8 @@ export interface Checker {
   readonly sentence: string;
   /** A request of a client has ended; the model knows of it already. */
   opEnded?(world: World, op: ClientOp): void;
+  /** A daemon is about to start on what is there. */
+  started?(world: World): void;
   /** Nothing is under way but timers. */
   idle?(world: World): void;
   /** Faults have stopped, and all has been healed that can be. */
