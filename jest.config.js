@@ -3,6 +3,8 @@
 export default {
   roots: ['<rootDir>/dist/test'],
   testMatch: ['<rootDir>/dist/test/**/*.test.js'],
+  // npm run test:vm (jest.vm.config.js) runs those.
+  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/dist/test/vm/'],
   testEnvironment: 'node',
   transform: {},
   maxWorkers: 2,

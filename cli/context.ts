@@ -11,12 +11,12 @@ export const DEFAULT_CONTROL = '/run/dmiod/control.sock';
 
 export class Context {
   readonly control: string;
-  private readonly json: boolean;
+  readonly isJson: boolean;
 
   constructor(command: Command) {
     const { control, json } = command.optsWithGlobals<{ control?: string; json?: boolean }>();
     this.control = control ?? process.env['DMIO_CONTROL'] ?? DEFAULT_CONTROL;
-    this.json = json === true;
+    this.isJson = json === true;
   }
 
   call<C extends CommandName>(command: C, args: CommandArgs<C>): Promise<CommandResults[C]> {
@@ -25,7 +25,7 @@ export class Context {
 
   /** `text` is for people: no lines, nothing printed. */
   print(value: unknown, text: readonly string[]): void {
-    if (this.json) process.stdout.write(`${JSON.stringify(value)}\n`);
+    if (this.isJson) process.stdout.write(`${JSON.stringify(value)}\n`);
     else if (text.length > 0) process.stdout.write(`${text.join('\n')}\n`);
   }
 }

@@ -1,6 +1,7 @@
 /** Reports as lines for people. Pure, so that every line is tested. */
 import { bytesOfSectors, formatBytes } from '../core/base/units.ts';
 import type {
+  AttachedReport,
   DeviceInfo,
   DeviceState,
   DeviceStatus,
@@ -11,18 +12,8 @@ import type {
   ListReport,
   ResyncStatus,
 } from '../core/control/status.ts';
-
-/** Columns as wide as their widest cell, two blanks between; the last is not padded. */
-function columns(rows: readonly (readonly string[])[], indent = ''): string[] {
-  const widths: number[] = [];
-  for (const row of rows) {
-    row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
-  }
-  return rows.map((row) => {
-    const cells = row.map((cell, i) => cell.padEnd(widths[i] ?? 0));
-    return `${indent}${cells.join('  ')}`.trimEnd();
-  });
-}
+import { scrubText } from './format-upkeep.ts';
+import { columns, plural, progressParts } from './text.ts';
 
 export function listLines(report: ListReport): string[] {
   if (report.devices.length === 0) return ['no devices'];
@@ -49,26 +40,34 @@ export function statusLines(devices: readonly DeviceStatus[]): string[] {
  *   data  mirror [UU_]  1 GiB  resyncing
  *     export   nbd+unix:///data?socket=/run/dmiod/nbd.sock, 1 connection
  *     regions  2048 x 512 KiB: 1 dirty, 640 out of sync
+ *     map      ......................d..............................xxxxxxxxxxxxxxxxxxxxxxxxx
+ *              . clean, d being written, x out of sync on some leg; a letter is 27 regions
  *     resync   [=============>......]  68.8 %  704 MiB of 1 GiB  120 MiB/s  about 3 s left
+ *     scrub    done, no mismatches: 1 GiB compared
  *     leg 0    in-sync    /srv/a.img
  *     leg 1    in-sync    /srv/b.img
  *     leg 2    resyncing  /srv/c.img  320 MiB behind, 1 write error
+ *     failure  leg 0 or leg 1 may fail now: the other holds everything
  */
 function deviceLines(device: DeviceStatus): string[] {
-  const { name, target, legs, sizeBytes, state, regions, resync, reason } = device;
+  const { name, target, legs, sizeBytes, state, regions, resync, scrub, reason } = device;
   const picture = legs.length === 0 ? target : `${target} ${legPicture(legs)}`;
   const facts: string[][] = [];
   if (reason !== null) facts.push(['because', reason]);
   if (device.uri !== null) facts.push(['export', exportText(device, device.uri)]);
+  else if (device.attached.length > 0) facts.push(['export', exportText(device, 'no address')]);
   if (regions !== null) {
     const { total, dirty, outOfSync } = regions;
     const size = formatBytes(regions.sizeBytes);
     facts.push(['regions', `${total} x ${size}: ${dirty} dirty, ${outOfSync} out of sync`]);
   }
+  if (device.regionMap !== null) facts.push(...mapRows(device.regionMap, regions?.total ?? 0));
   if (resync !== null) facts.push(['resync', resyncText(resync)]);
+  if (scrub !== null) facts.push(['scrub', scrubText(scrub)]);
   for (const [i, text] of columns(legs.map(legRow)).entries()) {
     facts.push([`leg ${legs[i]?.index ?? i}`, text]);
   }
+  if (legs.length > 0 && state !== 'failed') facts.push(['failure', nextFailure(legs)]);
   return [`${name}  ${picture}  ${sizeOf(sizeBytes)}  ${state}`, ...columns(facts, '  ')];
 }
 
@@ -85,17 +84,37 @@ function legPicture(legs: readonly LegStatus[]): string {
   return `[${legs.map(({ state }) => LEG_LETTERS[state]).join('')}]`;
 }
 
-function exportText({ connections, attached }: DeviceStatus, uri: string): string {
+function exportText({ connections, attached, mounts }: DeviceStatus, uri: string): string {
   const clients = connections === 0 ? '' : `, ${plural(connections, 'connection')}`;
-  return `${uri}${clients}${attached.map((device) => `, attached as ${device}`).join('')}`;
+  const places = attached.map((device) => {
+    const points = mounts.filter((mount) => mount.device === device).map(({ path }) => path);
+    return `, attached as ${device}${points.length === 0 ? '' : ` on ${points.join(', ')}`}`;
+  });
+  return `${uri}${clients}${places.join('')}`;
+}
+
+export function attachedLines({ attached }: AttachedReport): string[] {
+  if (attached.length === 0) return ['nothing is attached'];
+  return columns([
+    ['DEVICE', 'NAME', 'SIZE', 'CONNECTIONS', 'MOUNTED ON'],
+    ...attached.map(({ device, name, sizeBytes, connections, mounts }) => [
+      device,
+      name,
+      formatBytes(sizeBytes),
+      String(connections),
+      mounts.length === 0 ? '-' : mounts.join(', '),
+    ]),
+  ]);
 }
 
 function legRow(leg: LegStatus): string[] {
   return [leg.state, leg.leg, legTrouble(leg)];
 }
 
-function legTrouble({ outOfSyncBytes, errors, reason }: LegStatus): string {
+function legTrouble({ outOfSyncBytes, errors, reason, ...leg }: LegStatus): string {
   const parts = errorParts(errors);
+  if (leg.replaces !== null) parts.unshift(`replaces ${leg.replaces}`);
+  if (leg.writeMostly) parts.unshift('write-mostly');
   if (outOfSyncBytes !== null && outOfSyncBytes > 0) {
     parts.unshift(`${formatBytes(outOfSyncBytes)} behind`);
   }
@@ -113,35 +132,40 @@ function errorParts({ read, write, flush, resync }: LegErrors): string[] {
   return kinds.filter(([count]) => count > 0).map(([count, what]) => plural(count, what));
 }
 
-const BAR_CELLS = 20;
+const MAP_LEGEND: Readonly<Record<string, string>> = {
+  '.': 'clean',
+  _: 'never written',
+  d: 'being written',
+  '?': 'in doubt',
+  x: 'out of sync on some leg',
+};
 
-function resyncText({ doneBytes, totalBytes, bytesPerSecond, etaSeconds }: ResyncStatus): string {
-  const ratio = totalBytes === 0 ? 1 : Math.min(1, doneBytes / totalBytes);
-  // Rounded down: 100.0 % is said when it is true.
-  const percent = (Math.floor(ratio * 1000) / 10).toFixed(1);
-  const parts = [
-    progressBar(ratio),
-    `${percent} %`,
-    `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`,
+function mapRows(map: string, regions: number): string[][] {
+  const letters = Object.entries(MAP_LEGEND).filter(([letter]) => map.includes(letter));
+  const legend = letters.map(([letter, meaning]) => `${letter} ${meaning}`).join(', ');
+  const each = Math.ceil(regions / Math.max(1, map.length));
+  return [
+    ['map', map],
+    ['', `${legend}; a letter is ${plural(each, 'region')}`],
   ];
-  if (bytesPerSecond !== null) parts.push(`${formatBytes(bytesPerSecond)}/s`);
-  if (etaSeconds !== null) parts.push(`about ${durationText(etaSeconds)} left`);
+}
+
+/** What would happen if another leg failed now. */
+function nextFailure(legs: readonly LegStatus[]): string {
+  const whole = legs.filter(({ state }) => state === 'in-sync').map(({ index }) => `leg ${index}`);
+  const [first] = whole;
+  if (first === undefined) {
+    return 'no leg is whole: parts are on different legs, and any failure may lose some';
+  }
+  if (whole.length === 1) return `if ${first} fails now the device fails: no other leg is whole`;
+  if (whole.length === 2) return `${whole.join(' or ')} may fail now: the other holds everything`;
+  return `all but one of ${whole.join(', ')} may fail now: each holds everything`;
+}
+
+function resyncText({ paused, ...progress }: ResyncStatus): string {
+  const parts = progressParts(progress);
+  if (paused) parts.push('paused: `dmio resync` goes on');
   return parts.join('  ');
-}
-
-export function progressBar(ratio: number): string {
-  const done = Math.floor(ratio * BAR_CELLS);
-  if (done >= BAR_CELLS) return `[${'='.repeat(BAR_CELLS)}]`;
-  return `[${'='.repeat(done)}>${'.'.repeat(BAR_CELLS - done - 1)}]`;
-}
-
-/** 5 -> `5 s`, 90 -> `1 min 30 s`, 7300 -> `2 h 1 min`. */
-export function durationText(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  if (whole < 60) return `${whole} s`;
-  const minutes = Math.floor(whole / 60);
-  if (minutes < 60) return `${minutes} min ${whole % 60} s`;
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 /** dmsetup: bare lines for one device, `name: ` before each line of many. */
@@ -189,8 +213,4 @@ export function checkExit(devices: readonly DeviceStatus[]): number {
 
 function sizeOf(bytes: number | null): string {
   return bytes === null ? 'unknown size' : formatBytes(bytes);
-}
-
-function plural(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }

@@ -3,16 +3,27 @@
 import { Command, CommanderError } from 'commander';
 import { ControlError, EXIT, oneLine } from '../core/control/error.ts';
 import { VERSION } from '../core/control/version.ts';
+import { addAttach } from './commands/attach.ts';
+import { addAttached } from './commands/attached.ts';
+import { addCompletion, addManual } from './commands/completion.ts';
 import { addCreate } from './commands/create.ts';
 import { addDeps } from './commands/deps.ts';
+import { addDetach } from './commands/detach.ts';
+import { addDoctor } from './commands/doctor.ts';
+import { addExamine } from './commands/examine.ts';
+import { addEvents } from './commands/events.ts';
 import { addInfo } from './commands/info.ts';
 import { addLeg } from './commands/leg.ts';
 import { addLs } from './commands/ls.ts';
 import { addRemove } from './commands/remove.ts';
+import { addResync } from './commands/resync.ts';
+import { addScrub } from './commands/scrub.ts';
 import { addServe } from './commands/serve.ts';
+import { addStats } from './commands/stats.ts';
 import { addStatus } from './commands/status.ts';
 import { addTable } from './commands/table.ts';
 import { addTargets } from './commands/targets.ts';
+import { addTop } from './commands/top.ts';
 import { addVersion } from './commands/version.ts';
 import { addWait } from './commands/wait.ts';
 import { DEFAULT_CONTROL, withExample } from './context.ts';
@@ -29,7 +40,19 @@ const COMMANDS = [
   addDeps,
   addWait,
   addLeg,
+  addExamine,
+  addScrub,
+  addResync,
+  addStats,
+  addTop,
+  addEvents,
+  addAttach,
+  addDetach,
+  addAttached,
   addTargets,
+  addDoctor,
+  addCompletion,
+  addManual,
   addVersion,
 ];
 

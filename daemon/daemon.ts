@@ -1,4 +1,6 @@
 /** A running daemon: devices, NBD listeners, control socket; put together, reloaded, taken down. */
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { createNodeLoop } from './node-loop.ts';
 import { ControlError } from '../core/control/error.ts';
 import { ExportTable } from '../core/export/export-table.ts';
@@ -7,14 +9,24 @@ import type { Config, Engine } from './config/schema.ts';
 import { chooseEngine, type EngineName } from './engine.ts';
 import { contradiction, requestOfConfig, withConfig } from './config/devices.ts';
 import { makeHandler } from './control/commands.ts';
+import { Attachments } from './attach/attachments.ts';
+import { NbdBlocks } from './attach/nbd-block.ts';
 import { clearStaleSocket, ControlServer } from './control/server.ts';
 import { DeviceManager } from './devices/manager.ts';
+import type { ReturnPolicy } from './devices/leg-return.ts';
+import { Hooks } from './hooks.ts';
 import type { DeviceRequest } from './devices/request.ts';
+import { DEFAULT_NETWORK, isSecure, policyOf, refusePlainTcp } from './config/network.ts';
+import { tlsFilesOf, tlsWordOf, type NetworkSettings } from './config/network.ts';
 import { clientUri } from './listen.ts';
 import type { DaemonLog } from './log.ts';
+import { MetricsServer, type MetricsAddress } from './metrics.ts';
 import { ListenError } from './net/address.ts';
 import type { ListenAddress } from './net/address.ts';
 import { NbdServer } from './net/server.ts';
+import type { NbdServerOptions } from './net/server.ts';
+import { loadCredentials } from './tls/credentials.ts';
+import { TlsTerminator } from './tls/terminator.ts';
 import { StateStore } from './state-store.ts';
 import type { FoundRecord } from './state-store.ts';
 import { reasonOf } from './system-error.ts';
@@ -28,8 +40,14 @@ export interface Settings {
   /** Null: nothing is remembered. */
   readonly stateDir: string | null;
   readonly listen: readonly ListenAddress[];
+  /** Where the metrics page is; null: nowhere. */
+  readonly metrics: MetricsAddress | null;
   readonly devices: Config['device'];
   readonly engine: Engine;
+  readonly legReturn: ReturnPolicy;
+  /** Absent: everybody on this machine, in the clear. */
+  readonly network?: NetworkSettings;
+  readonly hooks?: Config['hooks'];
   /** A device to make before anybody can connect, unless it is on record. Its failure is the start's. */
   readonly first: DeviceRequest | null;
 }
@@ -38,11 +56,16 @@ export class Daemon {
   readonly manager: DeviceManager;
   readonly server: NbdServer;
   private readonly log: DaemonLog;
+  private readonly attachments: Attachments;
+  private readonly hooks: Hooks;
   private readonly engine: EngineName;
   private readonly store: StateStore | null;
+  private readonly tls: TlsTerminator | undefined;
   private devices: Config['device'];
+  private network: NetworkSettings;
   private addresses: ListenAddress[] = [];
   private control: ControlServer | null = null;
+  private metrics: MetricsServer | null = null;
   private stopping: Promise<void> | undefined;
 
   private constructor(
@@ -56,15 +79,39 @@ export class Daemon {
     this.engine = engine;
     this.store = store;
     this.devices = settings.devices;
-    this.server = new NbdServer({ exports, log });
+    this.network = settings.network ?? DEFAULT_NETWORK;
+    const { network } = this;
+    this.tls =
+      tlsWordOf(network) === 'off'
+        ? undefined
+        : new TlsTerminator(loadCredentials(tlsFilesOf(network)));
+    this.server = new NbdServer({
+      exports,
+      log,
+      policy: policyOf(network),
+      ...(this.tls !== undefined && { tls: this.tls }),
+      ...limitsOf(network),
+    });
+    this.hooks = new Hooks(settings.hooks, log);
     this.manager = new DeviceManager({
       environment: { loop: createNodeLoop(), clock: NODE_CLOCK, log },
       exports,
       store,
       engine,
+      legReturn: settings.legReturn,
       server: this.server,
       log,
       uriOf: (name) => this.uriOf(name),
+      announce: (event) => this.hooks.fire(event),
+    });
+    const { control, stateDir } = settings;
+    this.attachments = new Attachments({
+      server: this.server,
+      exports,
+      blocks: new NbdBlocks(),
+      log,
+      socketFolder: control === null ? tmpdir() : dirname(control),
+      recordPath: stateDir === null ? null : join(stateDir, 'attached.json'),
     });
   }
 
@@ -81,6 +128,7 @@ export class Daemon {
     const daemon = new Daemon(settings, store, engine, log);
     try {
       await daemon.startDevices();
+      daemon.attachments.restore();
       await daemon.startServing(settings);
       return daemon;
     } catch (error) {
@@ -92,7 +140,7 @@ export class Daemon {
   /** The first address a client can be told, for this export. */
   uriOf(name: string): string | null {
     for (const address of this.addresses) {
-      const uri = clientUri(address, name);
+      const uri = clientUri(address, name, isSecure(this.network, name, address));
       if (uri !== null) return uri;
     }
     return null;
@@ -104,21 +152,40 @@ export class Daemon {
     const { log } = this;
     const before = this.devices;
     this.devices = config.device;
+    this.hooks.set(config.hooks);
     if (config['log-level'] !== undefined) log.setLevel(config['log-level']);
     for (const name of Object.keys(before)) {
       if (name in config.device) {
-        const isChanged = JSON.stringify(before[name]) !== JSON.stringify(config.device[name]);
+        const isChanged = contentOf(before[name]) !== contentOf(config.device[name]);
         if (isChanged) log.warn({ device: name }, 'changed in the config file: needs a restart');
       } else if (this.manager.has(name) && this.manager.sourceOf(name) === 'config') {
         const isGone = await this.manager.retire(name);
         if (!isGone) log.warn({ device: name }, 'no longer in the config file, but clients use it');
       }
     }
+    this.reloadNetwork(config);
     const found = new Map((this.store?.load() ?? []).map((record) => [record.name, record]));
     for (const [name, device] of Object.entries(config.device)) {
       if (!this.manager.has(name)) await this.startConfigured(name, device, found.get(name));
     }
     log.info({}, 'config file reloaded; control, state-dir, listen and engine need a restart');
+  }
+
+  /** Rules and certificates count from now on, for clients to come. */
+  private reloadNetwork(config: Config): void {
+    const before = this.network;
+    const after = networkOf(config, before.config['allow-plain-tcp'] === true);
+    if (tlsWordOf(before) !== tlsWordOf(after)) {
+      this.log.warn({}, 'the mode of TLS is another in the config file: needs a restart');
+      return;
+    }
+    try {
+      this.tls?.reload(loadCredentials(tlsFilesOf(after)));
+    } catch (error) {
+      this.log.error({ reason: reasonOf(error) }, 'certificates not reloaded, the old ones stay');
+    }
+    this.network = after;
+    this.server.setPolicy(policyOf(after));
   }
 
   /**
@@ -132,6 +199,8 @@ export class Daemon {
 
   private async takeDown(drainMs: number): Promise<void> {
     this.control?.close();
+    this.metrics?.close();
+    this.attachments.stop();
     await this.server.close(drainMs);
     await this.manager.stopAll(0);
     this.store?.close();
@@ -159,11 +228,14 @@ export class Daemon {
     for (const [name, config] of configured) await this.startConfigured(name, config, undefined);
   }
 
-  private async startServing({ first, listen, control }: Settings): Promise<void> {
+  private async startServing({ first, listen, control, metrics }: Settings): Promise<void> {
     const isNew = first !== null && !this.manager.has(first.name);
     if (isNew) await this.manager.create(first);
     try {
       for (const address of listen) await this.listen(address);
+      if (metrics !== null) {
+        this.metrics = await MetricsServer.listen(metrics, this.manager, this.log);
+      }
       if (control !== null) await this.listenControl(control);
     } catch (error) {
       if (isNew) await this.manager.undoCreate(first.name);
@@ -194,9 +266,12 @@ export class Daemon {
 
   private async listen(address: ListenAddress): Promise<void> {
     const what = 'NBD socket';
+    refusePlainTcp(this.network, address);
     if (address.kind === 'unix') await clearStaleSocket(address.path, what);
     try {
-      this.addresses.push(await this.server.listen(address));
+      const bound = await this.server.listen(address);
+      refusePlainTcp(this.network, bound);
+      this.addresses.push(bound);
     } catch (error) {
       if (!(error instanceof ListenError)) throw error;
       const code = error.code === 'EADDRINUSE' ? 'address-in-use' : 'io';
@@ -210,8 +285,47 @@ export class Daemon {
       isConfigured: (name) => name in this.devices,
       uriOf: (name) => this.uriOf(name),
       engine: this.engine,
+      attachments: this.attachments,
     });
     this.control = await ControlServer.listen(path, this.log, handler);
     this.log.info({ control: path }, 'ready');
   }
+}
+
+/** What a device is, without who may use it. */
+function contentOf(device: Config['device'][string] | undefined): string {
+  return JSON.stringify(device, (key, value: unknown) =>
+    key === 'tls' || key === 'allow' || key === 'allow-read' ? undefined : value,
+  );
+}
+
+/** `allowPlainTcp`: said on the command line. */
+export function networkOf(config: Config, allowPlainTcp: boolean): NetworkSettings {
+  const plain = allowPlainTcp ? { 'allow-plain-tcp': true } : {};
+  return { config: { ...config, ...plain }, devices: config.device };
+}
+
+type ServerLimits = Pick<
+  NbdServerOptions,
+  | 'maxConnections'
+  | 'maxConnectionsPerClient'
+  | 'handshakeTimeoutMs'
+  | 'stallTimeoutMs'
+  | 'maxHeldBytes'
+>;
+
+function limitsOf({ config: { limits } }: NetworkSettings): ServerLimits {
+  const given = {
+    maxConnections: limits?.connections,
+    maxConnectionsPerClient: limits?.['connections-per-client'],
+    handshakeTimeoutMs: inMs(limits?.['handshake-seconds']),
+    stallTimeoutMs: inMs(limits?.['stall-seconds']),
+    maxHeldBytes: limits?.['memory-per-connection'],
+  };
+  // What is not given has the server's default.
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+function inMs(seconds: number | undefined): number | undefined {
+  return seconds === undefined ? undefined : seconds * 1000;
 }

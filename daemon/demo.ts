@@ -2,6 +2,7 @@
 import { relative, resolve } from 'node:path';
 import { ControlError, EXIT, oneLine } from '../core/control/error.ts';
 import { Daemon } from './daemon.ts';
+import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { makeFolder } from './make-folder.ts';
 import { openLog } from './log.ts';
@@ -33,9 +34,11 @@ async function demo(): Promise<number> {
     {
       control: CONTROL,
       stateDir: resolve(FOLDER, 'state'),
+      metrics: null,
       listen: [{ kind: 'unix', path: SOCKET }],
       devices: {},
       engine: 'auto',
+      legReturn: DEFAULT_RETURN,
       first: DEMO,
     },
     log,

@@ -6,24 +6,32 @@ import { ERRNO } from '../core/base/errno.ts';
 import { problemOf } from '../core/control/messages.ts';
 import { DEVICE_SOURCES, LEG_STATES } from '../core/control/status.ts';
 import type { DeviceSource } from '../core/control/status.ts';
+import { withMirrorLegs } from '../core/dm/target-mirror.ts';
 import type { MirrorRecord, MirrorRecorder } from '../core/mirror/record.ts';
 import { errnoOf } from './system-error.ts';
 
 const count = z.int().nonnegative();
 
+/** Records of older versions lack the second half; then a leg's slot is its place. */
+const legRecord = z.strictObject({
+  path: z.string(),
+  state: z.enum(LEG_STATES),
+  reason: z.string().nullable(),
+  errors: z.strictObject({ read: count, write: count, flush: count, resync: count }),
+  slot: count.max(63).optional(),
+  startSector: count.default(0),
+  writeMostly: z.boolean().default(false),
+  failedByHand: z.boolean().default(false),
+  replaces: count.max(63).nullable().default(null),
+});
+
 const mirrorRecord = z.strictObject({
   generation: count,
   clean: z.boolean(),
   legs: z
-    .array(
-      z.strictObject({
-        path: z.string(),
-        state: z.enum(LEG_STATES),
-        reason: z.string().nullable(),
-        errors: z.strictObject({ read: count, write: count, flush: count, resync: count }),
-      }),
-    )
-    .min(1),
+    .array(legRecord)
+    .min(1)
+    .transform((legs) => legs.map((leg, place) => ({ ...leg, slot: leg.slot ?? place }))),
 });
 
 const deviceRecord = z.strictObject({
@@ -36,11 +44,11 @@ const deviceRecord = z.strictObject({
   mirror: mirrorRecord.nullable(),
 });
 
-/** What never changes while the device exists. */
+/** What never changes while the device exists, but for the legs of a mirror. */
 export interface DeviceIdentity {
   readonly name: string;
   readonly source: DeviceSource;
-  /** The kernel's lines, one a target. */
+  /** The kernel's lines, one a target. The legs of a mirror are as they were at the start. */
   readonly table: readonly string[];
   readonly readOnly: boolean;
   readonly readPolicy: string;
@@ -64,6 +72,11 @@ export function parseDeviceRecord(text: string, name: string): DeviceRecord | st
   if (!parsed.success) return `is no device record: ${problemOf(parsed.error)}`;
   if (parsed.data.name !== name) return `is the record of another device, "${parsed.data.name}"`;
   return parsed.data;
+}
+
+/** One file holds both, so the table names the legs of the record at every instant. */
+function tableWithLegs(table: readonly string[], { legs }: MirrorRecord): readonly string[] {
+  return table.map((line) => withMirrorLegs(line, legs));
 }
 
 export const TEMPORARY_SUFFIX = '.tmp';
@@ -155,7 +168,9 @@ export class DeviceRecorder implements MirrorRecorder {
     // The first await keeps `done` out of `record`, whatever comes next.
     await Promise.resolve();
     if (this.removed) return ERRNO.OK;
-    const record: DeviceRecord = { format: 1, ...this.identity, mirror: this.latest };
+    const { identity, latest } = this;
+    const table = latest === null ? identity.table : tableWithLegs(identity.table, latest);
+    const record: DeviceRecord = { format: 1, ...identity, table, mirror: latest };
     try {
       await replaceFile(this.path, `${JSON.stringify(record, null, 2)}\n`);
       return ERRNO.OK;

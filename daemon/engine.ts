@@ -17,7 +17,7 @@ export async function chooseEngine(wanted: Engine, log: Log): Promise<EngineName
     log.info({ engine: 'node' }, "Node's fs moves the data, as asked; engine auto may be faster");
     return 'node';
   }
-  const found = await probe();
+  const found = await probeUring();
   if (found.problem === undefined) {
     log.info({ engine: 'uring', ring: found.ring }, 'io_uring moves the data');
     return 'uring';
@@ -31,7 +31,7 @@ export async function chooseEngine(wanted: Engine, log: Log): Promise<EngineName
 /** `ring`: the flags it is set up with, best first; `problem`: why there is none, and what helps. */
 type Found = { readonly ring: string; readonly problem?: undefined } | { readonly problem: string };
 
-async function probe(): Promise<Found> {
+export async function probeUring(): Promise<Found> {
   try {
     const { probeRing } = await import('./uring/probe.ts');
     const found = probeRing();

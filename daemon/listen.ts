@@ -32,10 +32,10 @@ export function socketPathError(path: string): string | undefined {
 }
 
 /** What a client on this machine is given to reach the export. Null: only systemd knows where. */
-export function clientUri(address: ListenAddress, name: string): string | null {
+export function clientUri(address: ListenAddress, name: string, isSecure = false): string | null {
   if (address.kind === 'fd') return null;
-  if (address.kind === 'unix') return uriOf(address, name);
-  return uriOf({ ...address, host: WILDCARDS.get(address.host) ?? address.host }, name);
+  if (address.kind === 'unix') return uriOf(address, name, isSecure);
+  return uriOf({ ...address, host: WILDCARDS.get(address.host) ?? address.host }, name, isSecure);
 }
 
 /** A URI needs somewhere to go, not everywhere to listen. */

@@ -2,6 +2,7 @@ import pino from 'pino';
 import pretty from 'pino-pretty';
 import type { Log, LogFields } from '../core/base/ports.ts';
 import type { LogLevel } from './config/schema.ts';
+import { isJournal, journalEntry, openJournal, withPriority } from './journal.ts';
 
 /** The core's Log, whose level may change while it runs. */
 export interface DaemonLog extends Log {
@@ -16,14 +17,35 @@ export function openLog(level: LogLevel): DaemonLog {
   const stderr = pino.destination({ fd: 2, sync: true });
   // Whoever read the log has gone; the data has not.
   stderr.on('error', () => undefined);
+  const toJournal = isJournal(process.env);
   const stream = process.stderr.isTTY
     ? pretty({ destination: stderr, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' })
-    : stderr;
+    : toJournal
+      ? { write: (line: string) => void stderr.write(withPriority(line)) }
+      : stderr;
   const logger = pino({ level }, stream);
+  const journal = toJournal ? openJournal() : () => false;
+  /** True: the journal has it, with its message id. */
+  const isTaken = (priority: number, fields: LogFields, message: string): boolean => {
+    const entry = toJournal ? journalEntry(priority, fields, message) : undefined;
+    return entry !== undefined && journal(entry);
+  };
   return {
-    info: (fields: LogFields, message: string) => logger.info(fields, message),
-    warn: (fields: LogFields, message: string) => logger.warn(fields, message),
-    error: (fields: LogFields, message: string) => logger.error(fields, message),
+    info: (fields: LogFields, message: string) => {
+      if (!logger.isLevelEnabled('info') || !isTaken(6, fields, message)) {
+        logger.info(fields, message);
+      }
+    },
+    warn: (fields: LogFields, message: string) => {
+      if (!logger.isLevelEnabled('warn') || !isTaken(4, fields, message)) {
+        logger.warn(fields, message);
+      }
+    },
+    error: (fields: LogFields, message: string) => {
+      if (!logger.isLevelEnabled('error') || !isTaken(3, fields, message)) {
+        logger.error(fields, message);
+      }
+    },
     setLevel(next: LogLevel): void {
       logger.level = next;
     },

@@ -12,6 +12,8 @@ export interface RunOptions {
   readonly reload?: () => Promise<void>;
   /** Ends the run as SIGTERM would. */
   readonly ended?: Promise<void>;
+  /** Told before anything is taken down. */
+  readonly stopping?: () => void;
 }
 
 /** Fulfilled with the exit code when the daemon has been stopped. */
@@ -31,6 +33,7 @@ export async function runUntilStopped(daemon: Daemon, options: RunOptions): Prom
     });
   });
   log.info({ reason }, 'stopping');
+  options.stopping?.();
   return new Promise((exit) => {
     const hurry = (signal: string): void => {
       log.error({ signal }, 'hurried: stopped without flushing; the next start will check');

@@ -4,12 +4,15 @@ import { resolve } from 'node:path';
 import { ControlError } from '../core/control/error.ts';
 import { absoluteLeg } from './config/load.ts';
 import { ENGINES, type Engine } from './config/schema.ts';
+import { TLS_WORDS, type NetworkSettings } from './config/network.ts';
 import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
+import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import { withAbsolutePaths } from './devices/assemble.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { socketPathError } from './listen.ts';
 import { openLog } from './log.ts';
+import { parseRule, RULE_FORMAT } from './net/access.ts';
 import type { ListenAddress } from './net/address.ts';
 import { runUntilStopped } from './run.ts';
 
@@ -30,6 +33,13 @@ export interface ServeOptions {
   readonly stdio?: boolean;
   readonly readOnly?: boolean;
   readonly engine?: string;
+  readonly tls?: string;
+  readonly tlsCertificates?: string;
+  readonly tlsPsk?: string;
+  readonly tlsVerifyClients?: boolean;
+  readonly allow?: readonly string[];
+  readonly allowRead?: readonly string[];
+  readonly allowPlainTcp?: boolean;
   /** Also serves a control socket there. */
   readonly control?: string | undefined;
 }
@@ -41,7 +51,10 @@ export interface ServeOptions {
 export async function serve(options: ServeOptions): Promise<number> {
   const request = requestOf(options);
   const log = openLog('warn');
-  const daemon = await Daemon.start({ ...settingsOf(options), first: request }, log);
+  const daemon = await Daemon.start(
+    { ...settingsOf(options), network: networkOf(options), first: request },
+    log,
+  );
   if (options.stdio === true)
     return runUntilStopped(daemon, { log, ended: daemon.server.serveStdio() });
   process.stdout.write(`serving ${request.name} at ${daemon.uriOf(request.name) ?? ''}\n`);
@@ -95,9 +108,45 @@ function settingsOf({
   return {
     control: control === undefined ? null : resolve(control),
     stateDir: null,
+    metrics: null,
     listen: listenOf(socket, port, bind),
     devices: {},
     engine: engineOf(engine ?? 'auto'),
+    legReturn: DEFAULT_RETURN,
+  };
+}
+
+/** The options say what the keys of the config file would. */
+function networkOf(options: ServeOptions): NetworkSettings {
+  const { tlsCertificates, tlsPsk, allow, allowRead } = options;
+  const hasKeys = tlsCertificates !== undefined || tlsPsk !== undefined;
+  const mode = TLS_WORDS.find((word) => word === (options.tls ?? (hasKeys ? 'required' : 'off')));
+  if (mode === undefined) {
+    const words = TLS_WORDS.join(', ');
+    throw new ControlError('bad-argument', `--tls ${options.tls ?? ''}: expected one of ${words}`);
+  }
+  if (mode !== 'off' && !hasKeys) {
+    throw new ControlError('bad-argument', '--tls needs --tls-certificates DIR or --tls-psk FILE');
+  }
+  const bad = [...(allow ?? []), ...(allowRead ?? [])].find(
+    (text) => parseRule(text) === undefined,
+  );
+  if (bad !== undefined) {
+    throw new ControlError('bad-argument', `rule ${bad}: expected ${RULE_FORMAT}`);
+  }
+  return {
+    config: {
+      'allow-plain-tcp': options.allowPlainTcp === true,
+      allow: allow === undefined ? undefined : [...allow],
+      'allow-read': allowRead === undefined ? undefined : [...allowRead],
+      tls: {
+        mode,
+        certificates: tlsCertificates === undefined ? undefined : resolve(tlsCertificates),
+        'psk-file': tlsPsk === undefined ? undefined : resolve(tlsPsk),
+        'verify-clients': options.tlsVerifyClients === true,
+      },
+    },
+    devices: {},
   };
 }
 

@@ -10,6 +10,7 @@ interface CreateOptions {
   log?: string;
   regionSize?: number;
   readPolicy?: string;
+  writeMostly?: string[];
   assumeClean?: boolean;
   readOnly?: boolean;
   force?: boolean;
@@ -33,6 +34,7 @@ export function addCreate(program: Command): void {
       '--read-policy <P>',
       'which leg answers reads: least-pending (default), round-robin, prefer=N',
     )
+    .option('--write-mostly <LEG...>', 'legs that are read only where no other is good', legsOption)
     .option('--assume-clean', 'the legs are equal already: no first resync')
     .option('--read-only', 'refuse writes')
     .option('--force', 'take legs that carry a file system or other data');
@@ -46,11 +48,12 @@ export function addCreate(program: Command): void {
       command.error('error: say what to make: either --mirror LEG LEG... or --table TABLE');
     }
     const context = new Context(command);
-    const { size, regionSize, table, mirror, ...rest } = options;
+    const { size, regionSize, table, mirror, writeMostly, ...rest } = options;
     const report = await context.call('create', {
       name,
       ...rest,
       mirror: mirror?.map(absoluteLeg),
+      writeMostly: writeMostly?.map(absoluteLeg),
       table: table === '-' ? readFileSync(0, 'utf8') : table,
       cwd: process.cwd(),
       sizeBytes: size,

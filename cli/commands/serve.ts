@@ -19,7 +19,17 @@ export function addServe(program: Command): void {
     .option('--bind <ADDR>', 'address of the TCP port (default: 127.0.0.1)')
     .option('--stdio', 'speak NBD on stdin and stdout, to one client')
     .option('--read-only', 'refuse writes')
-    .option('--engine <E>', 'how files are read and written: auto or node');
+    .option('--engine <E>', 'how files are read and written: auto or node')
+    .option('--tls <MODE>', 'off, selective or required (default: required with keys, else off)')
+    .option('--tls-certificates <DIR>', 'server-cert.pem, server-key.pem, ca-cert.pem, ca-crl.pem')
+    .option('--tls-psk <FILE>', 'pre-shared keys, lines of IDENTITY:HEX')
+    .option('--tls-verify-clients', 'clients need a certificate that ca-cert.pem vouches for')
+    .option(
+      '--allow <RULE...>',
+      'who may use it: uid:N, gid:N, address:IP/BITS, subject:CN=X, psk:ID',
+    )
+    .option('--allow-read <RULE...>', 'who may only read it')
+    .option('--allow-plain-tcp', 'listen beyond this machine without TLS');
   withExample(
     command,
     'dmio serve --mirror a.img b.img --size 1G --create --socket /tmp/nbd.sock',

@@ -27,7 +27,7 @@ export function addStatus(program: Command): void {
       context.print(report, dmLines(report, name !== undefined));
       return;
     }
-    const report = await context.call('status', { name });
+    const report = await context.call('status', { name, cells: mapCells(context, options) });
     if (options.check !== true) {
       context.print(report, statusLines(report.devices));
       return;
@@ -39,3 +39,15 @@ export function addStatus(program: Command): void {
     process.exitCode = checkExit(report.devices);
   });
 }
+
+/** What is left of a terminal's line beside the words in front; programs get no map. */
+function mapCells(context: Context, { check }: StatusOptions): number | undefined {
+  if (context.isJson || check === true) return undefined;
+  const width = process.stdout.isTTY ? process.stdout.columns : DEFAULT_WIDTH;
+  return Math.max(MIN_CELLS, Math.min(MAX_CELLS, width - LABEL_WIDTH));
+}
+
+const DEFAULT_WIDTH = 80;
+const LABEL_WIDTH = 12;
+const MIN_CELLS = 16;
+const MAX_CELLS = 1024;

@@ -4,12 +4,13 @@ import type { Bio } from './bio.ts';
 import type { QueueLimits } from './limits.ts';
 import type { Loop } from './loop.ts';
 import { isWriteOp, REQ_OP } from './op.ts';
+import type { Mapped } from './run.ts';
 
 /**
  * Anything that takes bios: an engine's file, a target, a simulated disk.
  * test/conformance/block-device.ts is this contract as a suite; every implementation passes it.
  */
-export interface BlockDevice {
+export interface BlockDevice extends Mapped {
   /** As its user knows it: a path, a URI, a device name. */
   readonly name: string;
   /** Capacity in sectors. */

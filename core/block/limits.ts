@@ -12,6 +12,8 @@ export interface QueueLimits {
   readonly maxDiscardSectors: number;
   /** Longest WRITE_ZEROES in sectors; 0: not supported, the caller writes zeros. */
   readonly maxWriteZeroesSectors: number;
+  /** True: WRITE_ZEROES may take as long as writing the zeros does. */
+  readonly slowZeroes?: boolean;
   /** True when discarded sectors read back as zeros, always. */
   readonly discardZeroes: boolean;
   readonly readOnly: boolean;
@@ -40,6 +42,7 @@ export function stackLimits(below: readonly QueueLimits[]): QueueLimits {
       logicalBlockSize: Math.max(stacked.logicalBlockSize, limits.logicalBlockSize),
       maxDiscardSectors: limits.maxDiscardSectors === 0 ? 0 : stacked.maxDiscardSectors,
       maxWriteZeroesSectors: limits.maxWriteZeroesSectors === 0 ? 0 : stacked.maxWriteZeroesSectors,
+      slowZeroes: stacked.slowZeroes === true || limits.slowZeroes === true,
       discardZeroes: stacked.discardZeroes && limits.discardZeroes,
       readOnly: stacked.readOnly || limits.readOnly,
     };

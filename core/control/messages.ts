@@ -13,13 +13,22 @@ import { z } from 'zod';
 import { ControlError } from './error.ts';
 import { parseJson } from './reply.ts';
 import type {
+  AttachedReport,
+  AttachReport,
   CreateReport,
   DepsReport,
+  EventsReport,
+  DetachReport,
   InfoReport,
-  LegFailReport,
+  LegAddReport,
+  LegRemoveReport,
+  LegReport,
   LinesReport,
   ListReport,
   RemoveReport,
+  ResyncReport,
+  ScrubReport,
+  StatsReport,
   StatusReport,
   TargetsReport,
   VersionReport,
@@ -33,6 +42,12 @@ const bytes = z.int().nonnegative();
 const oneName = z.strictObject({ name: z.string() });
 const maybeName = z.strictObject({ name: z.string().optional() });
 const nothing = z.strictObject({});
+const newLeg = {
+  writeMostly: z.boolean().optional(),
+  force: z.boolean().optional(),
+  /** Makes the leg file, as long as the device, when it is not there. */
+  create: z.boolean().optional(),
+};
 
 /** Arguments of each command. What they mean is checked by the daemon, which sees the machine. */
 const COMMAND_ARGS = {
@@ -47,13 +62,19 @@ const COMMAND_ARGS = {
     log: z.string().optional(),
     regionSizeBytes: bytes.optional(),
     readPolicy: z.string().optional(),
+    /** Those of `mirror` that are read only where no other leg is good. */
+    writeMostly: z.array(z.string()).optional(),
     assumeClean: z.boolean().optional(),
     readOnly: z.boolean().optional(),
     force: z.boolean().optional(),
   }),
   remove: z.strictObject({ name: z.string(), force: z.boolean().optional() }),
   ls: nothing,
-  status: maybeName,
+  /** `cells`: width of the region map for people; without it there is none. */
+  status: z.strictObject({
+    name: z.string().optional(),
+    cells: z.int().min(0).max(4096).optional(),
+  }),
   /** `status --dm`. */
   'status-dm': maybeName,
   table: maybeName,
@@ -67,7 +88,57 @@ const COMMAND_ARGS = {
     eventNr: z.int().nonnegative().optional(),
     timeoutMs: z.int().nonnegative().optional(),
   }),
+  attach: z.strictObject({
+    name: z.string(),
+    /** /dev/nbdN; without it, the first that is free. */
+    device: z.string().optional(),
+    connections: z.int(),
+    timeoutSeconds: z.int().optional(),
+    deadSeconds: z.int().optional(),
+  }),
+  /** `target`: a device's name, or /dev/nbdN. */
+  detach: z.strictObject({ target: z.string() }),
+  attached: nothing,
+  'leg-add': z.strictObject({ name: z.string(), leg: z.string(), ...newLeg }),
+  /** A leg that is there is named by its path or its number. */
+  scrub: z.strictObject({
+    name: z.string(),
+    action: z.enum(['start', 'stop', 'show']),
+    /** What to do about differences: nothing, the majority's word, or that of the leg `from`. */
+    repair: z.enum(['none', 'majority', 'from-leg']).optional(),
+    from: z.string().optional(),
+    /** From the start, even if an earlier scrub was stopped half-way. */
+    anew: z.boolean().optional(),
+  }),
+  resync: z.strictObject({
+    name: z.string(),
+    action: z.enum(['start', 'pause']),
+    minBytesPerSecond: z.int().positive().optional(),
+    /** 0: no limit. */
+    maxBytesPerSecond: bytes.optional(),
+  }),
+  stats: maybeName,
+  events: z.strictObject({
+    name: z.string().optional(),
+    /** Only events behind this one; without it, all that are remembered. */
+    after: z.int().nonnegative().optional(),
+    /** Waits so long for one, if there is none. */
+    waitMs: z.int().nonnegative().max(3_600_000).optional(),
+  }),
   'leg-fail': z.strictObject({ name: z.string(), leg: z.string() }),
+  'leg-remove': z.strictObject({ name: z.string(), leg: z.string() }),
+  'leg-re-add': z.strictObject({
+    name: z.string(),
+    leg: z.string(),
+    force: z.boolean().optional(),
+  }),
+  'leg-replace': z.strictObject({
+    name: z.string(),
+    /** Leaves when `leg` is in sync. */
+    old: z.string(),
+    leg: z.string(),
+    ...newLeg,
+  }),
 } as const;
 
 export type CommandName = keyof typeof COMMAND_ARGS;
@@ -85,7 +156,18 @@ export interface CommandResults {
   deps: DepsReport;
   version: VersionReport;
   wait: WaitReport;
-  'leg-fail': LegFailReport;
+  'leg-add': LegAddReport;
+  'leg-fail': LegReport;
+  'leg-remove': LegRemoveReport;
+  'leg-re-add': LegReport;
+  'leg-replace': LegAddReport;
+  attach: AttachReport;
+  detach: DetachReport;
+  attached: AttachedReport;
+  scrub: ScrubReport;
+  resync: ResyncReport;
+  stats: StatsReport;
+  events: EventsReport;
 }
 
 const envelope = z.strictObject({

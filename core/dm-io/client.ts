@@ -6,8 +6,16 @@ import { bytesOfSectors, SECTOR_SIZE } from '../base/units.ts';
 import { Bio, type BioVec } from '../block/bio.ts';
 import type { Loop } from '../block/loop.ts';
 import { hasData, REQ_FLAG, REQ_OP } from '../block/op.ts';
+import type { BlockDevice } from '../block/device.ts';
 import type { IoRegion } from './region.ts';
 import type { DmIoRequest } from './request.ts';
+
+/** Who counts what devices are asked, and how long they take. */
+export interface BioWatch {
+  nowMs(): number;
+  /** Called once a bio, in completion context, before its request hears of it. */
+  bioEnded(device: BlockDevice, bio: Bio, tookMs: number): void;
+}
 
 /**
  * A dm-io client (struct dm_io_client): the only way by which a target reaches a device. It turns a
@@ -22,6 +30,8 @@ import type { DmIoRequest } from './request.ts';
 export class DmIoClient {
   /** Where requests end that have nothing to send. */
   readonly loop: Loop;
+  /** Null: nobody counts. */
+  watch: BioWatch | null = null;
   private readonly bios: Pool<DmIoBio>;
   private readonly waiting = new Ring<DmIoRequest>(16);
   private resuming = false;
@@ -59,6 +69,10 @@ export class DmIoClient {
   bioEnded(bio: DmIoBio): void {
     const request = bio.request;
     assert(request !== null, 'a dm-io bio ended twice');
+    if (this.watch !== null) {
+      const took = this.watch.nowMs() - bio.sentMs;
+      this.watch.bioEnded(request.regions[bio.tag]!.device, bio, took);
+    }
     if (bio.error !== 0) failRegion(request, bio);
     bio.request = null;
     bio.vecs = bio.ownVecs;
@@ -158,6 +172,7 @@ export class DmIoClient {
     bio.tag = request.dispatchIndex;
     bio.error = 0;
     request.references += 1;
+    if (this.watch !== null) bio.sentMs = this.watch.nowMs();
     region.device.submit(bio);
   }
 
@@ -179,6 +194,8 @@ export class DmIoClient {
 
 class DmIoBio extends Bio {
   request: DmIoRequest | null = null;
+  /** Set while somebody watches. */
+  sentMs = 0;
   private readonly client: DmIoClient;
 
   constructor(client: DmIoClient) {

@@ -8,6 +8,7 @@ import type { BlockDevice } from '../block/device.ts';
 import type { QueueLimits } from '../block/limits.ts';
 import type { Completion, Loop } from '../block/loop.ts';
 import { hasData, REQ_OP } from '../block/op.ts';
+import { RUN, type Run } from '../block/run.ts';
 import type { Table, TableEntry } from './table.ts';
 import type { Target } from './target.ts';
 
@@ -145,6 +146,29 @@ export class MappedDevice implements BlockDevice, BioCounter {
     }
     this.waiting.push(bio);
     this.dispatch();
+  }
+
+  allocationAt(sector: number, sectors: number, run: Run): void {
+    const entry = this.table.find(sector);
+    const inside = Math.min(sectors, entry.endSector - sector);
+    if (entry.target.allocationAt === undefined) run.set(inside, RUN.DATA);
+    else entry.target.allocationAt(sector, inside, run);
+  }
+
+  mirrorStateAt(sector: number, sectors: number, run: Run): void {
+    const entry = this.table.find(sector);
+    const inside = Math.min(sectors, entry.endSector - sector);
+    if (entry.target.mirrorStateAt === undefined) run.set(inside, 0);
+    else entry.target.mirrorStateAt(sector, inside, run);
+  }
+
+  /** True: some part of it is a mirror. */
+  get hasMirrorState(): boolean {
+    const { entries } = this.table;
+    for (let i = 0; i < entries.length; i += 1) {
+      if (entries[i]!.target.mirrorStateAt !== undefined) return true;
+    }
+    return false;
   }
 
   /** A child has ended; called in completion context. */

@@ -9,11 +9,7 @@ import type { Target } from './target.ts';
  * themselves; then all is flushed (unless `flush` is false, `--noflush`) and targets may record that.
  * With an errno the device is as it was before: it serves.
  */
-export function suspend(
-  device: MappedDevice,
-  flush: boolean,
-  done: (errno: number) => void,
-): void {
+export function suspend(device: MappedDevice, flush: boolean, done: (errno: number) => void): void {
   const targets = device.table.entries.map(({ target }) => target);
   const end = (errno: number): void => {
     if (errno !== 0) resume(device);

@@ -3,6 +3,7 @@ import type { Bio } from '../block/bio.ts';
 import type { BlockDevice } from '../block/device.ts';
 import { stackLimits } from '../block/limits.ts';
 import type { QueueLimits } from '../block/limits.ts';
+import { RUN, type Run } from '../block/run.ts';
 import { escapeWord, parseSectors } from './args.ts';
 import { LinearRoute, Remapper } from './remap.ts';
 import { TableError } from './target.ts';
@@ -35,6 +36,8 @@ class LinearTarget implements Target {
   readonly limits: QueueLimits;
   private readonly reference: DeviceReference;
   private readonly remapper: Remapper;
+  private readonly device: BlockDevice;
+  private readonly sectorDelta: number;
 
   constructor(
     startSector: number,
@@ -44,12 +47,19 @@ class LinearTarget implements Target {
   ) {
     this.limits = stackLimits([device.limits]);
     this.reference = reference;
-    const route = new LinearRoute(device, reference.startSector - startSector);
+    this.device = device;
+    this.sectorDelta = reference.startSector - startSector;
+    const route = new LinearRoute(device, this.sectorDelta);
     this.remapper = new Remapper(environment.loop, route);
   }
 
   map(bio: Bio): void {
     this.remapper.map(bio);
+  }
+
+  allocationAt(sector: number, sectors: number, run: Run): void {
+    if (this.device.allocationAt === undefined) run.set(sectors, RUN.DATA);
+    else this.device.allocationAt(sector + this.sectorDelta, sectors, run);
   }
 
   table(): string {

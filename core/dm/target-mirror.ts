@@ -1,6 +1,6 @@
 import { isPowerOfTwo } from '../base/units.ts';
 import type { BlockDevice } from '../block/device.ts';
-import { escapeWord, parseCount, parseSectors } from './args.ts';
+import { escapeWord, parseCount, parseSectors, splitWords } from './args.ts';
 import { TableError } from './target.ts';
 import type { DeviceReference, Target, TargetEnvironment, TargetType } from './target.ts';
 
@@ -49,13 +49,16 @@ export type BuildMirror = (
   environment: TargetEnvironment,
 ) => Target;
 
-/** `mirror`: glue between the table line and core/mirror, which `build` calls. */
-export function createMirrorTargetType(build: BuildMirror): TargetType {
+/**
+ * `mirror`: glue between the table line and core/mirror, which `build` calls. `legsMin`: 1 for a
+ * mirror that runs or has run, for a leg may have been removed.
+ */
+export function createMirrorTargetType(build: BuildMirror, legsMin = LEGS_MIN): TargetType {
   const type: TargetType = {
     name: 'mirror',
     version: [1, 15, 0],
     parse(startSector, sectors, words) {
-      const args = parseMirrorArgs(sectors, words);
+      const args = parseMirrorArgs(sectors, words, legsMin);
       const devices: readonly DeviceReference[] = args.legs.map((leg) => ({
         path: leg.path,
         startSector: leg.startSector,
@@ -77,14 +80,18 @@ export function createMirrorTargetType(build: BuildMirror): TargetType {
  * Reads `LOGTYPE #LOGARGS LOGARGS... #MIRRORS {DEV OFFSET}xN [#FEATURES FEATURE...]`.
  * @throws TableError what is wrong, in the user's words
  */
-export function parseMirrorArgs(sectors: number, args: readonly string[]): MirrorArgs {
+export function parseMirrorArgs(
+  sectors: number,
+  args: readonly string[],
+  legsMin = LEGS_MIN,
+): MirrorArgs {
   const words = new Words(args);
   const logType = words.next('the log type');
   if (logType !== 'core') {
     throw new TableError(`mirror log ${JSON.stringify(logType)} is not supported yet, core is`);
   }
   const log = parseCoreLog(sectors, words.group('the number of log arguments'));
-  const legs = parseLegs(words);
+  const legs = parseLegs(words, legsMin);
   const features = words.isEmpty ? [] : words.group('the number of features');
   if (!words.isEmpty) {
     throw new TableError(`mirror has too many arguments, from ${words.next('')} on: ${USAGE}`);
@@ -103,6 +110,13 @@ export function formatMirrorArgs(args: MirrorArgs): string {
   const words = ['core', log.length, ...log, legs.length, ...legs];
   if (features.length > 0) words.push(features.length, ...features);
   return words.join(' ');
+}
+
+/** A mirror's table line with other legs. */
+export function withMirrorLegs(line: string, legs: MirrorArgs['legs']): string {
+  const [start = '', length = '', type = '', ...words] = splitWords(line);
+  const args = parseMirrorArgs(Number(length), words, 1);
+  return `${start} ${length} ${type} ${formatMirrorArgs({ ...args, legs })}`;
 }
 
 function parseCoreLog(
@@ -131,9 +145,9 @@ function parseCoreLog(
   return { regionSectors, sync };
 }
 
-function parseLegs(words: Words): MirrorLegArgs[] {
+function parseLegs(words: Words, legsMin: number): MirrorLegArgs[] {
   const count = parseCount(words.next('the number of legs'), 'the number of legs');
-  if (count < LEGS_MIN || count > LEGS_MAX) {
+  if (count < legsMin || count > LEGS_MAX) {
     throw new TableError(`a mirror has ${LEGS_MIN} to ${LEGS_MAX} legs, not ${count}`);
   }
   const legs: MirrorLegArgs[] = [];

@@ -4,6 +4,7 @@ import type { Bio } from '../block/bio.ts';
 import { DEFAULT_LIMITS } from '../block/limits.ts';
 import type { Loop } from '../block/loop.ts';
 import { REQ_OP } from '../block/op.ts';
+import { RUN, type Run } from '../block/run.ts';
 import { TableError } from './target.ts';
 import type { Target, TargetType } from './target.ts';
 
@@ -36,6 +37,10 @@ class ZeroTarget implements Target {
     if (bio.op === REQ_OP.READ) zeroMemory(bio);
     bio.error = 0;
     this.loop.defer(bio);
+  }
+
+  allocationAt(_sector: number, sectors: number, run: Run): void {
+    run.set(sectors, RUN.HOLE | RUN.ZERO);
   }
 
   table(): string {

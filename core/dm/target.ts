@@ -3,6 +3,7 @@ import type { Bio } from '../block/bio.ts';
 import type { BlockDevice } from '../block/device.ts';
 import type { QueueLimits } from '../block/limits.ts';
 import type { Loop } from '../block/loop.ts';
+import type { Mapped } from '../block/run.ts';
 
 /** A table or a target argument that cannot be: one sentence for the user. */
 export class TableError extends Error {
@@ -49,7 +50,7 @@ export interface TargetType {
  * A device that maps: it takes the bios of its part of a mapped device and sends them on through
  * dm-io. Bios reach it whole inside its part, `bio.sector` counted from the mapped device's start.
  */
-export interface Target {
+export interface Target extends Mapped {
   readonly type: TargetType;
   readonly limits: QueueLimits;
   /** READs and WRITEs are cut at its multiples, from the target's start (the kernel's max_io_len). */

@@ -1,9 +1,11 @@
 import { assert } from '../base/assert.ts';
+import type { Clock } from '../base/ports.ts';
 import { bytesOfSectors, MAX_BYTES, PAGE_SIZE } from '../base/units.ts';
 import type { BlockDevice } from '../block/device.ts';
 import { RangeLock } from '../block/range-lock.ts';
-import { LIMIT, TRANSMISSION_FLAG } from '../nbd/proto.ts';
+import { CONTEXT, LIMIT, TRANSMISSION_FLAG } from '../nbd/proto.ts';
 import { encodeUtf8 } from '../nbd/utf8.ts';
+import type { IoStats } from '../stats/io-stats.ts';
 import type { Offer } from './offer.ts';
 
 /** An export that cannot be: one sentence for the user. */
@@ -16,6 +18,14 @@ export interface ExportOptions {
   readonly device: BlockDevice;
   readonly readOnly?: boolean;
   readonly description?: string;
+  /** Where requests are counted; without it they are not. */
+  readonly watch?: RequestWatch;
+}
+
+/** Counts what clients ask and how long it takes. */
+export interface RequestWatch {
+  readonly clock: Clock;
+  readonly stats: IoStats;
 }
 
 const CAPABILITIES =
@@ -24,9 +34,17 @@ const CAPABILITIES =
   TRANSMISSION_FLAG.SEND_FUA |
   TRANSMISSION_FLAG.SEND_TRIM |
   TRANSMISSION_FLAG.SEND_WRITE_ZEROES |
+  TRANSMISSION_FLAG.SEND_FAST_ZERO |
+  TRANSMISSION_FLAG.SEND_CACHE |
   // True, because nothing is kept per connection: all submit to one device, whose contract is that
   // an ended write is visible to every later read and a flush covers every ended write.
   TRANSMISSION_FLAG.CAN_MULTI_CONN;
+
+/** Ids are places counted from 1; BlockStatus knows what each means. */
+const CONTEXT_NAMES = [CONTEXT.ALLOCATION, CONTEXT.MIRROR] as const;
+
+/** A device that may have a mirror's state to show. */
+type Stateful = BlockDevice & { readonly hasMirrorState?: boolean };
 
 /**
  * A device under a name, shared by all its connections. What must be one for all of them lives
@@ -36,6 +54,7 @@ export class Export implements Offer {
   readonly name: string;
   readonly description: string;
   readonly device: BlockDevice;
+  readonly watch: RequestWatch | null;
   /** Sectors being written. Aligned writes share; read-modify-write excludes all others. */
   readonly writes = new RangeLock();
   /** Sessions in transmission, also those whose client is gone while its requests still run. */
@@ -53,6 +72,7 @@ export class Export implements Offer {
     this.name = textOf('name', options.name);
     this.description = textOf('description', options.description ?? '');
     this.device = options.device;
+    this.watch = options.watch ?? null;
     this.forcedReadOnly = options.readOnly ?? false;
     assert(this.sizeBytes <= MAX_BYTES, 'an export larger than 2^53 - 1 bytes');
   }
@@ -68,8 +88,17 @@ export class Export implements Offer {
     return bytes - (bytes % this.device.limits.logicalBlockSize);
   }
 
+  get contexts(): readonly string[] {
+    const { hasMirrorState } = this.device as Stateful;
+    return hasMirrorState === true ? CONTEXT_NAMES : CONTEXT_NAMES.slice(0, 1);
+  }
+
   get transmissionFlags(): number {
     return this.readOnly ? CAPABILITIES | TRANSMISSION_FLAG.READ_ONLY : CAPABILITIES;
+  }
+
+  get logicalBlockBytes(): number {
+    return this.device.limits.logicalBlockSize;
   }
 
   get preferredBlockBytes(): number {

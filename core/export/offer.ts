@@ -6,6 +6,8 @@ import type { NegotiableExport } from '../nbd/directory.ts';
  */
 export interface Offer extends NegotiableExport {
   readonly readOnly: boolean;
+  /** The smallest unit its legs write without reading first. */
+  readonly logicalBlockBytes: number;
   /** Clients in transmission. */
   readonly connections: number;
   /** 0 only when no request is with the device. */

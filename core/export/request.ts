@@ -1,14 +1,19 @@
 import { assert } from '../base/assert.ts';
 import { ERRNO } from '../base/errno.ts';
-import { sectorsFloor, SECTOR_SIZE } from '../base/units.ts';
+import { bytesOfSectors, sectorsFloor, SECTOR_SIZE } from '../base/units.ts';
 import { NO_SLOT, type Arena } from '../block/arena.ts';
 import { Bio, type BioOwner } from '../block/bio.ts';
 import { hasData, REQ_FLAG, REQ_OP, type ReqOp } from '../block/op.ts';
 import { RangeClaim, type RangeOwner } from '../block/range-lock.ts';
+import { REPLY_STYLE } from '../nbd/chunk.ts';
 import { COMMAND, COMMAND_FLAG } from '../nbd/proto.ts';
 import type { RequestHeader } from '../nbd/wire.ts';
+import { STATUS_BYTES } from './block-status.ts';
+import type { Dialect } from './dialect.ts';
 import type { Export } from './export.ts';
+import { Stretches } from './stretches.ts';
 import { BlockRange, mergeHead, mergeTail, zeroHead, zeroTail } from './unaligned.ts';
+import { FAULT, FAULTS, type Fault } from './faults.ts';
 
 /** Who is told when a request is done: `request.error` says how. From start() or from the loop. */
 export interface RequestOwner {
@@ -26,6 +31,10 @@ type Step = (typeof STEP)[keyof typeof STEP];
 const ZEROES = new Uint8Array(2 ** 18);
 const ZEROES_SECTORS = sectorsFloor(ZEROES.length);
 
+/** CACHE reads what it warms into this much memory, again and again. */
+const CACHE_BYTES = 2 ** 18;
+const CACHE_SECTORS = sectorsFloor(CACHE_BYTES);
+
 /**
  * One NBD request as bios, one after the other: usually exactly one. Pooled by its session; the bio
  * and the range claim live inside.
@@ -36,15 +45,28 @@ export class Request implements BioOwner, RangeOwner {
   cookieHigh = 0;
   cookieLow = 0;
   offset = 0;
+  /** Extended headers: the offset as it came, for the reply. */
+  offsetHigh = 0;
+  offsetLow = 0;
   lengthBytes = 0;
+  /** An errno; `fault` says why when it was refused. */
   error = 0;
+  fault: Fault = FAULT.NONE;
+  /** Where on the device it failed; -1: that is not known. */
+  failedAt = -1;
+  /** BLOCK_STATUS: bytes of the reply in the slot. */
+  statusBytes = 0;
   /** Arena slot of the covering blocks (a READ's or WRITE's) or of two edge blocks (a zeroing's). */
   slot = NO_SLOT;
   readonly range = new BlockRange();
+  /** A READ's: what of it is worth no bytes on the wire. */
+  readonly stretches = new Stretches();
+  readonly arenaBytes: Uint8Array;
 
   private readonly owner: RequestOwner;
   private readonly target: Export;
   private readonly arena: Arena;
+  private readonly dialect: Dialect;
   private readonly bio = new Bio();
   private readonly claim = new RangeClaim();
   private step: Step = STEP.DATA;
@@ -54,17 +76,20 @@ export class Request implements BioOwner, RangeOwner {
   private sector = 0;
   private sectors = 0;
   private sectorsDone = 0;
+  private startedMs = 0;
 
-  constructor(owner: RequestOwner, target: Export, arena: Arena) {
+  constructor(owner: RequestOwner, target: Export, arena: Arena, dialect: Dialect) {
     this.owner = owner;
     this.target = target;
     this.arena = arena;
+    this.arenaBytes = arena.bytes;
+    this.dialect = dialect;
     this.bio.owner = this;
     this.claim.owner = this;
   }
 
-  /** Takes over what the client said; `isValid`: the range is inside the export. */
-  set(header: RequestHeader, isValid: boolean): void {
+  /** Takes over what the client said; without a fault the range is inside the export. */
+  set(header: RequestHeader, fault: Fault): void {
     assert(this.slot === NO_SLOT && !this.claim.held, 'a request in use was taken again');
     this.type = header.type;
     this.flags = header.flags;
@@ -72,9 +97,38 @@ export class Request implements BioOwner, RangeOwner {
     this.cookieLow = header.cookieLow;
     this.offset = header.offset;
     this.lengthBytes = header.lengthBytes;
-    this.error = 0;
-    if (!isValid || header.type === COMMAND.FLUSH) return;
+    this.error = FAULTS[fault].errno;
+    this.fault = fault;
+    this.failedAt = -1;
+    this.statusBytes = 0;
+    if (this.dialect.style !== REPLY_STYLE.SIMPLE) this.setForChunks(header);
+    if (fault !== FAULT.NONE || header.type === COMMAND.FLUSH) return;
+    if (header.type === COMMAND.BLOCK_STATUS) {
+      this.range.set(0, 0, this.target.device.limits.logicalBlockSize);
+      return;
+    }
     this.range.set(header.offset, header.lengthBytes, this.target.device.limits.logicalBlockSize);
+  }
+
+  private setForChunks(header: RequestHeader): void {
+    this.offsetHigh = header.offsetHigh;
+    this.offsetLow = header.offsetLow;
+    if (header.type !== COMMAND.READ || this.error !== 0) return;
+    const isOne = (header.flags & COMMAND_FLAG.DF) !== 0;
+    this.stretches.look(this.target.device, header.offset, header.lengthBytes, isOne);
+  }
+
+  /** A READ that needs no bytes: the device said so when it came. */
+  get isAllHole(): boolean {
+    const { stretches } = this;
+    return (
+      this.dialect.style !== REPLY_STYLE.SIMPLE && stretches.count === 1 && stretches.isHole(0)
+    );
+  }
+
+  refuse(fault: Fault): void {
+    this.fault = fault;
+    this.error = FAULTS[fault].errno;
   }
 
   /** Memory the request needs, all of it at once; it never asks for more later. */
@@ -82,7 +136,11 @@ export class Request implements BioOwner, RangeOwner {
     if (this.lengthBytes === 0) return 0;
     switch (this.type) {
       case COMMAND.READ:
-        return this.range.coverBytes;
+        return this.isAllHole ? 0 : this.range.coverBytes;
+      case COMMAND.BLOCK_STATUS:
+        return STATUS_BYTES;
+      case COMMAND.CACHE:
+        return this.range.coverBytes < CACHE_BYTES ? this.range.coverBytes : CACHE_BYTES;
       case COMMAND.WRITE:
         // One block more, for what is read of the edges.
         return this.range.coverBytes + (this.range.isAligned ? 0 : this.range.blockBytes);
@@ -101,6 +159,8 @@ export class Request implements BioOwner, RangeOwner {
   /** Begins; a WRITE's payload is in its slot. Ends by `requestDone`, perhaps from inside. */
   start(): void {
     assert(this.error === 0, 'a refused request was started');
+    const { watch } = this.target;
+    if (watch !== null) this.startedMs = watch.clock.nowMs();
     this.opFlags = opFlagsOf(this.flags);
     if (this.lengthBytes === 0 && this.type !== COMMAND.FLUSH) {
       this.end();
@@ -108,14 +168,31 @@ export class Request implements BioOwner, RangeOwner {
     }
     switch (this.type) {
       case COMMAND.READ:
+        if (this.isAllHole) {
+          this.end();
+          return;
+        }
         this.setData(REQ_OP.READ, this.range.coverStart, this.range.coverBytes);
         this.enter(STEP.DATA);
+        return;
+      case COMMAND.CACHE:
+        this.setData(REQ_OP.READ, this.range.coverStart, this.range.coverBytes);
+        this.enter(STEP.DATA);
+        return;
+      case COMMAND.BLOCK_STATUS:
+        this.dialect.writeStatus(this, this.target);
+        this.end();
         return;
       case COMMAND.WRITE:
         this.setData(REQ_OP.WRITE, this.range.coverStart, this.range.coverBytes);
         this.claimCover();
         return;
       case COMMAND.WRITE_ZEROES:
+        if (this.isFastZero && !this.canZeroFast()) {
+          this.refuse(FAULT.NOT_FAST);
+          this.end();
+          return;
+        }
         this.setData(REQ_OP.WRITE_ZEROES, this.range.innerStart, this.range.innerBytes);
         this.claimCover();
         return;
@@ -128,6 +205,21 @@ export class Request implements BioOwner, RangeOwner {
         this.step = STEP.DATA;
         this.submit(REQ_OP.FLUSH, 0, 0);
     }
+  }
+
+  private get isFastZero(): boolean {
+    return (this.flags & COMMAND_FLAG.FAST_ZERO) !== 0;
+  }
+
+  /**
+   * "FAST_ZERO": refused at once unless the device zeroes by itself, and without writing edges. That
+   * keeping the space is fast too, no device promises. What a device refuses in spite of its limits is
+   * written, not refused: of a mirror some legs may have done it, and ENOTSUP says nothing changed.
+   */
+  private canZeroFast(): boolean {
+    if (!this.range.isAligned || (this.flags & COMMAND_FLAG.NO_HOLE) !== 0) return false;
+    const { maxWriteZeroesSectors, slowZeroes } = this.target.device.limits;
+    return maxWriteZeroesSectors > 0 && slowZeroes !== true;
   }
 
   /** "NBD_CMD_TRIM" is a hint: rounded inwards, and nothing at all where nothing can be done. */
@@ -227,11 +319,25 @@ export class Request implements BioOwner, RangeOwner {
       if (this.op === REQ_OP.DISCARD) errno = 0;
     }
     this.error = errno;
+    if (errno !== 0 && this.type !== COMMAND.FLUSH) this.failedAt = this.placeOfFailure();
     this.end();
+  }
+
+  /** The first byte of the client's in what failed. */
+  private placeOfFailure(): number {
+    let at = bytesOfSectors(this.sector + this.sectorsDone);
+    if (this.step === STEP.READ_HEAD || this.step === STEP.WRITE_HEAD) at = this.offset;
+    else if (this.step !== STEP.DATA) at = this.range.tailBlockStart;
+    return at < this.offset ? this.offset : at;
   }
 
   private end(): void {
     if (this.claim.held) this.target.writes.release(this.claim);
+    const { watch } = this.target;
+    if (watch !== null) {
+      const took = watch.clock.nowMs() - this.startedMs;
+      watch.stats.note(opOfType(this.type), sectorsFloor(this.lengthBytes), took, this.error);
+    }
     this.owner.requestDone(this);
   }
 
@@ -250,7 +356,8 @@ export class Request implements BioOwner, RangeOwner {
     if (hasData(this.op)) {
       const isZeroing = this.type === COMMAND.WRITE_ZEROES;
       const page = isZeroing ? ZEROES : this.arena.bytes;
-      const at = isZeroing ? 0 : this.slot + this.sectorsDone * SECTOR_SIZE;
+      const isKept = !isZeroing && this.type !== COMMAND.CACHE;
+      const at = isZeroing ? 0 : this.slot + (isKept ? this.sectorsDone * SECTOR_SIZE : 0);
       this.bio.setBuffer(page, at, sectors * SECTOR_SIZE);
     }
     this.submit(this.op, this.sector + this.sectorsDone, sectors);
@@ -264,6 +371,7 @@ export class Request implements BioOwner, RangeOwner {
     if (this.op === REQ_OP.DISCARD) most = limits.maxDiscardSectors;
     else if (this.op === REQ_OP.WRITE_ZEROES) most = limits.maxWriteZeroesSectors;
     else if (this.type === COMMAND.WRITE_ZEROES && most > ZEROES_SECTORS) most = ZEROES_SECTORS;
+    else if (this.type === COMMAND.CACHE && most > CACHE_SECTORS) most = CACHE_SECTORS;
     if (left <= most) return left;
     const blockSectors = sectorsFloor(limits.logicalBlockSize);
     return most < blockSectors ? blockSectors : most - (most % blockSectors);
@@ -295,6 +403,22 @@ export class Request implements BioOwner, RangeOwner {
   private tailAt(): number {
     const offset = this.type === COMMAND.WRITE ? this.range.coverBytes : this.range.blockBytes;
     return this.slot + offset;
+  }
+}
+
+/** What the client asked for, whatever it takes. */
+function opOfType(type: number): ReqOp {
+  switch (type) {
+    case COMMAND.READ:
+      return REQ_OP.READ;
+    case COMMAND.WRITE:
+      return REQ_OP.WRITE;
+    case COMMAND.TRIM:
+      return REQ_OP.DISCARD;
+    case COMMAND.WRITE_ZEROES:
+      return REQ_OP.WRITE_ZEROES;
+    default:
+      return REQ_OP.FLUSH;
   }
 }
 

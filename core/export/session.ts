@@ -2,12 +2,15 @@ import { assert } from '../base/assert.ts';
 import { ERRNO } from '../base/errno.ts';
 import { Pool } from '../base/pool.ts';
 import { NO_SLOT, SlotWait, type Arena, type SlotOwner } from '../block/arena.ts';
+import { PLAIN, type Agreement } from '../nbd/agreement.ts';
 import { COMMAND, LIMIT } from '../nbd/proto.ts';
 import { FRAME, RequestFramer } from '../nbd/transmission.ts';
+import { Dialect } from './dialect.ts';
 import type { Export } from './export.ts';
 import { ReplyQueue, replyPayloadBytes } from './reply-queue.ts';
 import { Request, type RequestOwner } from './request.ts';
-import { FAULT, FAULTS, validate } from './validate.ts';
+import { FAULT } from './faults.ts';
+import { validate } from './validate.ts';
 
 /** Requests of one connection at a time; beyond, its bytes are left unread. A power of two. */
 export const MAX_REQUESTS = 256;
@@ -50,11 +53,13 @@ type Blocked = (typeof BLOCKED)[keyof typeof BLOCKED];
  */
 export class Session implements RequestOwner, SlotOwner {
   readonly target: Export;
-  readonly replies = new ReplyQueue(MAX_REQUESTS);
+  readonly replies: ReplyQueue;
 
   private readonly stream: SessionStream;
   private readonly arena: Arena;
-  private readonly framer = new RequestFramer();
+  private readonly agreed: Agreement;
+  private readonly maxHeldBytes: number;
+  private readonly framer: RequestFramer;
   private readonly records: Pool<Request>;
   private readonly wait = new SlotWait();
   /** The request whose payload is coming in, or which waits for memory. */
@@ -66,11 +71,21 @@ export class Session implements RequestOwner, SlotOwner {
   private abandoned = false;
   private ended = false;
 
-  constructor(target: Export, arena: Arena, stream: SessionStream) {
+  constructor(
+    target: Export,
+    arena: Arena,
+    stream: SessionStream,
+    agreed: Agreement = PLAIN,
+  ) {
+    const dialect = new Dialect(agreed, arena);
     this.target = target;
     this.arena = arena;
     this.stream = stream;
-    this.records = new Pool(4, MAX_REQUESTS, () => new Request(this, target, arena));
+    this.agreed = agreed;
+    this.maxHeldBytes = agreed.maxHeldBytes ?? arena.maxSlotBytes;
+    this.replies = new ReplyQueue(MAX_REQUESTS, agreed.style);
+    this.framer = new RequestFramer(agreed.style);
+    this.records = new Pool(4, MAX_REQUESTS, () => new Request(this, target, arena, dialect));
     this.wait.owner = this;
     target.connections += 1;
   }
@@ -143,7 +158,7 @@ export class Session implements RequestOwner, SlotOwner {
   /** The first `count` replies are with the kernel. */
   repliesSent(count: number): void {
     assert(count <= this.replies.length, 'more replies sent than there were');
-    for (let i = 0; i < count; i += 1) this.recycle(this.replies.shift());
+    for (let i = 0; i < count; i += 1) this.shiftReply();
     this.unblock();
     this.endIfDone();
   }
@@ -159,7 +174,7 @@ export class Session implements RequestOwner, SlotOwner {
     if (this.abandoned) return;
     this.abandoned = true;
     this.closeInput();
-    while (this.replies.length > 0) this.recycle(this.replies.shift());
+    while (this.replies.length > 0) this.shiftReply();
     this.endIfDone();
   }
 
@@ -175,7 +190,7 @@ export class Session implements RequestOwner, SlotOwner {
       this.endInput();
       return;
     }
-    if (header.type === COMMAND.WRITE && header.lengthBytes > LIMIT.REFUSED_PAYLOAD_BYTES) {
+    if (this.framer.payloadBytes > LIMIT.REFUSED_PAYLOAD_BYTES) {
       this.fail('a WRITE of more bytes than anyone would read to refuse it');
       return;
     }
@@ -184,9 +199,7 @@ export class Session implements RequestOwner, SlotOwner {
       this.blocked = BLOCKED.RECORDS;
       return;
     }
-    const fault = validate(header, this.target);
-    request.set(header, fault === FAULT.NONE);
-    request.error = FAULTS[fault].errno;
+    request.set(header, validate(header, this.target, this.agreed));
     this.current = request;
     if (this.findMemory(request)) this.acceptRequest(request);
   }
@@ -213,6 +226,7 @@ export class Session implements RequestOwner, SlotOwner {
   /** Only what this connection gives back makes it ask again: it holds something, so it will. */
   private leavesEnough(lengthBytes: number): boolean {
     const freeBytes = this.arena.maxSlotBytes - this.arena.usedBytes - lengthBytes;
+    if (this.heldBytes + lengthBytes > this.maxHeldBytes) return false;
     return FREE_PER_HELD * (this.heldBytes + lengthBytes) <= freeBytes;
   }
 
@@ -262,7 +276,7 @@ export class Session implements RequestOwner, SlotOwner {
 
   private run(request: Request): void {
     // A shutdown may have begun while the payload came in.
-    if (request.error === 0 && this.target.isShuttingDown) request.error = ERRNO.ESHUTDOWN;
+    if (request.error === 0 && this.target.isShuttingDown) request.refuse(FAULT.SHUTTING_DOWN);
     if (request.error !== 0) {
       this.answer(request);
       return;
@@ -282,11 +296,18 @@ export class Session implements RequestOwner, SlotOwner {
       this.endIfDone();
       return;
     }
-    // Only a READ's reply still needs the memory.
+    // Only the reply of a READ or a BLOCK_STATUS still needs the memory.
     if (replyPayloadBytes(request) === 0) this.releaseSlot(request);
+    const wasEmpty = this.replies.length === 0;
     this.replies.push(request);
-    if (this.replies.length === 1) this.stream.repliesReady();
+    if (wasEmpty) this.stream.repliesReady();
     this.unblock();
+  }
+
+  /** A reply of several pieces gives its record back with the last. */
+  private shiftReply(): void {
+    const request = this.replies.shift();
+    if (request !== null) this.recycle(request);
   }
 
   private recycle(request: Request): void {

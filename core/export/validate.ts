@@ -1,41 +1,14 @@
 import { assert } from '../base/assert.ts';
-import { ERRNO } from '../base/errno.ts';
+import type { Agreement } from '../nbd/agreement.ts';
+import { REPLY_STYLE } from '../nbd/chunk.ts';
 import { COMMAND, COMMAND_FLAG, LIMIT } from '../nbd/proto.ts';
 import { flagsOf } from '../nbd/transmission.ts';
 import type { RequestHeader } from '../nbd/wire.ts';
 import type { Export } from './export.ts';
+import { FAULT, type Fault } from './faults.ts';
 
-/** Why a request is refused before any I/O, by number; FAULTS has the errno and the sentence. */
-export const FAULT = {
-  NONE: 0,
-  SHUTTING_DOWN: 1,
-  UNKNOWN_COMMAND: 2,
-  UNKNOWN_FLAG: 3,
-  WRONG_FLAG: 4,
-  READ_ONLY: 5,
-  TOO_LONG: 6,
-  WRITE_PAST_END: 7,
-  READ_PAST_END: 8,
-} as const;
-export type Fault = (typeof FAULT)[keyof typeof FAULT];
-
-interface FaultMeaning {
-  readonly errno: number;
-  readonly sentence: string;
-}
-
-/** Indexed by Fault. "Error values" says which errno each mistake should have. */
-export const FAULTS: Readonly<Record<Fault, FaultMeaning>> = {
-  [FAULT.NONE]: { errno: ERRNO.OK, sentence: 'nothing is wrong' },
-  [FAULT.SHUTTING_DOWN]: { errno: ERRNO.ESHUTDOWN, sentence: 'the export is shutting down' },
-  [FAULT.UNKNOWN_COMMAND]: { errno: ERRNO.EINVAL, sentence: 'the command is not offered' },
-  [FAULT.UNKNOWN_FLAG]: { errno: ERRNO.EINVAL, sentence: 'the command has an unknown flag' },
-  [FAULT.WRONG_FLAG]: { errno: ERRNO.EINVAL, sentence: 'the flag does not go with the command' },
-  [FAULT.READ_ONLY]: { errno: ERRNO.EPERM, sentence: 'the export is read-only' },
-  [FAULT.TOO_LONG]: { errno: ERRNO.EINVAL, sentence: 'more than 32 MiB of data in one request' },
-  [FAULT.WRITE_PAST_END]: { errno: ERRNO.ENOSPC, sentence: 'the range ends past the end' },
-  [FAULT.READ_PAST_END]: { errno: ERRNO.EINVAL, sentence: 'the range ends past the end' },
-};
+/** u64 length and u32 ids: more than there are contexts, so that a wrong list can be named wrong. */
+const MAX_STATUS_PAYLOAD = 8 + 4 * 64;
 
 const KNOWN_FLAGS =
   COMMAND_FLAG.FUA |
@@ -52,22 +25,44 @@ const KNOWN_FLAGS =
  * Not a mistake: a range of no bytes (proto.md leaves it open; it succeeds and does nothing, as with
  * qemu), and offset or length of FLUSH (must be 0, ignored as by all servers but nbdkit).
  */
-export function validate(header: RequestHeader, target: Export): Fault {
-  const allowed = flagsOf(header.type);
+export function validate(header: RequestHeader, target: Export, agreed: Agreement): Fault {
+  const allowed = flagsOf(header.type, agreed.style);
   if (target.isShuttingDown) return FAULT.SHUTTING_DOWN;
   if (allowed < 0) return FAULT.UNKNOWN_COMMAND;
   if ((header.flags & ~KNOWN_FLAGS) !== 0) return FAULT.UNKNOWN_FLAG;
   if ((header.flags & ~allowed) !== 0) return FAULT.WRONG_FLAG;
   if (header.type === COMMAND.FLUSH) return FAULT.NONE;
-  if (target.readOnly && changesData(header.type)) return FAULT.READ_ONLY;
-  if (hasPayload(header.type) && header.lengthBytes > LIMIT.PAYLOAD_BYTES) return FAULT.TOO_LONG;
-  const sizeBytes = target.sizeBytes;
-  // Not offset + length: that may pass 2^53, and an offset read as BEYOND is larger than any size.
-  if (header.offset > sizeBytes || header.lengthBytes > sizeBytes - header.offset) {
-    return isWrite(header.type) ? FAULT.WRITE_PAST_END : FAULT.READ_PAST_END;
+  if ((target.readOnly || agreed.readOnly) && changesData(header.type)) return FAULT.READ_ONLY;
+  if (header.type === COMMAND.BLOCK_STATUS) {
+    if (agreed.contexts === 0) return FAULT.NO_CONTEXT;
+    if (header.lengthBytes === 0) return FAULT.NO_RANGE;
+    if ((header.flags & COMMAND_FLAG.PAYLOAD_LEN) !== 0) {
+      // Its length is that of its payload; the range is judged when that is here.
+      return header.lengthBytes > MAX_STATUS_PAYLOAD ? FAULT.BAD_CONTEXTS : FAULT.NONE;
+    }
   }
-  assert(Number.isSafeInteger(header.offset + header.lengthBytes), 'a valid range above 2^53 - 1');
-  return FAULT.NONE;
+  if (lacksPayload(header, agreed)) return FAULT.NO_PAYLOAD;
+  if (hasPayload(header.type) && header.lengthBytes > LIMIT.PAYLOAD_BYTES) return FAULT.TOO_LONG;
+  return isInside(target, header.offset, header.lengthBytes)
+    ? FAULT.NONE
+    : isWrite(header.type)
+      ? FAULT.WRITE_PAST_END
+      : FAULT.READ_PAST_END;
+}
+
+/** The range is part of the export. */
+export function isInside(target: Export, offset: number, lengthBytes: number): boolean {
+  const sizeBytes = target.sizeBytes;
+  // Not offset + length: that may pass 2^53, and what is read as BEYOND is larger than any size.
+  if (offset > sizeBytes || lengthBytes > sizeBytes - offset) return false;
+  assert(Number.isSafeInteger(offset + lengthBytes), 'a valid range above 2^53 - 1');
+  return true;
+}
+
+/** Extended headers: without the flag nobody would know how many bytes follow. */
+function lacksPayload(header: RequestHeader, agreed: Agreement): boolean {
+  if (header.type !== COMMAND.WRITE || agreed.style !== REPLY_STYLE.EXTENDED) return false;
+  return (header.flags & COMMAND_FLAG.PAYLOAD_LEN) === 0;
 }
 
 function changesData(type: number): boolean {

@@ -207,7 +207,9 @@ function goesBackTo(later: Superblock, earlier: Superblock): boolean {
 function isUnended(other: Superblock, one: Superblock): boolean {
   if (goesBackTo(other, one)) return false;
   const weOfThem = entryOf(one, other.legUuid);
-  if (weOfThem === undefined || weOfThem.state === 'in-sync') return false;
+  if (weOfThem === undefined) return false;
+  // Each counts the other in sync: the rest of a torn superblock has made another one whole again.
+  if (weOfThem.state === 'in-sync') return entryOf(other, one.legUuid)?.state === 'in-sync';
   const hasMissedIt = ({ uuid, state, changedGeneration }: LegEntry): boolean =>
     uuid === one.legUuid || (state === 'in-sync' && changedGeneration < weOfThem.changedGeneration);
   return one.legs.some((leg) => hasMissedIt(leg) && entryOf(other, leg.uuid)?.state === 'in-sync');

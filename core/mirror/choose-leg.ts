@@ -6,6 +6,10 @@ export class ReadCursor {
   next = 0;
 }
 
+function isGoodFor(leg: Leg, first: number, last: number, tried: Uint8Array): boolean {
+  return tried[leg.slot] === 0 && leg.canRead(first, last);
+}
+
 /** A leg that is good for the regions first..last and not in `tried`, as the policy says; or null. */
 export function chooseLeg(
   legs: readonly Leg[],
@@ -20,9 +24,8 @@ export function chooseLeg(
       return roundRobin(legs, cursor, first, last, tried);
     case 'prefer': {
       const preferred = legs[policy.leg];
-      if (preferred !== undefined && tried[policy.leg] === 0 && preferred.canRead(first, last)) {
-        return preferred;
-      }
+      const isGood = preferred !== undefined && isGoodFor(preferred, first, last, tried);
+      if (isGood && !preferred.writeMostly) return preferred;
       return leastPending(legs, first, last, tried);
     }
     case 'least-pending':
@@ -39,12 +42,19 @@ function leastPending(
   let best: Leg | null = null;
   for (let i = 0; i < legs.length; i += 1) {
     const leg = legs[i]!;
-    if (tried[i] !== 0 || !leg.canRead(first, last)) continue;
-    if (best === null || leg.pendingReads < best.pendingReads) best = leg;
+    if (!isGoodFor(leg, first, last, tried)) continue;
+    if (best === null || isBetter(leg, best)) best = leg;
   }
   return best;
 }
 
+/** A write-mostly leg is never better than one that is not. */
+function isBetter(leg: Leg, best: Leg): boolean {
+  if (leg.writeMostly !== best.writeMostly) return best.writeMostly;
+  return leg.pendingReads < best.pendingReads;
+}
+
+/** The next in turn; a write-mostly leg only when there is no other. */
 function roundRobin(
   legs: readonly Leg[],
   cursor: ReadCursor,
@@ -52,12 +62,17 @@ function roundRobin(
   last: number,
   tried: Uint8Array,
 ): Leg | null {
+  let spare: Leg | null = null;
   for (let i = 0; i < legs.length; i += 1) {
     const index = (cursor.next + i) % legs.length;
     const leg = legs[index]!;
-    if (tried[index] !== 0 || !leg.canRead(first, last)) continue;
+    if (!isGoodFor(leg, first, last, tried)) continue;
+    if (leg.writeMostly) {
+      spare ??= leg;
+      continue;
+    }
     cursor.next = index + 1;
     return leg;
   }
-  return null;
+  return spare;
 }

@@ -68,6 +68,7 @@ export class FlushQueue implements DmIoOwner, RecordWaiter {
       if (!leg.isActive || leg.device === null) continue;
       this.legOfRegion[this.request.regionCount] = leg;
       this.request.addRegion(leg.device, 0, 0);
+      leg.enter();
     }
     if (this.request.regionCount === 0) this.error = ERRNO.EIO;
     this.set.client.submit(this.request);
@@ -78,6 +79,7 @@ export class FlushQueue implements DmIoOwner, RecordWaiter {
     else if (request.regionCount > 0) this.set.noteSuccess();
     if (this.error === 0) this.set.covered.clearAll();
     else this.set.unflushed.addAll(this.set.covered);
+    for (let i = 0; i < request.regionCount; i += 1) this.legOfRegion[i]?.leave();
     if (this.set.journal.isBehind) this.set.journal.wait(this);
     else this.end(this.error);
   }

@@ -1,5 +1,8 @@
 import { errnoName } from '../base/errno.ts';
+import { assert } from '../base/assert.ts';
+import { MAX_REGIONS } from '../base/error-bits.ts';
 import type { BlockDevice } from '../block/device.ts';
+import { IoStats } from '../stats/io-stats.ts';
 import { RegionBits } from './region-bits.ts';
 
 /** How a leg stands in the set. This, not the region bits, is what the durable record remembers. */
@@ -23,11 +26,17 @@ export type LegState = 'in-sync' | 'resyncing' | 'failed' | 'missing' | 'stale';
 /** What a leg did wrong; the kernel's letters R, D, F and S. */
 export type LegErrorKind = 'read' | 'write' | 'flush' | 'resync';
 
+/** Most legs of a set: the error bits of a dm-io request. */
+export const MAX_LEGS = MAX_REGIONS;
+
+/** Told when nothing is under way at a leg any more. */
+export type LegIdle = () => void;
+
 /** A leg is one copy. */
 export class Leg {
-  /** Position in the set's list of legs. */
-  readonly index: number;
-  /** 0..63: the leg's number in the metadata, its own as long as it belongs to the set. */
+  /** Its place in the set, as `status` numbers it: it moves down when an earlier leg is removed. */
+  index: number;
+  /** Its number for life, 0..63; free again when the leg is removed. */
   readonly slot: number;
   /** Who the leg is, wherever its device is found; null: the set's log knows no uuids. */
   uuid: string | null = null;
@@ -41,16 +50,28 @@ export class Leg {
   standing: Standing;
   /** Why the leg is out of the set, for people; null while it is in. */
   reason: string | null = null;
+  /** Of every bio the leg was sent, also by resync and scrub. */
+  readonly stats = new IoStats();
   readonly errors = { read: 0, write: 0, flush: 0, resync: 0 };
   /** The last kind of error, for the kernel's status letter; null: none since it was in sync. */
   lastError: LegErrorKind | null = null;
   /** Regions that differ from the truth, or may: a superset at every instant (I8). */
   readonly outOfSync: RegionBits;
+  /** Read only where no other leg is good. */
+  readonly writeMostly: boolean;
+  /** An operator has taken it out: only an operator takes it in again. */
+  failedByHand = false;
+  /** Slot of the leg that leaves when this one is in sync; -1: none. */
+  replaces = -1;
+  /** Under way of leaving the set for good: nobody takes it in again. */
+  isLeaving = false;
   /** Reads under way, for the read policy. */
   pendingReads = 0;
   /** Read errors of the current hour; too many of them fail the leg. */
   recentReadErrors = 0;
   recentSinceMs = 0;
+  private requests = 0;
+  private idle: LegIdle | null = null;
 
   constructor(
     index: number,
@@ -60,9 +81,12 @@ export class Leg {
     standing: Standing,
     regions: number,
     slot = index,
+    writeMostly = false,
   ) {
+    assert(slot >= 0 && slot < MAX_LEGS, 'a leg slot outside 0..63');
     this.index = index;
     this.slot = slot;
+    this.writeMostly = writeMostly;
     this.name = name;
     this.startSector = startSector;
     this.device = device;
@@ -91,6 +115,40 @@ export class Leg {
       case STANDING.STALE:
         return this.standing;
     }
+  }
+
+  /** Requests that have been sent to the device and have not ended: until 0 it must not be closed. */
+  get inFlight(): number {
+    return this.requests;
+  }
+
+  /** A request goes to the device. */
+  enter(): void {
+    this.requests += 1;
+  }
+
+  /** A request that went to the device has ended, on all the legs it went to. */
+  leave(): void {
+    assert(this.requests > 0, 'a request has left a leg that it had not entered');
+    this.requests -= 1;
+    if (this.requests === 0 && this.idle !== null) this.tellIdle();
+  }
+
+  /**
+   * `idle` is called once, at once or when the last request has ended; only of a leg that is out. It
+   * comes in the middle of things: note it, act from the loop.
+   */
+  whenIdle(idle: LegIdle): void {
+    assert(!this.isActive, 'a leg that is in use is never idle');
+    assert(this.idle === null, 'two wait for the end of one leg');
+    this.idle = idle;
+    if (this.requests === 0) this.tellIdle();
+  }
+
+  private tellIdle(): void {
+    const told = this.idle;
+    this.idle = null;
+    told?.();
   }
 
   noteError(kind: LegErrorKind, errno: number): void {

@@ -1,10 +1,12 @@
 import type { Clock, Log } from '../base/ports.ts';
 import type { BlockDevice } from '../block/device.ts';
 import type { Loop } from '../block/loop.ts';
+import type { IoStats } from '../stats/io-stats.ts';
 import type { Standing } from './leg.ts';
 import type { LegErrors, MirrorRecorder } from './record.ts';
 import type { RegionBits } from './region-bits.ts';
 import type { RegionLogStart } from './region-log.ts';
+import type { PaceLimits } from './resync-pace.ts';
 
 /** Which leg answers a read that several could. */
 export type ReadPolicy =
@@ -18,10 +20,14 @@ export interface MirrorLegOptions {
   /** null: the device is not there, and `standing` is `missing`. */
   readonly device: BlockDevice | null;
   readonly standing: Standing;
+  /** 0..63, another for each leg; without it the leg's place. */
+  readonly slot?: number;
+  readonly writeMostly?: boolean;
+  readonly failedByHand?: boolean;
+  /** Slot of the leg that leaves when this one is in sync. */
+  readonly replaces?: number | null;
   readonly reason?: string;
   readonly errors?: LegErrors;
-  /** The leg's number in the metadata; left out: its position. */
-  readonly slot?: number;
   readonly uuid?: string;
   /** Of a leg that is no member: what it lacks; left out: everything. */
   readonly lacks?: RegionBits;
@@ -39,7 +45,7 @@ export interface MirrorOptions {
   readonly sectors: number;
   /** Power of two, 2 sectors or more. */
   readonly regionSectors: number;
-  /** 2..64. At least one is a member with a device. */
+  /** 1..64: one is what is left when the other was removed. At least one is a member with a device. */
   readonly legs: readonly MirrorLegOptions[];
   /** The generation of the record the set was assembled from; 0 for a new set. */
   readonly generation: number;
@@ -53,12 +59,25 @@ export interface MirrorOptions {
   readonly regionLog?: RegionLogStart;
   /** No bit of the log was cleared since this generation. */
   readonly clearedGeneration?: number;
+  /** What clients' requests take, noted by who serves them; resync yields to it. */
+  readonly clients?: IoStats;
+  readonly pace?: PaceLimits;
   /** The number of the last event of the set that this one replaces. */
   readonly eventNr?: number;
   readonly onEvent?: (event: MirrorEvent) => void;
 }
 
-export type MirrorEventKind = 'leg-failed' | 'leg-in-sync' | 'resync-started' | 'resync-ended';
+export type MirrorEventKind =
+  | 'leg-failed'
+  | 'leg-in-sync'
+  | 'leg-added'
+  | 'leg-re-added'
+  | 'leg-removed'
+  | 'resync-started'
+  | 'resync-ended'
+  | 'scrub-started'
+  | 'scrub-mismatch'
+  | 'scrub-ended';
 
 /** Something an operator wants to know; numbered by `eventNr`. */
 export interface MirrorEvent {

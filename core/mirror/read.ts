@@ -7,7 +7,7 @@ import { REQ_OP } from '../block/op.ts';
 import { RangeClaim, type RangeOwner } from '../block/range-lock.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
 import type { RecordWaiter } from './journal.ts';
-import type { Leg } from './leg.ts';
+import { MAX_LEGS, type Leg } from './leg.ts';
 import type { MirrorSet } from './set.ts';
 import { sliceVecs } from './slice-vecs.ts';
 
@@ -30,7 +30,7 @@ export class MirrorRead implements RangeOwner, DmIoOwner, RecordWaiter {
   private readonly set: MirrorSet;
   private bio: Bio | null = null;
   private leg: Leg | null = null;
-  /** One flag a leg: it failed this piece already. */
+  /** One flag a slot: that leg failed this piece already. */
   private readonly tried: Uint8Array;
   private readonly pieces: BioVec[] = [];
   private done = 0;
@@ -42,7 +42,7 @@ export class MirrorRead implements RangeOwner, DmIoOwner, RecordWaiter {
 
   constructor(set: MirrorSet) {
     this.set = set;
-    this.tried = new Uint8Array(set.legs.length);
+    this.tried = new Uint8Array(MAX_LEGS);
     this.claim.owner = this;
     this.claim.exclusive = false;
     this.request.owner = this;
@@ -92,6 +92,7 @@ export class MirrorRead implements RangeOwner, DmIoOwner, RecordWaiter {
     }
     this.leg = leg;
     leg.pendingReads += 1;
+    leg.enter();
     this.request.flags = bio.flags;
     this.request.clearRegions();
     this.request.addRegion(leg.device, leg.startSector + sector, this.length);
@@ -130,6 +131,7 @@ export class MirrorRead implements RangeOwner, DmIoOwner, RecordWaiter {
     const bio = this.bio;
     assert(leg !== null && bio !== null, 'a mirror read ended twice');
     leg.pendingReads -= 1;
+    leg.leave();
     this.leg = null;
     if (request.errorBits.isEmpty) {
       this.done += this.length;
@@ -138,7 +140,7 @@ export class MirrorRead implements RangeOwner, DmIoOwner, RecordWaiter {
       this.tried.fill(0);
     } else {
       this.error = request.regions[0]!.error;
-      this.tried[leg.index] = 1;
+      this.tried[leg.slot] = 1;
       this.set.noteReadError(leg, bio.sector + this.done, this.length, this.error);
     }
     if (this.done < bio.sectors && this.issue()) return;

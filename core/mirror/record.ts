@@ -23,6 +23,15 @@ export interface MirrorRecord {
 
 export interface LegRecord {
   readonly path: string;
+  /** The leg's number for life, 0..63. */
+  readonly slot: number;
+  /** First sector of the leg's part of its device. */
+  readonly startSector: number;
+  readonly writeMostly: boolean;
+  /** Taken out by an operator: nobody else takes it in again. */
+  readonly failedByHand: boolean;
+  /** Slot of the leg that leaves when this one is in sync. */
+  readonly replaces: number | null;
   /** `in-sync` of a member, even while a region of it is being repaired. */
   readonly state: LegState;
   readonly reason: string | null;

@@ -2,23 +2,38 @@ import { assert } from '../base/assert.ts';
 import type { Timer } from '../base/ports.ts';
 import { ERRNO } from '../base/errno.ts';
 import { bytesOfSectors } from '../base/units.ts';
-import { STANDING } from './leg.ts';
+import { STANDING, type Leg } from './leg.ts';
 import { RegionBits } from './region-bits.ts';
 import { RegionCopy, type CopyOutcome } from './region-copy.ts';
-import type { MirrorRead } from './read.ts';
+import { DEPTH_IDLE, type ResyncPace } from './resync-pace.ts';
+import { RecentSpeed } from './resync-speed.ts';
 import type { MirrorSet } from './set.ts';
 
-/** Region copies under way at once. */
-const COPIES = 2;
+/** Longest piece of a region that is copied at once, without clients and with them. */
+const PIECE_BYTES = 2 ** 20;
+const PIECE_BYTES_BUSY = 2 ** 17;
+/** Memory of all comparisons together, as far as pieces of 64 KiB allow. */
+const COMPARE_BYTES = 2 ** 25;
+const MIN_PIECE_BYTES = 2 ** 16;
 /** Regions that nobody could read are tried again after this. */
 const RETRY_MS = 30_000;
 
 export interface ResyncProgress {
   readonly doneBytes: number;
   readonly totalBytes: number;
-  /** Average since the resync began; null before the first region. */
+  /** Of the last seconds; null before the first region. */
   readonly bytesPerSecond: number | null;
   readonly etaSeconds: number | null;
+  /** Told to wait; only what a read waits for is copied. */
+  readonly paused: boolean;
+}
+
+/** A request that needs regions settled first; it holds no claim meanwhile. */
+export interface SettleWaiter {
+  readonly firstRegion: number;
+  readonly lastRegion: number;
+  /** From the loop: no region is in doubt any more, or (errno) one of them cannot be settled. */
+  settled(errno: number): void;
 }
 
 /**
@@ -30,8 +45,12 @@ export class Recovery {
   private readonly copies: RegionCopy[] = [];
   /** Regions given up in this run: no good leg could read them, or a last member not write them. */
   private readonly givenUp: RegionBits;
+  /** In doubt since a write or flush failed: what legs show there proves nothing about their platters. */
+  private readonly distrusted: RegionBits;
+  private readonly pace: ResyncPace;
+  private readonly speed = new RecentSpeed();
   /** Reads that wait for regions in doubt: these come first. */
-  private readers: MirrorRead[] = [];
+  private readers: SettleWaiter[] = [];
   private cursor = 0;
   private active = 0;
   private running = false;
@@ -41,13 +60,27 @@ export class Recovery {
   private paused = false;
   private whenPaused: (() => void) | null = null;
   private retry: Timer | null = null;
-  private startedMs = 0;
+  /** The pace has told us to come back. */
+  private later: Timer | null = null;
+  /** The operator's word: nothing is copied but what a read waits for. */
+  private held = false;
   private doneBytes = 0;
 
-  constructor(set: MirrorSet) {
+  constructor(set: MirrorSet, pace: ResyncPace) {
     this.set = set;
+    this.pace = pace;
     this.givenUp = new RegionBits(set.regions);
-    for (let i = 0; i < COPIES; i += 1) this.copies.push(new RegionCopy(set, this));
+    this.distrusted = new RegionBits(set.regions);
+    for (let i = 0; i < DEPTH_IDLE; i += 1) this.copies.push(new RegionCopy(set, this));
+  }
+
+  /** Something was left out, and is tried again when its time has come. */
+  get waitsToRetry(): boolean {
+    return this.retry !== null;
+  }
+
+  get isRunning(): boolean {
+    return this.running;
   }
 
   /** Something may need healing. */
@@ -59,18 +92,45 @@ export class Recovery {
     this.finishIfDone();
   }
 
-  /**
-   * A read of regions in doubt, which holds no claim. `reader.settled` is called from the loop, when
-   * they are equal on all members, or when one of them cannot be made so.
-   */
-  settle(reader: MirrorRead): void {
+  /** The operator's word: what was given up is tried now, and a hold is over. */
+  hurry(): void {
+    this.held = false;
+    this.retry?.cancel();
+    this.retry = null;
+    this.givenUp.clearAll();
+    this.kick();
+  }
+
+  hold(): void {
+    this.held = true;
+  }
+
+  /** When no region of the waiter's is in doubt any more, or one of them cannot be settled, it is told. */
+  settle(reader: SettleWaiter): void {
     this.readers.push(reader);
     if (!this.running) this.begin();
     this.fill();
   }
 
+  /** In doubt for nothing worse than an unclean stop: where members show the same, they are the same. */
+  mayCompare(region: number): boolean {
+    return !this.distrusted.test(region);
+  }
+
+  /** How much of a region is moved at once: memory, and how long clients wait for a device, are bounded. */
+  pieceBytes(compares: boolean): number {
+    const region = bytesOfSectors(this.set.regionSectors);
+    const wanted = this.pace.depth === DEPTH_IDLE ? PIECE_BYTES : PIECE_BYTES_BUSY;
+    const piece = Math.min(wanted, region);
+    if (!compares) return piece;
+    let most = COMPARE_BYTES / DEPTH_IDLE;
+    while (most * this.set.legs.length > COMPARE_BYTES / DEPTH_IDLE) most /= 2;
+    return Math.min(piece, Math.max(most, MIN_PIECE_BYTES));
+  }
+
   /** These regions have become doubtful just now: a copy of them under way settles nothing. */
   spoil(first: number, last: number): void {
+    this.distrusted.setRange(first, last);
     for (const copy of this.copies) {
       if (copy.isBusy && first <= copy.region && copy.region <= last) copy.isSpoiled = true;
     }
@@ -86,6 +146,7 @@ export class Recovery {
     assert(this.stopped === null, 'recovery was stopped twice');
     this.stopped = done;
     this.retry?.cancel();
+    this.later?.cancel();
     this.endIfHalted();
   }
 
@@ -93,6 +154,8 @@ export class Recovery {
   pause(done: () => void): void {
     assert(!this.paused, 'recovery was paused twice');
     this.paused = true;
+    this.later?.cancel();
+    this.later = null;
     if (this.active === 0) done();
     else this.whenPaused = done;
   }
@@ -113,13 +176,13 @@ export class Recovery {
   progress(): ResyncProgress | null {
     if (!this.running) return null;
     const left = bytesOfSectors(this.lackingSectors());
-    const seconds = (this.set.clock.nowMs() - this.startedMs) / 1000;
-    const speed = this.doneBytes > 0 && seconds > 0 ? Math.round(this.doneBytes / seconds) : null;
+    const speed = this.speed.bytesPerSecond(this.set.clock.nowMs(), this.doneBytes);
     return {
       doneBytes: this.doneBytes,
       totalBytes: this.doneBytes + left,
       bytesPerSecond: speed,
       etaSeconds: speed === null || speed === 0 ? null : Math.ceil(left / speed),
+      paused: this.held,
     };
   }
 
@@ -127,7 +190,9 @@ export class Recovery {
   copied(copy: RegionCopy, outcome: CopyOutcome): void {
     this.active -= 1;
     if (outcome === 'healed') {
+      if (!this.set.doubt.test(copy.region)) this.distrusted.clear(copy.region);
       this.doneBytes += bytesOfSectors(this.set.sectorsOfRegion(copy.region));
+      this.speed.note(this.set.clock.nowMs(), this.doneBytes);
     } else if (outcome === 'failed') {
       this.givenUp.setRange(copy.region, copy.region);
       this.refuseReaders(copy.region);
@@ -143,25 +208,47 @@ export class Recovery {
 
   private begin(): void {
     this.running = true;
-    this.startedMs = this.set.clock.nowMs();
+    this.pace.begin();
+    this.speed.begin(this.set.clock.nowMs(), 0);
     this.doneBytes = 0;
     this.cursor = 0;
     this.set.emit('resync-started', null, 'resync started');
   }
 
   private fill(): void {
-    if (!this.running || this.paused) return;
+    if (!this.running || this.paused || this.stopped !== null) return;
     for (const copy of this.copies) {
       if (copy.isBusy) continue;
-      let region = this.nextDemanded();
-      if (region < 0) {
-        region = this.nextToCopy();
-        this.cursor = region + 1;
-      }
-      if (region < 0) return;
+      // What a read waits for is foreground: no pace holds it.
+      const region = this.demanded() ?? this.paced();
+      if (region === null) return;
       this.active += 1;
       copy.start(region);
     }
+  }
+
+  /** A region in doubt for which a read waits; null: none. */
+  private demanded(): number | null {
+    const region = this.nextDemanded();
+    return region < 0 ? null : region;
+  }
+
+  /** The next region to heal, if it is time; null: none, or not now. */
+  private paced(): number | null {
+    if (this.held || this.later !== null || this.active >= this.pace.depth) return null;
+    const region = this.nextToCopy();
+    if (region < 0) return null;
+    const waitMs = this.pace.book(bytesOfSectors(this.set.sectorsOfRegion(region)));
+    if (waitMs > 0) {
+      this.later = this.set.clock.after(waitMs, () => {
+        this.later = null;
+        this.fill();
+        this.finishIfDone();
+      });
+      return null;
+    }
+    this.cursor = region + 1;
+    return region;
   }
 
   /** Reads whose regions are settled go on. */
@@ -226,16 +313,14 @@ export class Recovery {
   }
 
   private finishIfDone(): void {
-    if (this.active > 0) return;
-    const joined = this.set.legs.some(
-      (leg) => leg.standing === STANDING.JOINING && leg.outOfSync.count === 0,
-    );
-    if (joined) {
+    if (this.active > 0 || this.later !== null || this.isWorkLeft()) return;
+    if (this.set.legs.some(isComplete)) {
       this.admitJoined();
       return;
     }
     if (!this.running) return;
     this.running = false;
+    for (const copy of this.copies) copy.drop();
     for (const leg of this.set.legs) {
       const healed = leg.standing === STANDING.MEMBER && leg.outOfSync.count === 0;
       if (healed && leg.reason !== null) this.set.noteHealed(leg);
@@ -246,17 +331,21 @@ export class Recovery {
     if (left > 0) this.retryLater();
   }
 
+  /** Regions that are only waiting for the end of a hold. */
+  private isWorkLeft(): boolean {
+    return this.running && this.held && this.nextToCopy() >= 0;
+  }
+
   /** Durable before believed: the joining legs are flushed first. */
   private admitJoined(): void {
     this.admitting = true;
     this.active += 1;
+    // Not a leg that joins while the flush is under way: it was not sent to that one.
+    const flushed = this.set.legs.filter(isComplete);
     this.set.prepareAdmission((errno) => {
       this.admitting = false;
       this.active -= 1;
-      for (const leg of this.set.legs) {
-        const complete = leg.standing === STANDING.JOINING && leg.outOfSync.count === 0;
-        if (errno === 0 && complete) this.set.admit(leg);
-      }
+      for (const leg of flushed) if (errno === 0 && isComplete(leg)) this.set.admit(leg);
       if (this.isHalted) this.endIfHalted();
       else if (errno === 0) this.kick();
       else this.retryLater();
@@ -290,4 +379,9 @@ export class Recovery {
     }
     return sectors;
   }
+}
+
+/** A joining leg that lacks nothing any more; a flush makes it a member. */
+function isComplete(leg: Leg): boolean {
+  return leg.standing === STANDING.JOINING && leg.outOfSync.count === 0;
 }

@@ -5,12 +5,13 @@ import type { Completion } from '../block/loop.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { RangeClaim, type RangeOwner } from '../block/range-lock.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
-import type { Leg } from './leg.ts';
+import { isZero } from './bytes.ts';
+import { MAX_LEGS, STANDING, type Leg } from './leg.ts';
+import { LegReads, type LegReadsOwner } from './leg-reads.ts';
+import { Mend, type MendOwner } from './mend.ts';
 import type { Recovery } from './recovery.ts';
 import type { MirrorSet } from './set.ts';
 
-/** Bytes copied at a time; a longer region takes several turns under one claim. */
-const CHUNK_BYTES = 1024 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
 /** `again`: while the copy went on the region became doubtful anew. */
@@ -23,8 +24,12 @@ export type CopyOutcome = 'healed' | 'failed' | 'again';
  *
  * It goes piece by piece. Where the source cannot read a piece, another leg is the source of that
  * piece and the first one gets it written; where none can, a shorter piece is tried, down to a block.
+ *
+ * A region in doubt because of an unclean stop is nearly always the same on all members: it is read
+ * from all of them, and only blocks that differ from the first member's are written. After a failed
+ * write or flush that would not do: what a leg shows may not be what it will keep. There all is written.
  */
-export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
+export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwner, Completion {
   region = 0;
   isBusy = false;
   /** What it has written so far may not be what is wanted any more. */
@@ -33,26 +38,36 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
   private readonly recovery: Recovery;
   private readonly claim = new RangeClaim();
   private readonly request = new DmIoRequest();
+  private readonly compared: LegReads;
+  private readonly mend: Mend;
   private readonly tried: Uint8Array;
   /** Legs whose region will be good: each piece is written to them, but for its source. */
   private targets: Leg[] = [];
   /** The targets of the piece under way. */
   private written: Leg[] = [];
   private buffer: Uint8Array = NO_BYTES;
+  /** The bytes of the piece: the buffer, or the first member's in a comparison. */
+  private payload: Uint8Array = NO_BYTES;
   private source: Leg | null = null;
   private sector = 0;
   private sectors = 0;
   /** Longest piece to try. */
   private longest = 0;
+  private pieceBytes = 0;
   private isDoubtful = false;
+  /** Pieces are compared before they are written. */
+  private compares = false;
   private writing = false;
   private asZeroes = false;
+  private failed = false;
   private outcome: CopyOutcome = 'healed';
 
   constructor(set: MirrorSet, recovery: Recovery) {
     this.set = set;
     this.recovery = recovery;
-    this.tried = new Uint8Array(set.legs.length);
+    this.compared = new LegReads(set, this);
+    this.mend = new Mend(set, this);
+    this.tried = new Uint8Array(MAX_LEGS);
     this.claim.owner = this;
     this.claim.exclusive = true;
     this.request.owner = this;
@@ -67,19 +82,73 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
     if (this.set.lock.acquire(this.claim)) this.rangeGranted();
   }
 
+  /** Lets the memory go. */
+  drop(): void {
+    assert(!this.isBusy, 'memory of a copy under way');
+    this.buffer = NO_BYTES;
+    this.payload = NO_BYTES;
+    this.compared.drop();
+  }
+
   rangeGranted(): void {
-    const bytes = Math.min(CHUNK_BYTES, bytesOfSectors(this.set.regionSectors));
-    if (this.buffer.length !== bytes) this.buffer = new Uint8Array(bytes);
     this.sector = this.claim.start;
-    this.longest = sectorsFloor(bytes);
     this.tried.fill(0);
     this.isSpoiled = false;
+    this.failed = false;
     this.isDoubtful = this.set.doubt.test(this.region);
+    this.compares = this.isDoubtful && this.recovery.mayCompare(this.region);
     // Fixed for the whole copy: a leg that is marked meanwhile lacks the pieces before.
     this.targets = this.set.legs.filter(
       (leg) => leg.isActive && (this.isDoubtful || leg.outOfSync.test(this.region)),
     );
-    this.readPiece();
+    this.pieceBytes = this.recovery.pieceBytes(this.compares);
+    this.longest = sectorsFloor(this.pieceBytes);
+    this.nextPiece();
+  }
+
+  private nextPiece(): void {
+    if (this.compares) this.comparePiece();
+    else this.readPiece();
+  }
+
+  private comparePiece(): void {
+    const members = this.set.legs.filter((leg) => leg.standing === STANDING.MEMBER);
+    this.sectors = Math.min(this.longest, this.claim.end - this.sector);
+    this.compared.start(members, this.sector, this.sectors, this.pieceBytes);
+  }
+
+  /** All members have been read: the first one's bytes are the truth from now on. */
+  legsRead(): void {
+    const { legs, errors } = this.compared;
+    const [first] = legs;
+    assert(first !== undefined, 'a comparison of no legs');
+    if (!first.isActive || errors.some((errno, i) => i < legs.length && errno !== ERRNO.OK)) {
+      // Somebody cannot be compared here: it is read from one, and written to all others.
+      this.readPiece();
+      return;
+    }
+    this.source = first;
+    this.payload = this.compared.bytesOf(0);
+    this.mend.begin(this.payload, this.sector);
+    for (const [i, leg] of legs.entries()) {
+      if (i === 0 || !leg.isActive) continue;
+      this.mend.addDifferences(leg, this.compared.bytesOf(i), this.sectors);
+    }
+    if (!this.mend.start()) this.mended();
+  }
+
+  mendFailed(leg: Leg, errno: number): void {
+    // The last member cannot be healed here; its region stays marked.
+    if (leg.isActive && !this.set.failLeg(leg, 'resync', errno)) this.failed = true;
+  }
+
+  /** What is left of the piece: legs that join, which get all of it. */
+  mended(): void {
+    if (this.failed) {
+      this.end('failed');
+      return;
+    }
+    this.writeTo(this.targets.filter((leg) => leg.standing === STANDING.JOINING));
   }
 
   private readPiece(): void {
@@ -95,12 +164,15 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
       this.end('failed');
       return;
     }
+    if (this.buffer.length < this.pieceBytes) this.buffer = new Uint8Array(this.pieceBytes);
+    this.payload = this.buffer;
     this.writing = false;
     this.request.op = REQ_OP.READ;
     this.request.flags = REQ_FLAG.NONE;
     this.request.memory.setBytes(this.buffer, 0);
     this.request.clearRegions();
     this.request.addRegion(device, this.source.startSector + this.sector, this.sectors);
+    this.source.enter();
     this.set.client.submit(this.request);
   }
 
@@ -123,15 +195,20 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
   }
 
   dmIoDone(request: DmIoRequest): void {
-    if (this.writing) this.pieceWritten(request);
-    else this.pieceRead(request);
+    if (this.writing) {
+      for (const leg of this.written) leg.leave();
+      this.pieceWritten(request);
+    } else {
+      this.source?.leave();
+      this.pieceRead(request);
+    }
   }
 
   private pieceRead(request: DmIoRequest): void {
     const source = this.source;
     assert(source !== null, 'a region copy without a source');
     if (!request.errorBits.isEmpty) {
-      this.tried[source.index] = 1;
+      this.tried[source.slot] = 1;
       this.set.noteReadError(source, this.sector, this.sectors, request.regions[0]?.error ?? 0);
       if (!this.targets.includes(source)) this.targets.push(source);
       this.readPiece();
@@ -141,10 +218,17 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
       this.readPiece();
       return;
     }
-    this.written = this.targets.filter((leg) => leg !== source && leg.isActive);
-    this.asZeroes = isZero(this.buffer, bytesOfSectors(this.sectors)) && this.allTakeZeroes();
-    if (this.written.length > 0) this.writePiece();
-    else this.pieceDone();
+    this.writeTo(this.targets.filter((leg) => leg !== source && leg.isActive));
+  }
+
+  private writeTo(legs: Leg[]): void {
+    this.written = legs;
+    if (legs.length === 0) {
+      this.pieceDone();
+      return;
+    }
+    this.asZeroes = this.allTakeZeroes() && isZero(this.payload, bytesOfSectors(this.sectors));
+    this.writePiece();
   }
 
   private writePiece(): void {
@@ -154,11 +238,12 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
     // What is read once must be what a power cut leaves on every member (I6).
     this.request.flags = this.isDoubtful ? REQ_FLAG.FUA : REQ_FLAG.NONE;
     if (this.asZeroes) this.request.memory.setNone();
-    else this.request.memory.setBytes(this.buffer, 0);
+    else this.request.memory.setBytes(this.payload, 0);
     this.request.clearRegions();
     for (const leg of this.written) {
       assert(leg.device !== null, 'a leg in the set without a device');
       this.request.addRegion(leg.device, leg.startSector + this.sector, this.sectors);
+      leg.enter();
     }
     this.set.client.submit(this.request);
   }
@@ -170,9 +255,9 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
   private pieceDone(): void {
     this.sector += this.sectors;
     if (this.sector < this.claim.end) {
-      this.longest = sectorsFloor(this.buffer.length);
+      this.longest = sectorsFloor(this.pieceBytes);
       this.tried.fill(0);
-      this.readPiece();
+      this.nextPiece();
       return;
     }
     this.set.unflushed.setRange(this.region, this.region);
@@ -193,6 +278,8 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
     );
     if (this.asZeroes && unsupported) {
       this.asZeroes = false;
+      this.written = this.written.filter((leg) => leg.isActive);
+      if (this.written.length === 0) return true;
       this.writePiece();
       return false;
     }
@@ -223,11 +310,4 @@ export class RegionCopy implements RangeOwner, DmIoOwner, Completion {
     this.isBusy = false;
     this.recovery.copied(this, this.outcome);
   }
-}
-
-/** The buffer is a fresh Uint8Array whose length is a multiple of 512. */
-function isZero(bytes: Uint8Array, length: number): boolean {
-  const words = new Uint32Array(bytes.buffer, bytes.byteOffset, length / 4);
-  for (const word of words) if (word !== 0) return false;
-  return true;
 }

@@ -12,7 +12,10 @@ import { DmIoClient } from '../dm-io/client.ts';
 import { chooseLeg, ReadCursor } from './choose-leg.ts';
 import { FlushQueue } from './flush.ts';
 import { Journal } from './journal.ts';
-import { Leg, STANDING, type LegErrorKind } from './leg.ts';
+import { isLastCopyOfSome } from './last-copy.ts';
+import { endReplacements } from './leg-changes.ts';
+import { LegWatch } from './leg-watch.ts';
+import { Leg, MAX_LEGS, STANDING, type LegErrorKind } from './leg.ts';
 import type { MirrorEventKind, MirrorOptions } from './options.ts';
 import { PendingWrites } from './pending.ts';
 import { MirrorRead } from './read.ts';
@@ -21,17 +24,18 @@ import { Recovery } from './recovery.ts';
 import { RegionBits } from './region-bits.ts';
 import { RegionLog } from './region-log.ts';
 import { MARK } from './region-marks.ts';
+import { ResyncPace } from './resync-pace.ts';
+import { Scrub } from './scrub.ts';
 import { MirrorWrite } from './write.ts';
 
-const MAX_LEGS = 64;
 /** As md: more read errors than this within an hour fail the leg. */
 const READ_ERRORS_PER_HOUR = 20;
 const HOUR_MS = 3_600_000;
 
 /**
- * A mirror: 2..64 legs, one truth. This class is the state and its transitions; the ways of a
- * request are MirrorRead, MirrorWrite and FlushQueue, healing is Recovery. README.md states the
- * laws.
+ * A mirror: up to 64 legs, one truth. This class is the state and its transitions; the ways of a
+ * request are MirrorRead, MirrorWrite and FlushQueue, healing is Recovery, legs come and go in
+ * leg-changes.ts. README.md states the laws.
  */
 export class MirrorSet {
   readonly name: string;
@@ -41,15 +45,20 @@ export class MirrorSet {
   readonly sectors: number;
   readonly regionSectors: number;
   readonly regions: number;
-  readonly legs: readonly Leg[];
-  readonly limits: QueueLimits;
+  /** In the order of the table. Only leg-changes.ts adds and removes, between requests. */
+  readonly legs: Leg[];
+  /** Off the list, but not durably: their slots are not free yet. */
+  readonly leaving: Leg[] = [];
   readonly client: DmIoClient;
   readonly lock = new RangeLock();
   readonly pending: PendingWrites;
   readonly journal: Journal;
+  /** How fast resync and scrub may go. */
+  readonly pace: ResyncPace;
   readonly recovery: Recovery;
   /** Dirty regions that outlive a crash; of a `core` set none. */
   readonly regionLog: RegionLog;
+  readonly scrub: Scrub;
   readonly reads: Pool<MirrorRead>;
   readonly writes: Pool<MirrorWrite>;
   /** Logical block of the set, in sectors: the shortest piece of a read. */
@@ -64,6 +73,7 @@ export class MirrorSet {
   unflushed: RegionBits;
   /** Regions the flush under way covers. */
   covered: RegionBits;
+  private currentLimits: QueueLimits;
   private readonly options: MirrorOptions;
   private readonly flushes: FlushQueue;
   private readonly cursor: ReadCursor;
@@ -71,15 +81,17 @@ export class MirrorSet {
   clearedGeneration: number;
   private generation: number;
   private events = 0;
+  private stopping = false;
   /** False from the first write on, until the set is stopped. */
   private clean: boolean;
+  private durable: MirrorRecord | null = null;
   /** The durable record says that writes may be under way. */
   private dirtyDurably = false;
   /** The last member failed the latest write or flush. */
   private broken = false;
 
   constructor(options: MirrorOptions) {
-    assert(options.legs.length >= 2 && options.legs.length <= MAX_LEGS, 'a mirror has 2..64 legs');
+    assert(options.legs.length >= 1 && options.legs.length <= MAX_LEGS, 'a mirror has 1..64 legs');
     assert(isPowerOfTwo(options.regionSectors), 'the region size is not a power of two');
     assert(options.sectors > 0, 'a mirror without sectors');
     this.options = options;
@@ -95,10 +107,11 @@ export class MirrorSet {
     this.clean = options.membersEqual;
     this.events = options.eventNr ?? 0;
     this.legs = options.legs.map((leg, index) => makeLeg(leg, index, this.regions));
-    this.limits = mirrorLimits(this.legs);
+    this.currentLimits = mirrorLimits(this.legs);
     this.blockSectors = this.limits.logicalBlockSize / SECTOR_SIZE;
     this.doubt = new RegionBits(this.regions);
     this.client = new DmIoClient(options.loop, 64, 4096);
+    this.client.watch = new LegWatch(options.clock, this.legs);
     this.pending = new PendingWrites(this.regions);
     this.unflushed = new RegionBits(this.regions);
     this.covered = new RegionBits(this.regions);
@@ -108,11 +121,15 @@ export class MirrorSet {
       () => this.record(),
       (record) => {
         this.dirtyDurably = !record.clean;
+        this.durable = record;
+        this.endReplacements();
       },
     );
     this.regionLog = new RegionLog(this, options.regionLog ?? null);
     this.flushes = new FlushQueue(this);
-    this.recovery = new Recovery(this);
+    this.pace = new ResyncPace(options.clock, options.clients ?? null, options.pace);
+    this.recovery = new Recovery(this, this.pace);
+    this.scrub = new Scrub(this, this.pace);
     this.reads = new Pool(16, 65536, () => new MirrorRead(this));
     this.writes = new Pool(16, 65536, () => new MirrorWrite(this));
     this.markInitialRegions();
@@ -131,6 +148,11 @@ export class MirrorSet {
     this.recovery.kick();
   }
 
+  /** DISCARD and its like follow the legs; the block size is what clients were told. */
+  get limits(): QueueLimits {
+    return this.currentLimits;
+  }
+
   get eventNr(): number {
     return this.events;
   }
@@ -142,7 +164,7 @@ export class MirrorSet {
   map(bio: Bio): void {
     if (bio.op === REQ_OP.FLUSH) {
       this.flushes.add(bio);
-    } else if (bio.sectors === 0) {
+    } else if (bio.sectors === 0 || this.isIdleDiscard(bio)) {
       bio.error = 0;
       this.loop.defer(bio);
     } else if (bio.op === REQ_OP.READ) {
@@ -189,7 +211,7 @@ export class MirrorSet {
   /** Outside of regions in doubt every member holds the truth, where it can be read at all. */
   lastResort(tried: Uint8Array): Leg | null {
     for (const leg of this.legs) {
-      if (leg.standing === STANDING.MEMBER && tried[leg.index] === 0) return leg;
+      if (leg.standing === STANDING.MEMBER && tried[leg.slot] === 0) return leg;
     }
     return null;
   }
@@ -256,9 +278,25 @@ export class MirrorSet {
     return this.expel(leg, `${kind} error: ${errnoName(errno)}`);
   }
 
-  /** The operator's `leg fail`. False: it is the last member, and stays. */
-  failLegByHand(leg: Leg): boolean {
-    return this.expel(leg, 'failed by hand');
+  /** An operator's wish. False: without it data would be lost, so it stays. */
+  failLegByHand(leg: Leg, reason = 'failed by hand'): boolean {
+    if (isLastCopyOfSome(this.legs, leg) || !this.expel(leg, reason)) return false;
+    leg.failedByHand = true;
+    return true;
+  }
+
+  /** Legs have come, gone, or changed their place: what follows from that, and the record. */
+  legsChanged(): void {
+    for (const [i, leg] of this.legs.entries()) leg.index = i;
+    const { logicalBlockSize } = this.currentLimits;
+    this.currentLimits = { ...mirrorLimits(this.legs), logicalBlockSize };
+    this.generation += 1;
+    this.journal.changed();
+  }
+
+  /** Legs do not agree on what a DISCARD leaves: it is a hint, and done by doing nothing (I17). */
+  private isIdleDiscard(bio: Bio): boolean {
+    return bio.op === REQ_OP.DISCARD && this.currentLimits.maxDiscardSectors === 0;
   }
 
   /**
@@ -286,7 +324,8 @@ export class MirrorSet {
     const tooShort = errno === ERRNO.ENXIO;
     const tooMany = leg.recentReadErrors > READ_ERRORS_PER_HOUR;
     if ((tooShort || tooMany) && this.hasOtherWholeMember(leg)) {
-      this.expel(leg, tooShort ? `read error: ${errnoName(errno)}` : 'too many read errors');
+      if (tooShort) this.expelEmptied(leg, `read error: ${errnoName(errno)}`);
+      else this.expel(leg, 'too many read errors');
       return;
     }
     leg.outOfSync.setRange(first, last);
@@ -308,6 +347,11 @@ export class MirrorSet {
     leg.reason = null;
     leg.lastError = null;
     this.emit('leg-in-sync', leg, `leg ${leg.name} is in sync`);
+    this.endReplacements();
+  }
+
+  private endReplacements(): void {
+    if (this.durable !== null && !this.stopping) endReplacements(this, this.durable);
   }
 
   emit(kind: MirrorEventKind, leg: Leg | null, message: string): void {
@@ -322,11 +366,14 @@ export class MirrorSet {
    * because of which the next start will treat the stop as unclean.
    */
   stop(done: (errno: number) => void): void {
-    this.recovery.stop(() => {
-      assert(this.lock.length === 0, 'a mirror was stopped with requests under way');
-      this.regionLog.stop(() => {
-        this.flush((errno) => {
-          this.recordStop(errno, done);
+    this.stopping = true;
+    this.scrub.quit(() => {
+      this.recovery.stop(() => {
+        assert(this.lock.length === 0, 'a mirror was stopped with requests under way');
+        this.regionLog.stop(() => {
+          this.flush((errno) => {
+            this.recordStop(errno, done);
+          });
         });
       });
     });
@@ -334,7 +381,9 @@ export class MirrorSet {
 
   /** Suspended: nothing is copied any more. No request of a client may be under way until `resume`. */
   quiesce(done: () => void): void {
-    this.recovery.pause(done);
+    this.scrub.pause(() => {
+      this.recovery.pause(done);
+    });
   }
 
   /** Quiet and flushed: records the set as clean, if its members are equal. */
@@ -344,6 +393,7 @@ export class MirrorSet {
 
   resume(): void {
     this.recovery.resume();
+    this.scrub.resume();
   }
 
   /** A quiet set gives way to another: from now on it records nothing. What it would have recorded. */
@@ -391,7 +441,13 @@ export class MirrorSet {
     else recorder.settle(settled);
   }
 
-  private expel(leg: Leg, reason: string): boolean {
+  /** The leg that leaves when `leg` is in sync; null when there is none. */
+  replacedBy(leg: Leg): Leg | null {
+    return this.legs.find(({ slot }) => slot === leg.replaces) ?? null;
+  }
+
+  /** False: it is the last member, and stays. */
+  expel(leg: Leg, reason: string): boolean {
     assert(leg.isActive, 'a leg that is out of the set was failed');
     const others = this.legs.some(
       (each) => each !== leg && each.standing === STANDING.MEMBER && each.device !== null,
@@ -413,6 +469,11 @@ export class MirrorSet {
     this.emit('leg-failed', leg, `leg ${leg.name} failed: ${reason}`);
     this.recovery.kick();
     return true;
+  }
+
+  /** A leg that has lost what it was given: it lacks everything. */
+  private expelEmptied(leg: Leg, reason: string): void {
+    if (this.expel(leg, reason)) leg.outOfSync.setAll();
   }
 
   /** Members may differ here, and nobody has been told what they hold. */
@@ -472,6 +533,11 @@ export class MirrorSet {
       clean: this.clean,
       legs: this.legs.map((leg) => ({
         path: leg.name,
+        slot: leg.slot,
+        startSector: leg.startSector,
+        writeMostly: leg.writeMostly,
+        failedByHand: leg.failedByHand,
+        replaces: this.replacedBy(leg)?.slot ?? null,
         state: leg.standing === STANDING.MEMBER ? 'in-sync' : leg.state,
         reason: leg.reason,
         errors: { ...leg.errors },
@@ -488,11 +554,13 @@ function mirrorLimits(legs: readonly Leg[]): QueueLimits {
 }
 
 function makeLeg(options: MirrorOptions['legs'][number], index: number, regions: number): Leg {
-  const { name, startSector, device, standing, slot } = options;
-  const leg = new Leg(index, name, startSector, device, standing, regions, slot);
+  const { name, startSector, device, standing, slot, writeMostly } = options;
+  const leg = new Leg(index, name, startSector, device, standing, regions, slot, writeMostly);
   leg.reason = options.reason ?? null;
   leg.uuid = options.uuid ?? null;
   leg.deltaPossible = options.deltaPossible ?? false;
+  leg.failedByHand = options.failedByHand ?? false;
+  leg.replaces = options.replaces ?? -1;
   if (options.errors !== undefined) Object.assign(leg.errors, options.errors);
   return leg;
 }

@@ -2,6 +2,7 @@ import { bytesOfSectors } from '../base/units.ts';
 import type { Leg, LegErrorKind, LegState } from './leg.ts';
 import type { LegErrors } from './record.ts';
 import type { ResyncProgress } from './recovery.ts';
+import type { ScrubStatus } from './scrub-report.ts';
 import type { MirrorSet } from './set.ts';
 
 /** `failed`: no member is left, or the last one failed the latest write. */
@@ -20,6 +21,8 @@ export interface MirrorStatus {
     readonly outOfSync: number;
   };
   readonly resync: ResyncProgress | null;
+  /** The last scrub, or the one that runs; null: none since the set was assembled. */
+  readonly scrub: ScrubStatus | null;
   readonly legs: readonly LegStatus[];
 }
 
@@ -30,6 +33,11 @@ interface LegStatus {
   readonly reason: string | null;
   readonly errors: LegErrors;
   readonly outOfSyncBytes: number;
+  /** Read only where no other leg is good. */
+  readonly writeMostly: boolean;
+  readonly failedByHand: boolean;
+  /** The leg that leaves when this one is in sync. */
+  readonly replaces: string | null;
 }
 
 export function mirrorStatus(set: MirrorSet): MirrorStatus {
@@ -43,6 +51,7 @@ export function mirrorStatus(set: MirrorSet): MirrorStatus {
       outOfSync: countOutOfSync(set),
     },
     resync: set.recovery.progress(),
+    scrub: set.scrub.status(),
     legs: set.legs.map((leg) => ({
       index: leg.index,
       leg: leg.name,
@@ -50,6 +59,9 @@ export function mirrorStatus(set: MirrorSet): MirrorStatus {
       reason: leg.reason,
       errors: { ...leg.errors },
       outOfSyncBytes: outOfSyncBytes(set, leg),
+      writeMostly: leg.writeMostly,
+      failedByHand: leg.failedByHand,
+      replaces: set.replacedBy(leg)?.name ?? null,
     })),
   };
 }
@@ -58,7 +70,8 @@ function mirrorState(set: MirrorSet): MirrorState {
   if (set.isBroken) return 'failed';
   if (set.doubt.count > 0) return 'resyncing';
   if (set.legs.some((leg) => leg.state === 'resyncing')) return 'resyncing';
-  return set.legs.every((leg) => leg.state === 'in-sync') ? 'in-sync' : 'degraded';
+  const isWhole = set.legs.length > 1 && set.legs.every((leg) => leg.state === 'in-sync');
+  return isWhole ? 'in-sync' : 'degraded';
 }
 
 const LETTERS: Readonly<Record<LegErrorKind, string>> = {
@@ -101,7 +114,8 @@ function nextOutOfSync(set: MirrorSet, from: number): number {
   return best;
 }
 
-function outOfSyncBytes(set: MirrorSet, leg: Leg): number {
+/** What the leg has to be given. */
+export function outOfSyncBytes(set: MirrorSet, leg: Leg): number {
   const { count } = leg.outOfSync;
   if (count === 0) return 0;
   const last = set.regions - 1;

@@ -89,6 +89,7 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWai
       }
       this.legOfRegion[request.regionCount] = leg;
       request.addRegion(leg.device, leg.startSector + bio.sector, bio.sectors);
+      leg.enter();
     }
     if (request.regionCount === 0) this.end(ERRNO.EIO);
     else this.set.client.submit(request);
@@ -98,6 +99,7 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWai
     if (request.errorBits.isEmpty) this.set.noteSuccess();
     else this.error = settleWriteErrors(this.set, this);
     this.markLegsThatLeft();
+    this.leaveLegs();
     if ((request.flags & REQ_FLAG.FUA) === 0) {
       this.set.unflushed.setRange(this.firstRegion, this.lastRegion);
     }
@@ -111,6 +113,10 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWai
       const leg = this.legOfRegion[i]!;
       if (!leg.isActive) leg.outOfSync.setRange(this.firstRegion, this.lastRegion);
     }
+  }
+
+  private leaveLegs(): void {
+    for (let i = 0; i < this.request.regionCount; i += 1) this.legOfRegion[i]!.leave();
   }
 
   /** From any context; dmIoDone, which the loop calls, completes the bio itself. */

@@ -1,9 +1,13 @@
 import { assert } from '../base/assert.ts';
-import type { ExportDirectory, NegotiableExport } from './directory.ts';
+import { PLAIN, type Agreement } from './agreement.ts';
+import { REPLY_STYLE } from './chunk.ts';
+import { ACCESS, OPEN_TO_ALL, TLS_MODE } from './directory.ts';
+import type { ClientRules, ExportDirectory, NegotiableExport } from './directory.ts';
 import * as reply from './option-reply.ts';
 import { CLIENT_FLAG, HANDSHAKE_FLAG, LIMIT, nameIn, OPTION, REPLY, SIZE } from './proto.ts';
-import type { ReplyType } from './proto.ts';
+import { TRANSMISSION_FLAG, type ReplyType } from './proto.ts';
 import { parseInfoRequest, type InfoRequest } from './info-request.ts';
+import { listContexts, parseContextRequest, selectContexts } from './meta-context.ts';
 import { decodeUtf8 } from './utf8.ts';
 import { isOption, readOptionLength, readOptionType } from './wire.ts';
 
@@ -28,11 +32,15 @@ export const HANDSHAKE_STATES = {
   },
   DATA: {
     comment: 'data of an option that is understood; it is small, and buffered',
-    next: { answered: 'OPTION', chosen: 'TRANSMISSION', left: 'CLOSED' },
+    next: { answered: 'OPTION', chosen: 'TRANSMISSION', secure: 'TLS', left: 'CLOSED' },
   },
   SKIP: {
     comment: 'data of an option that is not; it may be long, and is thrown away as it comes',
     next: { answered: 'OPTION', left: 'CLOSED' },
+  },
+  TLS: {
+    comment: 'STARTTLS is acknowledged; bytes are those of TLS until `secured`',
+    next: { secured: 'OPTION' },
   },
   TRANSMISSION: { comment: 'the export is chosen; bytes are no longer ours', next: {} },
   CLOSED: { comment: 'nothing more will be said; bytes are thrown away', next: {} },
@@ -46,6 +54,10 @@ export class Handshake<E extends NegotiableExport> {
   /** In CLOSED: why, for the log; empty when the client asked for it (ABORT). */
   failure = '';
 
+  private agreed: Agreement = PLAIN;
+  private rules: ClientRules;
+  /** For which name contexts were selected; they count only for an export chosen by it. */
+  private contextsFor: string | undefined;
   private current: HandshakeState = 'CLIENT_FLAGS';
   private readonly exports: ExportDirectory<E>;
   private readonly sink: ByteSink;
@@ -62,9 +74,10 @@ export class Handshake<E extends NegotiableExport> {
   private skipReply: ReplyType = REPLY.ERR_UNSUP;
   private skipText = '';
 
-  constructor(exports: ExportDirectory<E>, sink: ByteSink) {
+  constructor(exports: ExportDirectory<E>, sink: ByteSink, rules: ClientRules = OPEN_TO_ALL) {
     this.exports = exports;
     this.sink = sink;
+    this.rules = rules;
     sink.write(reply.greeting(HANDSHAKE_FLAG.FIXED_NEWSTYLE | HANDSHAKE_FLAG.NO_ZEROES));
   }
 
@@ -72,13 +85,31 @@ export class Handshake<E extends NegotiableExport> {
     return this.current;
   }
 
+  /** Valid in TRANSMISSION: what was negotiated besides the export. */
+  get agreement(): Agreement {
+    return this.agreed;
+  }
+
+  /**
+   * In TLS: the rest comes over a secure channel, from somebody known better. What was agreed in
+   * the clear is forgotten: an attacker may have said it ("NBD_OPT_STARTTLS": MUST).
+   */
+  secured(rules: ClientRules): void {
+    assert(rules.tls === TLS_MODE.SECURED, 'a secure channel without rules for one');
+    this.rules = rules;
+    this.agreed = PLAIN;
+    this.contextsFor = undefined;
+    this.nextOption();
+  }
+
   /**
    * Takes bytes as they come, split anywhere. Returns how many were taken: fewer than given only
-   * when TRANSMISSION was reached, and the rest are the client's first requests.
+   * when TRANSMISSION was reached, and the rest are the client's first requests, or TLS, and the
+   * rest came too early to be trusted.
    */
   consume(bytes: Uint8Array, start: number, end: number): number {
     let at = start;
-    while (at < end && this.current !== 'TRANSMISSION') {
+    while (at < end && this.current !== 'TRANSMISSION' && this.current !== 'TLS') {
       if (this.current === 'CLOSED') return end - start;
       const count = Math.min(this.due - this.have, end - at);
       if (this.current !== 'SKIP') {
@@ -107,6 +138,7 @@ export class Handshake<E extends NegotiableExport> {
         case 'SKIP':
           this.onSkipped();
           break;
+        case 'TLS':
         case 'TRANSMISSION':
         case 'CLOSED':
           return;
@@ -165,6 +197,8 @@ export class Handshake<E extends NegotiableExport> {
     } else if (!this.fixed && this.option !== OPTION.EXPORT_NAME) {
       // Without the client's FIXED_NEWSTYLE it could not read an answer.
       this.refuse(`option ${name} from a client without fixed newstyle`);
+    } else if (this.mustSecureFirst()) {
+      this.demandTls(lengthBytes, name);
     } else if (!isUnderstood(this.option)) {
       this.skip(lengthBytes, REPLY.ERR_UNSUP, `option ${name} is not supported`);
     } else if (lengthBytes <= LIMIT.OPTION_BYTES) {
@@ -177,6 +211,17 @@ export class Handshake<E extends NegotiableExport> {
     } else {
       this.skip(lengthBytes, REPLY.ERR_TOO_BIG, `${lengthBytes} bytes of data are too many`);
     }
+  }
+
+  /** "FORCEDTLS": nothing but STARTTLS and ABORT, unknown options included. */
+  private mustSecureFirst(): boolean {
+    if (this.rules.tls !== TLS_MODE.FORCED) return false;
+    return this.option !== OPTION.STARTTLS && this.option !== OPTION.ABORT;
+  }
+
+  private demandTls(lengthBytes: number, name: string): void {
+    if (this.option === OPTION.EXPORT_NAME) this.refuse('EXPORT_NAME before STARTTLS');
+    else this.skip(lengthBytes, REPLY.ERR_TLS_REQD, `${name}: TLS is required here`);
   }
 
   private skip(lengthBytes: number, type: ReplyType, text: string): void {
@@ -201,39 +246,162 @@ export class Handshake<E extends NegotiableExport> {
     } else if (this.exports.isShuttingDown) {
       this.answer(REPLY.ERR_SHUTDOWN, 'the server is shutting down');
       this.nextOption();
-    } else if (this.option === OPTION.LIST) {
-      this.onList(lengthBytes);
     } else {
-      assert(
-        this.option === OPTION.INFO || this.option === OPTION.GO,
-        'an option without a method',
-      );
-      this.onInfoOrGo(lengthBytes);
+      this.onOther(lengthBytes);
     }
+  }
+
+  private onOther(lengthBytes: number): void {
+    switch (this.option) {
+      case OPTION.LIST:
+        this.onList(lengthBytes);
+        return;
+      case OPTION.STARTTLS:
+        this.onStartTls(lengthBytes);
+        return;
+      case OPTION.STRUCTURED_REPLY:
+      case OPTION.EXTENDED_HEADERS:
+        this.onStyle(lengthBytes);
+        return;
+      case OPTION.LIST_META_CONTEXT:
+      case OPTION.SET_META_CONTEXT:
+        this.onContexts(lengthBytes);
+        return;
+      default:
+        assert(
+          this.option === OPTION.INFO || this.option === OPTION.GO,
+          'an option without a method',
+        );
+        this.onInfoOrGo(lengthBytes);
+    }
+  }
+
+  private answerAndGoOn(type: ReplyType, text = ''): void {
+    this.answer(type, text);
+    this.nextOption();
+  }
+
+  private onStartTls(lengthBytes: number): void {
+    if (lengthBytes > 0) {
+      this.answerAndGoOn(REPLY.ERR_INVALID, 'STARTTLS takes no data');
+    } else if (this.rules.tls === TLS_MODE.OFF) {
+      this.answerAndGoOn(REPLY.ERR_POLICY, 'this server does not talk TLS');
+    } else if (this.rules.tls === TLS_MODE.SECURED) {
+      this.answerAndGoOn(REPLY.ERR_INVALID, 'TLS has been started already');
+    } else {
+      this.answer(REPLY.ACK);
+      this.go('TLS', 0);
+    }
+  }
+
+  /** "NBD_OPT_STRUCTURED_REPLY", "NBD_OPT_EXTENDED_HEADERS"; said twice, it is so still. */
+  private onStyle(lengthBytes: number): void {
+    const isExtended = this.option === OPTION.EXTENDED_HEADERS;
+    if (lengthBytes > 0) {
+      this.answerAndGoOn(REPLY.ERR_INVALID, `${nameIn(OPTION, this.option)} takes no data`);
+    } else if (!isExtended && this.agreed.style === REPLY_STYLE.EXTENDED) {
+      this.answerAndGoOn(REPLY.ERR_EXT_HEADER_REQD, 'extended headers are agreed already');
+    } else {
+      const style = isExtended ? REPLY_STYLE.EXTENDED : REPLY_STYLE.STRUCTURED;
+      this.agreed = { ...this.agreed, style };
+      this.answerAndGoOn(REPLY.ACK);
+    }
+  }
+
+  /** SET replaces the whole selection, also when it fails. */
+  private onContexts(lengthBytes: number): void {
+    const isSet = this.option === OPTION.SET_META_CONTEXT;
+    if (isSet) {
+      this.agreed = { ...this.agreed, contexts: 0 };
+      this.contextsFor = undefined;
+    }
+    const asked = parseContextRequest(this.buffer, lengthBytes);
+    if (typeof asked === 'string') {
+      this.answerAndGoOn(REPLY.ERR_INVALID, asked);
+      return;
+    }
+    if (isSet && this.agreed.style === REPLY_STYLE.SIMPLE) {
+      this.answerAndGoOn(REPLY.ERR_INVALID, 'contexts need structured replies');
+      return;
+    }
+    const found = this.findFor(asked.exportName);
+    if (found === undefined) return;
+    const places = (isSet ? selectContexts : listContexts)(found.contexts, asked.queries);
+    let contexts = 0;
+    for (const place of places) {
+      const id = isSet ? place + 1 : 0;
+      this.sink.write(reply.metaContext(this.option, id, found.contexts[place] ?? ''));
+      contexts |= 1 << place;
+    }
+    if (isSet) {
+      this.agreed = { ...this.agreed, contexts };
+      this.contextsFor = asked.exportName;
+    }
+    this.answerAndGoOn(REPLY.ACK);
+  }
+
+  /** The export of that name if the client may have it; else it has got its answer. */
+  private findFor(name: string): E | undefined {
+    const found = this.exports.find(name);
+    if (found === undefined) {
+      this.answerAndGoOn(REPLY.ERR_UNKNOWN, noSuchExport(name));
+      return undefined;
+    }
+    const access = this.rules.accessTo(found);
+    if (access === ACCESS.TLS_FIRST) {
+      this.answerAndGoOn(REPLY.ERR_TLS_REQD, `export "${found.name}" is for TLS only`);
+    } else if (access === ACCESS.NONE) {
+      this.answerAndGoOn(REPLY.ERR_POLICY, `export "${found.name}" is not for this client`);
+    } else if (found.isShuttingDown) {
+      this.answerAndGoOn(REPLY.ERR_SHUTDOWN, `export "${found.name}" is shutting down`);
+    } else {
+      return found;
+    }
+    return undefined;
+  }
+
+  /** What of the export is offered to this client, after what it has negotiated. */
+  private flagsFor(one: E, name: string): number {
+    let flags = one.transmissionFlags;
+    const { style } = this.agreed;
+    if (this.rules.accessTo(one) === ACCESS.READ) flags |= TRANSMISSION_FLAG.READ_ONLY;
+    if (style !== REPLY_STYLE.SIMPLE) flags |= TRANSMISSION_FLAG.SEND_DF;
+    if (style === REPLY_STYLE.EXTENDED && this.contextsOf(name) !== 0) {
+      flags |= TRANSMISSION_FLAG.BLOCK_STATUS_PAYLOAD;
+    }
+    return flags;
+  }
+
+  private contextsOf(name: string): number {
+    return this.contextsFor === name ? this.agreed.contexts : 0;
   }
 
   /** "NBD_OPT_EXPORT_NAME" has no way to say no but to disconnect. */
   private onExportName(lengthBytes: number): void {
-    const name =
-      lengthBytes <= LIMIT.STRING_BYTES ? decodeUtf8(this.buffer, 0, lengthBytes) : undefined;
+    const isTooLong = lengthBytes > LIMIT.STRING_BYTES;
+    const name = isTooLong ? undefined : decodeUtf8(this.buffer, 0, lengthBytes);
     const found = name === undefined ? undefined : this.exports.find(name);
-    if (found === undefined) {
-      this.refuse(`EXPORT_NAME: ${noSuchExport(name)}`);
-      return;
-    }
-    if (this.exports.isShuttingDown || found.isShuttingDown) {
+    if (found === undefined || name === undefined) {
+      this.refuse(noSuchExport(name));
+    } else if (this.agreed.style === REPLY_STYLE.EXTENDED) {
+      this.refuse('EXPORT_NAME after EXTENDED_HEADERS');
+    } else if (this.exports.isShuttingDown || found.isShuttingDown) {
       this.refuse(`export "${found.name}" is shutting down`);
-      return;
+    } else if (this.rules.accessTo(found) < ACCESS.READ) {
+      this.refuse(`export "${found.name}" is not for this client, or for TLS only`);
+    } else {
+      this.sink.write(reply.exportName(found, this.flagsFor(found, name), this.zeroes));
+      this.choose(found, name);
     }
-    this.sink.write(reply.exportName(found, this.zeroes));
-    this.choose(found);
   }
 
   private onList(lengthBytes: number): void {
     if (lengthBytes > 0) {
       this.answer(REPLY.ERR_INVALID, 'LIST takes no data');
     } else {
-      for (const one of this.exports.list()) this.sink.write(reply.server(one));
+      for (const one of this.exports.list()) {
+        if (this.rules.accessTo(one) >= ACCESS.READ) this.sink.write(reply.server(one));
+      }
       this.answer(REPLY.ACK);
     }
     this.nextOption();
@@ -247,23 +415,17 @@ export class Handshake<E extends NegotiableExport> {
       this.nextOption();
       return;
     }
-    const found = this.exports.find(asked.exportName);
-    if (found === undefined) {
-      this.answer(REPLY.ERR_UNKNOWN, noSuchExport(asked.exportName));
-      this.nextOption();
-    } else if (found.isShuttingDown) {
-      this.answer(REPLY.ERR_SHUTDOWN, `export "${found.name}" is shutting down`);
-      this.nextOption();
-    } else {
-      this.inform(found, asked);
-      if (this.option === OPTION.GO) this.choose(found);
-      else this.nextOption();
-    }
+    const found = this.findFor(asked.exportName);
+    if (found === undefined) return;
+    this.inform(found, asked);
+    if (this.option === OPTION.GO) this.choose(found, asked.exportName);
+    else this.nextOption();
   }
 
   private inform(found: E, asked: InfoRequest): void {
     // INFO_EXPORT MUST be sent before the ACK, asked for or not.
-    this.sink.write(reply.infoExport(this.option, found));
+    const flags = this.flagsFor(found, asked.exportName);
+    this.sink.write(reply.infoExport(this.option, found, flags));
     if (asked.wantsName) this.sink.write(reply.infoName(this.option, found));
     if (asked.wantsDescription && found.description !== '') {
       this.sink.write(reply.infoDescription(this.option, found));
@@ -272,7 +434,9 @@ export class Handshake<E extends NegotiableExport> {
     this.answer(REPLY.ACK);
   }
 
-  private choose(found: E): void {
+  private choose(found: E, name: string): void {
+    const readOnly = this.rules.accessTo(found) === ACCESS.READ;
+    this.agreed = { ...this.agreed, contexts: this.contextsOf(name), readOnly };
     this.chosen = found;
     this.go('TRANSMISSION', 0);
   }
@@ -285,6 +449,11 @@ function isUnderstood(option: number): boolean {
     case OPTION.LIST:
     case OPTION.INFO:
     case OPTION.GO:
+    case OPTION.STARTTLS:
+    case OPTION.STRUCTURED_REPLY:
+    case OPTION.LIST_META_CONTEXT:
+    case OPTION.SET_META_CONTEXT:
+    case OPTION.EXTENDED_HEADERS:
       return true;
     default:
       return false;

@@ -37,9 +37,9 @@ export function message(text: string): Uint8Array {
 }
 
 /** "NBD_OPT_EXPORT_NAME": no option reply, and 124 zeroes unless both sides agreed to none. */
-export function exportName(one: NegotiableExport, zeroes: boolean): Uint8Array {
+export function exportName(one: NegotiableExport, flags: number, zeroes: boolean): Uint8Array {
   const bytes = new Uint8Array(SIZE.EXPORT_NAME_REPLY + (zeroes ? SIZE.EXPORT_NAME_ZEROES : 0));
-  writeExportNameReply(new DataView(bytes.buffer), 0, one.sizeBytes, one.transmissionFlags);
+  writeExportNameReply(new DataView(bytes.buffer), 0, one.sizeBytes, flags);
   return bytes;
 }
 
@@ -55,9 +55,9 @@ export function server(one: NegotiableExport): Uint8Array {
 }
 
 /** "NBD_INFO_EXPORT". */
-export function infoExport(option: number, one: NegotiableExport): Uint8Array {
+export function infoExport(option: number, one: NegotiableExport, flags: number): Uint8Array {
   const data = new Uint8Array(SIZE.INFO_EXPORT);
-  writeInfoExport(new DataView(data.buffer), 0, one.sizeBytes, one.transmissionFlags);
+  writeInfoExport(new DataView(data.buffer), 0, one.sizeBytes, flags);
   return optionReply(option, REPLY.INFO, data);
 }
 
@@ -77,6 +77,15 @@ export function infoBlockSize(option: number, one: NegotiableExport): Uint8Array
   const view = new DataView(data.buffer);
   writeInfoBlockSize(view, 0, MINIMUM_BLOCK_BYTES, one.preferredBlockBytes, LIMIT.PAYLOAD_BYTES);
   return optionReply(option, REPLY.INFO, data);
+}
+
+/** "NBD_REP_META_CONTEXT": u32 id (0 in LIST), name. */
+export function metaContext(option: number, id: number, name: string): Uint8Array {
+  const text = message(name);
+  const data = new Uint8Array(4 + text.length);
+  new DataView(data.buffer).setUint32(0, id);
+  data.set(text, 4);
+  return optionReply(option, REPLY.META_CONTEXT, data);
 }
 
 function infoText(option: number, type: InfoType, text: string): Uint8Array {

@@ -1,12 +1,13 @@
 import { assert } from '../base/assert.ts';
 import { COMMAND, COMMAND_FLAG, SIZE } from './proto.ts';
-import { readRequest, RequestHeader } from './wire.ts';
+import { REPLY_STYLE, type ReplyStyle } from './chunk.ts';
+import { readExtendedRequest, readRequest, RequestHeader } from './wire.ts';
 
 /**
  * Where the framer of a connection stands (proto.md "Transmission", C: request).
  *
- *   HEADER   collects 28 bytes   -> REQUEST, or DEAD when the magic is wrong
- *   REQUEST  header is decoded   -> accept(): PAYLOAD if it is a WRITE of some bytes, else HEADER
+ *   HEADER   collects 28 bytes, 32 of extended headers -> REQUEST, or DEAD when the magic is wrong
+ *   REQUEST  header is decoded   -> accept(): PAYLOAD if some bytes follow it, else HEADER
  *   PAYLOAD  counts bytes down   -> HEADER at the last one
  *   DEAD     nobody knows where the next request begins: the connection must be dropped
  *
@@ -23,9 +24,25 @@ export class RequestFramer {
   /** In state PAYLOAD: bytes still to come. */
   payloadLeft = 0;
 
-  private readonly bytes = new Uint8Array(SIZE.REQUEST);
+  private readonly bytes = new Uint8Array(SIZE.EXTENDED_REQUEST);
   private readonly view = new DataView(this.bytes.buffer);
+  private readonly isExtended: boolean;
+  private readonly headerBytes: number;
   private have = 0;
+
+  constructor(style: ReplyStyle = REPLY_STYLE.SIMPLE) {
+    this.isExtended = style === REPLY_STYLE.EXTENDED;
+    this.headerBytes = this.isExtended ? SIZE.EXTENDED_REQUEST : SIZE.REQUEST;
+  }
+
+  /** In state REQUEST: bytes that will follow its header. Of extended headers perhaps BEYOND. */
+  get payloadBytes(): number {
+    const { type, flags, lengthBytes } = this.header;
+    // "Request message": extended, a flag says that the length is that of a payload; compact, only
+    // WRITE has one ("NBD_CMD_WRITE").
+    const has = this.isExtended ? (flags & COMMAND_FLAG.PAYLOAD_LEN) !== 0 : type === COMMAND.WRITE;
+    return has ? lengthBytes : 0;
+  }
 
   /** True between requests: the only place where a stream may end well. */
   get isAtBoundary(): boolean {
@@ -38,14 +55,17 @@ export class RequestFramer {
     assert(start < end && end <= bytes.length, 'framer: an empty or impossible range');
     let at = start;
     // Copied byte by byte: 28 of them cost less than a view of the chunk would.
-    while (this.have < SIZE.REQUEST && at < end) {
+    while (this.have < this.headerBytes && at < end) {
       this.bytes[this.have] = bytes[at]!;
       this.have += 1;
       at += 1;
     }
-    if (this.have === SIZE.REQUEST) {
+    if (this.have === this.headerBytes) {
       this.have = 0;
-      this.state = readRequest(this.view, 0, this.header) ? FRAME.REQUEST : FRAME.DEAD;
+      const isRequest = this.isExtended
+        ? readExtendedRequest(this.view, 0, this.header)
+        : readRequest(this.view, 0, this.header);
+      this.state = isRequest ? FRAME.REQUEST : FRAME.DEAD;
     }
     return at;
   }
@@ -53,7 +73,8 @@ export class RequestFramer {
   /** In state REQUEST: its header has been acted upon, what follows may come. */
   accept(): void {
     assert(this.state === FRAME.REQUEST, 'framer: accept without a request');
-    this.payloadLeft = payloadBytes(this.header.type, this.header.lengthBytes);
+    this.payloadLeft = this.payloadBytes;
+    assert(Number.isSafeInteger(this.payloadLeft), 'framer: a payload nobody can count');
     this.state = this.payloadLeft > 0 ? FRAME.PAYLOAD : FRAME.HEADER;
   }
 
@@ -70,27 +91,31 @@ export class RequestFramer {
   }
 }
 
-/** Bytes that follow a request's header: only WRITE has any ("NBD_CMD_WRITE"). */
-function payloadBytes(type: number, lengthBytes: number): number {
-  return type === COMMAND.WRITE ? lengthBytes : 0;
-}
-
 const NOT_OFFERED = -1;
 
 /**
  * The flags a command may carry, or -1 when we do not offer the command. FUA goes with every one
  * ("Command flags": a server that sends SEND_FUA accepts it on all, also where it means nothing).
- * DF, REQ_ONE, FAST_ZERO, PAYLOAD_LEN belong to features that are not negotiated yet.
  */
-export function flagsOf(type: number): number {
+export function flagsOf(type: number, style: ReplyStyle): number {
   switch (type) {
     case COMMAND.READ:
+      // "SEND_DF": MUST be 0 unless chunks were negotiated.
+      return style === REPLY_STYLE.SIMPLE ? COMMAND_FLAG.FUA : COMMAND_FLAG.FUA | COMMAND_FLAG.DF;
     case COMMAND.WRITE:
+      return style === REPLY_STYLE.EXTENDED
+        ? COMMAND_FLAG.FUA | COMMAND_FLAG.PAYLOAD_LEN
+        : COMMAND_FLAG.FUA;
     case COMMAND.FLUSH:
     case COMMAND.TRIM:
+    case COMMAND.CACHE:
       return COMMAND_FLAG.FUA;
     case COMMAND.WRITE_ZEROES:
-      return COMMAND_FLAG.FUA | COMMAND_FLAG.NO_HOLE;
+      return COMMAND_FLAG.FUA | COMMAND_FLAG.NO_HOLE | COMMAND_FLAG.FAST_ZERO;
+    case COMMAND.BLOCK_STATUS:
+      return style === REPLY_STYLE.EXTENDED
+        ? COMMAND_FLAG.FUA | COMMAND_FLAG.REQ_ONE | COMMAND_FLAG.PAYLOAD_LEN
+        : COMMAND_FLAG.FUA | COMMAND_FLAG.REQ_ONE;
     default:
       return NOT_OFFERED;
   }

@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.ts';
 import {
+  EXTENDED_REQUEST_MAGIC,
   INFO,
   MAGIC,
   OPTION_MAGIC,
@@ -37,6 +38,8 @@ const REQUEST = {
   LENGTH: 24,
   END: 28,
 } as const;
+/** "Request message" (extended): as compact, with a length of 64 bits. */
+const EXTENDED_REQUEST = { LENGTH: 24, END: 32 } as const;
 /** "Simple reply message". */
 const SIMPLE_REPLY = { MAGIC: 0, ERROR: 4, COOKIE_HIGH: 8, COOKIE_LOW: 12, END: 16 } as const;
 
@@ -47,6 +50,7 @@ assert(EXPORT_NAME_REPLY.END === SIZE.EXPORT_NAME_REPLY, 'export name: layout an
 assert(INFO_EXPORT.END === SIZE.INFO_EXPORT, 'info export: layout and size differ');
 assert(INFO_BLOCK_SIZE.END === SIZE.INFO_BLOCK_SIZE, 'info block size: layout and size differ');
 assert(REQUEST.END === SIZE.REQUEST, 'request: layout and size differ');
+assert(EXTENDED_REQUEST.END === SIZE.EXTENDED_REQUEST, 'extended request: layout and size differ');
 assert(SIMPLE_REPLY.END === SIZE.SIMPLE_REPLY, 'simple reply: layout and size differ');
 
 const WORD = 2 ** 32;
@@ -179,7 +183,11 @@ export class RequestHeader {
   cookieLow = 0;
   /** Bytes; BEYOND when the client's number is above 2^53 - 1. */
   offset = 0;
+  /** BEYOND when the client's number is above 2^53 - 1, which extended requests can say. */
   lengthBytes = 0;
+  /** Extended requests only: the offset as it came, for their replies. */
+  offsetHigh = 0;
+  offsetLow = 0;
 }
 
 /** False: the magic is wrong, and `into` is unchanged. */
@@ -194,6 +202,26 @@ export function readRequest(view: DataView, at: number, into: RequestHeader): bo
   return true;
 }
 
+/** The same of an extended request. */
+export function readExtendedRequest(view: DataView, at: number, into: RequestHeader): boolean {
+  if (view.getUint32(at + REQUEST.MAGIC) !== EXTENDED_REQUEST_MAGIC) return false;
+  into.flags = view.getUint16(at + REQUEST.FLAGS);
+  into.type = view.getUint16(at + REQUEST.TYPE);
+  into.cookieHigh = view.getUint32(at + REQUEST.COOKIE_HIGH);
+  into.cookieLow = view.getUint32(at + REQUEST.COOKIE_LOW);
+  into.offset = readU64(view, at + REQUEST.OFFSET);
+  into.offsetHigh = view.getUint32(at + REQUEST.OFFSET);
+  into.offsetLow = view.getUint32(at + REQUEST.OFFSET + 4);
+  into.lengthBytes = readU64(view, at + EXTENDED_REQUEST.LENGTH);
+  return true;
+}
+
+export function writeExtendedRequest(view: DataView, at: number, header: RequestHeader): void {
+  writeRequest(view, at, header);
+  view.setUint32(at + REQUEST.MAGIC, EXTENDED_REQUEST_MAGIC);
+  writeU64(view, at + EXTENDED_REQUEST.LENGTH, header.lengthBytes);
+}
+
 export function writeRequest(view: DataView, at: number, header: RequestHeader): void {
   view.setUint32(at + REQUEST.MAGIC, REQUEST_MAGIC);
   view.setUint16(at + REQUEST.FLAGS, header.flags);
@@ -201,7 +229,7 @@ export function writeRequest(view: DataView, at: number, header: RequestHeader):
   view.setUint32(at + REQUEST.COOKIE_HIGH, header.cookieHigh);
   view.setUint32(at + REQUEST.COOKIE_LOW, header.cookieLow);
   writeU64(view, at + REQUEST.OFFSET, header.offset);
-  view.setUint32(at + REQUEST.LENGTH, header.lengthBytes);
+  view.setUint32(at + REQUEST.LENGTH, header.lengthBytes % WORD);
 }
 
 export function writeSimpleReply(

@@ -75,18 +75,40 @@ function problemsOf(issue: z.core.$ZodIssue): readonly Problem[] {
   return [{ path: issue.path, message: issue.message }];
 }
 
-/** The keys of the object at `path`: the whole file, or a device. */
+/** The keys of the object at `path`: the whole file, the hooks, or a device. */
 function allowedKeys(path: readonly PropertyKey[]): string {
-  const shape =
-    path.length === 0 ? configSchema.shape : configSchema.shape.device.unwrap().valueType.shape;
-  return Object.keys(shape)
-    .map((key) => (key === 'device' ? '[device.NAME]' : key))
+  return Object.keys(shapeAt(path))
+    .map((key) => (path.length === 0 ? (TABLES[key] ?? key) : key))
     .join(', ');
+}
+
+/** Keys that are written as tables. */
+const TABLES: Readonly<Record<string, string>> = {
+  device: '[device.NAME]',
+  hooks: '[hooks]',
+  tls: '[tls]',
+  limits: '[limits]',
+};
+
+function shapeAt([first]: readonly PropertyKey[]): object {
+  const { shape } = configSchema;
+  switch (first) {
+    case undefined:
+      return shape;
+    case 'tls':
+      return shape.tls.unwrap().shape;
+    case 'limits':
+      return shape.limits.unwrap().shape;
+    case 'hooks':
+      return shape.hooks.unwrap().shape;
+    default:
+      return shape.device.unwrap().valueType.shape;
+  }
 }
 
 function withAbsolutePaths(config: Config, folder: string): Config {
   const absolute = (path: string): string => resolve(folder, path);
-  const { control, listen } = config;
+  const { control, listen, tls } = config;
   const stateDir = config['state-dir'];
   return {
     ...config,
@@ -96,6 +118,13 @@ function withAbsolutePaths(config: Config, folder: string): Config {
       listen: listen.map((address) =>
         address.kind === 'unix' ? { ...address, path: absolute(address.path) } : address,
       ),
+    }),
+    ...(tls !== undefined && {
+      tls: {
+        ...tls,
+        ...(tls.certificates !== undefined && { certificates: absolute(tls.certificates) }),
+        ...(tls['psk-file'] !== undefined && { 'psk-file': absolute(tls['psk-file']) }),
+      },
     }),
     device: Object.fromEntries(
       Object.entries(config.device).map(([name, device]) => [

@@ -6,7 +6,10 @@ import { ControlError } from '../../core/control/error.ts';
 import { readTable } from '../devices/assemble.ts';
 import { parseReadPolicy, READ_POLICY_FORMAT } from '../devices/read-policy.ts';
 import { isRegionSize, legsError } from '../devices/request.ts';
+import { METRICS_FORMAT, parseMetrics } from '../metrics.ts';
+import { EVENT_KINDS } from '../event.ts';
 import { LISTEN_FORMAT, parseListen, socketPathError } from '../listen.ts';
+import { ACCESS_KEYS, NETWORK_KEYS } from './network.ts';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -27,6 +30,15 @@ const listenAddress = z
     const address = parseListen(text);
     if (address !== undefined) return address;
     context.addIssue(`${JSON.stringify(text)}: expected ${LISTEN_FORMAT}`);
+    return z.NEVER;
+  });
+
+const metricsAddress = z
+  .string({ error: `expected ${METRICS_FORMAT}, as a string` })
+  .transform((text, context) => {
+    const address = parseMetrics(text);
+    if (address !== undefined) return address;
+    context.addIssue(`${JSON.stringify(text)}: expected ${METRICS_FORMAT}`);
     return z.NEVER;
   });
 
@@ -83,6 +95,7 @@ const device = z
       'read-policy': readPolicy.optional(),
       'read-only': boolean.optional(),
       'assume-clean': boolean.optional(),
+      ...ACCESS_KEYS,
     },
     { error: 'expected a table: [device.NAME]' },
   )
@@ -112,27 +125,74 @@ const device = z
 const KINDS = ['mirror', 'linear', 'table'] as const;
 const MIRROR_KEYS = ['log', 'region-size', 'read-policy', 'assume-clean'] as const;
 
+const seconds = z.int({ error: 'expected seconds, as a whole number' });
+
+const hooks = z.strictObject(
+  {
+    run: z
+      .array(z.string({ error: 'expected a string' }), {
+        error: 'expected a program and its arguments',
+      })
+      .min(1, { error: 'expected a program and its arguments' })
+      .refine(([program = '']) => program.startsWith('/'), {
+        error: 'the program is wanted with its whole path',
+      }),
+    events: z
+      .array(z.enum(EVENT_KINDS, { error: `expected one of ${EVENT_KINDS.join(', ')}` }), {
+        error: `expected an array of ${EVENT_KINDS.join(', ')}`,
+      })
+      .optional(),
+    timeout: seconds
+      .min(1, { error: 'expected 1 to 3600 seconds' })
+      .max(3600, { error: 'expected 1 to 3600 seconds' })
+      .optional(),
+  },
+  { error: 'expected a table: [hooks]' },
+);
+
 const deviceName = z.string().superRefine((name, context) => {
   const problem = nameError(name);
   if (problem !== undefined) context.addIssue(problem);
 });
 
-export const configSchema = z.strictObject({
-  control: path
-    .superRefine((text, context) => {
-      const problem = socketPathError(text);
-      if (problem !== undefined) context.addIssue(problem);
-    })
-    .optional(),
-  'state-dir': path.optional(),
-  listen: z
-    .array(listenAddress, { error: `expected an array of ${LISTEN_FORMAT}` })
-    .min(1, { error: 'expected at least one address' })
-    .optional(),
-  engine: engine.optional(),
-  'log-level': z.enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(', ')}` }).optional(),
-  device: z.record(deviceName, device, { error: 'expected tables: [device.NAME]' }).default({}),
-});
+const SECONDS = 'expected seconds, 0.1 to 86400';
+
+export const configSchema = z
+  .strictObject({
+    control: path
+      .superRefine((text, context) => {
+        const problem = socketPathError(text);
+        if (problem !== undefined) context.addIssue(problem);
+      })
+      .optional(),
+    'state-dir': path.optional(),
+    listen: z
+      .array(listenAddress, { error: `expected an array of ${LISTEN_FORMAT}` })
+      .min(1, { error: 'expected at least one address' })
+      .optional(),
+    metrics: metricsAddress.optional(),
+    engine: engine.optional(),
+    'log-level': z
+      .enum(LOG_LEVELS, { error: `expected one of ${LOG_LEVELS.join(', ')}` })
+      .optional(),
+    'auto-re-add': boolean.optional(),
+    're-add-delay': z
+      .number({ error: SECONDS })
+      .min(0.1, { error: SECONDS })
+      .max(86_400, { error: SECONDS })
+      .optional(),
+    hooks: hooks.optional(),
+    ...NETWORK_KEYS,
+    device: z.record(deviceName, device, { error: 'expected tables: [device.NAME]' }).default({}),
+  })
+  .superRefine((given, context) => {
+    if ((given.tls?.mode ?? 'off') !== 'off') return;
+    for (const [name, { tls }] of Object.entries(given.device)) {
+      if (tls === undefined) continue;
+      const message = 'TLS is off: say mode = "selective" or "required" in [tls]';
+      context.addIssue({ code: 'custom', path: ['device', name, 'tls'], message });
+    }
+  });
 
 export type Config = z.infer<typeof configSchema>;
 export type DeviceConfig = Config['device'][string];

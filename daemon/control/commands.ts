@@ -6,8 +6,10 @@ import { parseArgs } from '../../core/control/messages.ts';
 import type { CommandArgs, CommandName, CommandResults } from '../../core/control/messages.ts';
 import { PROTOCOL_VERSION, VERSION } from '../../core/control/version.ts';
 import { ALL_TARGET_TYPES, withAbsolutePaths } from '../devices/assemble.ts';
+import type { Attachments } from '../attach/attachments.ts';
 import type { EngineName } from '../engine.ts';
 import type { DeviceManager } from '../devices/manager.ts';
+import { legsError } from '../devices/request.ts';
 import type { DeviceRequest } from '../devices/request.ts';
 import type { Handler } from './server.ts';
 
@@ -17,6 +19,7 @@ export interface CommandContext {
   readonly isConfigured: (name: string) => boolean;
   readonly uriOf: (name: string) => string | null;
   readonly engine: EngineName;
+  readonly attachments: Attachments;
 }
 
 type Commands = {
@@ -29,7 +32,8 @@ type Commands = {
 
 const COMMANDS: Commands = {
   create,
-  remove: async ({ name, force }, { manager, isConfigured }) => {
+  remove: async ({ name, force }, { manager, isConfigured, attachments }) => {
+    if (force === true) await attachments.drop(name);
     await manager.remove(name, force === true);
     return { name, inConfig: isConfigured(name) };
   },
@@ -40,7 +44,17 @@ const COMMANDS: Commands = {
     });
     return { devices };
   },
-  status: async ({ name }, { manager }) => ({ devices: await manager.status(name) }),
+  status: async ({ name, cells }, { manager, attachments }) => {
+    const found = await manager.status(name, cells);
+    const devices = found.map((device) => {
+      const attached = attachments.of(device.name);
+      return { ...device, attached, mounts: attachments.mountsOf(device.name) };
+    });
+    return { devices };
+  },
+  attach: (args, { attachments }) => attachments.attach(args),
+  detach: ({ target }, { attachments }) => attachments.detach(target),
+  attached: (_, { attachments }) => attachments.report(),
   'status-dm': async ({ name }, { manager }) => ({ devices: await manager.statusLines(name) }),
   table: async ({ name }, { manager }) => ({ devices: await manager.tables(name) }),
   info: async ({ name }, { manager }) => ({ devices: await manager.info(name) }),
@@ -49,7 +63,7 @@ const COMMANDS: Commands = {
       .sort((a, b) => (a.name < b.name ? -1 : 1))
       .map(({ name, version }) => ({ name, version })),
   }),
-  deps: ({ name }, { manager }) => ({ name, deps: manager.deps(name) }),
+  deps: async ({ name }, { manager }) => ({ name, deps: await manager.deps(name) }),
   version: (_, { engine }) => ({
     version: VERSION,
     protocol: PROTOCOL_VERSION,
@@ -59,7 +73,37 @@ const COMMANDS: Commands = {
   }),
   wait: ({ name, eventNr, timeoutMs }, { manager }, signal) =>
     manager.wait(name, eventNr, timeoutMs, signal),
-  'leg-fail': ({ name, leg }, { manager }) => manager.failLeg(name, leg),
+  'leg-add': ({ name, leg, ...options }, context) => addLeg(name, leg, null, options, context),
+  'leg-replace': ({ name, old, leg, ...options }, context) =>
+    addLeg(name, leg, old, options, context),
+  'leg-fail': async ({ name, leg }, { manager }) => ({
+    name,
+    ...(await manager.legsOf(name).fail(leg)),
+  }),
+  'leg-remove': async ({ name, leg }, { manager, isConfigured }) => {
+    const removed = await manager.legsOf(name).remove(leg);
+    return { name, ...removed, inConfig: isConfigured(name) };
+  },
+  'leg-re-add': async ({ name, leg, force }, { manager }) => ({
+    name,
+    ...(await manager.legsOf(name).readd(leg, force === true)),
+  }),
+  scrub: ({ name, action, repair, from, anew }, { manager }) =>
+    manager.scrub(name, {
+      action,
+      repair: repair ?? 'none',
+      from: from ?? null,
+      anew: anew === true,
+    }),
+  resync: ({ name, action, minBytesPerSecond, maxBytesPerSecond }, { manager }) =>
+    manager.resync(name, {
+      action,
+      minBytesPerSecond: minBytesPerSecond ?? null,
+      maxBytesPerSecond: maxBytesPerSecond ?? null,
+    }),
+  stats: ({ name }, { manager }) => manager.stats(name),
+  events: ({ name, after, waitMs }, { manager }, signal) =>
+    manager.eventsSince(after ?? 0, name, waitMs ?? 0, signal),
 };
 
 export function makeHandler(context: CommandContext): Handler {
@@ -80,13 +124,35 @@ async function create(
   return { name, sizeBytes, uri: uriOf(name), createdLegs };
 }
 
+async function addLeg(
+  name: string,
+  leg: string,
+  replaces: string | null,
+  options: Omit<CommandArgs<'leg-add'>, 'name' | 'leg'>,
+  { manager, isConfigured }: CommandContext,
+): Promise<CommandResults['leg-add']> {
+  refuseRelative(leg);
+  const legs = manager.legsOf(name);
+  const added = await legs.add(leg, {
+    writeMostly: options.writeMostly === true,
+    force: options.force === true,
+    create: options.create === true,
+    replaces,
+  });
+  return { name, ...added, inConfig: isConfigured(name) };
+}
+
+/** The daemon stands elsewhere than the user. */
+function refuseRelative(leg: string): void {
+  const problem = legsError([leg, leg]);
+  if (problem !== undefined) throw new ControlError('bad-argument', problem);
+  if (isLegUri(leg) || resolve(leg) === leg) return;
+  throw new ControlError('bad-argument', `leg ${leg}: an absolute path is wanted`);
+}
+
 function requestOf(args: CommandArgs<'create'>): DeviceRequest {
   const { cwd, force, table, assumeClean, readOnly, ...rest } = args;
-  for (const leg of args.mirror ?? []) {
-    if (leg !== '' && !isLegUri(leg) && resolve(leg) !== leg) {
-      throw new ControlError('bad-argument', `leg ${leg}: an absolute path is wanted`);
-    }
-  }
+  for (const leg of args.mirror ?? []) if (leg !== '') refuseRelative(leg);
   return {
     ...rest,
     ...(table !== undefined && { table: withAbsolutePaths(table, cwd ?? '/') }),

@@ -1,6 +1,7 @@
 /** From table lines to a device: open what they name, put the targets together, all or nothing. */
 import { resolve } from 'node:path';
 import type { BlockDevice } from '../../core/block/device.ts';
+import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { bytesOfSectors } from '../../core/base/units.ts';
 import { escapeWord, splitWords } from '../../core/dm/args.ts';
@@ -9,7 +10,7 @@ import { MappedDevice } from '../../core/dm/mapped-device.ts';
 import { parseTable } from '../../core/dm/parse.ts';
 import type { TableSpec } from '../../core/dm/parse.ts';
 import { createMirrorTargetType } from '../../core/dm/target-mirror.ts';
-import type { BuildMirror, MirrorArgs } from '../../core/dm/target-mirror.ts';
+import type { BuildMirror, MirrorArgs, MirrorParts } from '../../core/dm/target-mirror.ts';
 import { targetTypes } from '../../core/dm/target-types.ts';
 import { TableError } from '../../core/dm/target.ts';
 import type { TargetEnvironment, TargetType } from '../../core/dm/target.ts';
@@ -17,6 +18,7 @@ import { Export } from '../../core/export/export.ts';
 import type { MirrorEvent, ReadPolicy } from '../../core/mirror/options.ts';
 import type { MirrorRecorder } from '../../core/mirror/record.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
+import { IoStats } from '../../core/stats/io-stats.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { checkDistinct } from '../fsio/engine.ts';
@@ -37,6 +39,17 @@ interface LegSource {
   /** Legs that are not there, and why. */
   readonly missing: ReadonlyMap<string, string>;
   deviceOf(path: string, loop: Loop): BlockDevice;
+  /** The device of a leg that the control thread has opened just now. */
+  attach(leg: OpenLeg): BlockDevice;
+}
+
+/** An open leg, as it crosses threads. */
+export interface OpenLeg {
+  readonly path: string;
+  /** Stays the control thread's to close, and to hold the lock with. */
+  readonly fd: number;
+  readonly sectors: number;
+  readonly limits: QueueLimits;
 }
 
 export interface AssemblyRequest {
@@ -51,6 +64,9 @@ export interface Assembled {
   readonly mapped: MappedDevice;
   readonly exported: Export;
   readonly mirror: MirrorSet | null;
+  attach(leg: OpenLeg): BlockDevice;
+  /** What clients have asked of it, and how long that took. */
+  readonly clients: IoStats;
 }
 
 const never: BuildMirror = () => {
@@ -62,6 +78,17 @@ export const ALL_TARGET_TYPES: readonly TargetType[] = [
   ...targetTypes,
   createMirrorTargetType(never),
 ];
+
+/** The same for tables of devices that run or have run: a mirror may be down to one leg. */
+const KNOWN_TARGET_TYPES: readonly TargetType[] = [
+  ...targetTypes,
+  createMirrorTargetType(never, 1),
+];
+
+/** As `readTable`, for a table that was in use. */
+export function readKnownTable(text: string): TableSpec {
+  return readTable(text, KNOWN_TARGET_TYPES);
+}
 
 /**
  * Reads a table without touching anything it names.
@@ -143,21 +170,24 @@ export async function refuseTwins(paths: readonly string[]): Promise<void> {
  */
 export function assemble(request: AssemblyRequest, environment: TargetEnvironment): Assembled {
   let mirror: MirrorSet | null = null;
+  const clients = new IoStats();
   const build: BuildMirror = (parts, devices) => {
     refuseSmallRegions(parts.args.regionSectors, devices);
     const start = request.mirror.start(placesOf(parts.args, devices, request.legs), parts.args);
-    mirror = makeSet(request, start, parts.sectors, parts.args.regionSectors, environment);
+    mirror = makeSet(request, start, parts, environment, clients);
     return new MirrorTarget(parts, mirror);
   };
   try {
     const { name, legs, readOnly } = request;
-    const spec = readTable(request.table, [...targetTypes, createMirrorTargetType(build)]);
+    const spec = readTable(request.table, [...targetTypes, createMirrorTargetType(build, 1)]);
     const devices = spec.lines.map((line) =>
       line.spec.devices.map(({ path }) => legs.deviceOf(path, environment.loop)),
     );
     const table = buildTable(readOnly ? forReadOnly(spec) : spec, devices, environment);
     const mapped = new MappedDevice(name, table, environment.loop);
-    return { mapped, exported: new Export({ name, device: mapped, readOnly }), mirror };
+    const watch = { clock: environment.clock, stats: clients };
+    const exported = new Export({ name, device: mapped, readOnly, watch });
+    return { mapped, exported, mirror, clients, attach: (leg) => legs.attach(leg) };
   } catch (error) {
     throw tableErrorOf(error);
   }
@@ -197,9 +227,9 @@ function placesOf(
 function makeSet(
   { name, mirror }: AssemblyRequest,
   start: MirrorStart,
-  sectors: number,
-  regionSectors: number,
+  { sectors, args }: MirrorParts,
   environment: TargetEnvironment,
+  clients: IoStats,
 ): MirrorSet {
   const { readPolicy, recorder, onEvent } = mirror;
   return new MirrorSet({
@@ -208,8 +238,9 @@ function makeSet(
     name,
     recorder,
     sectors,
-    regionSectors,
+    regionSectors: args.regionSectors,
     readPolicy,
+    clients,
     onEvent,
   });
 }

@@ -10,8 +10,10 @@ import { errnoName } from '../../core/base/errno.ts';
 import type { DeviceIdentity, DeviceRecord, DeviceRecorder } from '../device-record.ts';
 import type { EngineName } from '../engine.ts';
 import type { StateStore } from '../state-store.ts';
-import { isMirror, linesOf, pathsOf, readTable, refuseTwins } from './assemble.ts';
+import { isMirror, linesOf, pathsOf, readKnownTable, readTable, refuseTwins } from './assemble.ts';
 import { Device } from './device.ts';
+import { LegChanges } from './leg-changes.ts';
+import { LegReturn, type ReturnPolicy } from './leg-return.ts';
 import { OpenLegs, refuseDifferentContent, refuseForeignContent } from './legs.ts';
 import { DEFAULT_READ_POLICY } from './read-policy.ts';
 import { checkRequest, linearTable, mirrorTable } from './request.ts';
@@ -24,6 +26,8 @@ export interface BuildContext {
   /** Null: a private daemon, nothing is remembered. */
   readonly store: StateStore | null;
   readonly engine: EngineName;
+  /** How legs that are out come back. */
+  readonly legReturn: ReturnPolicy;
   readonly onEvent: (device: string, event: MirrorEvent) => void;
   /** The thread of a device has ended although nobody asked it to. */
   readonly onDeath: (device: string, why: string) => void;
@@ -52,7 +56,8 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
     };
     // Made a moment ago, all of them: zeros everywhere.
     const areEqual = pathsOf(readTable(table)).every((path) => legs.created.includes(path));
-    const device = await start(identity, legs, context, null, areEqual);
+    const writeMostly = request.writeMostly ?? [];
+    const device = await start(identity, legs, context, null, areEqual, writeMostly);
     return { device, createdLegs: [...legs.created] };
   } catch (error) {
     await legs.undo();
@@ -66,7 +71,7 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
  */
 export async function buildRecorded(record: DeviceRecord, context: BuildContext): Promise<Device> {
   const table = record.table.join('\n');
-  const spec = readTable(table);
+  const spec = readKnownTable(table);
   if (isMirror(spec)) await refuseTwins(pathsOf(spec));
   const legs = await OpenLegs.open(pathsOf(spec), {
     loop: context.environment.loop,
@@ -77,7 +82,7 @@ export async function buildRecorded(record: DeviceRecord, context: BuildContext)
   });
   try {
     const { format: _, mirror, ...identity } = record;
-    return await start(identity, legs, context, mirror, false);
+    return await start(identity, legs, context, mirror, false, []);
   } catch (error) {
     await legs.undo();
     throw error;
@@ -144,11 +149,12 @@ async function start(
   context: BuildContext,
   recorded: MirrorRecord | null,
   areEqual: boolean,
+  writeMostly: readonly string[],
 ): Promise<Device> {
   const { exports, store } = context;
   const { name, source } = identity;
   const recorder = store?.recorder(identity, recorded) ?? null;
-  const made = { identity, legs, recorded, areEqual, recorder };
+  const made = { identity, legs, recorded, areEqual, writeMostly, recorder };
   const running =
     context.engine === 'uring' ? await runInWorker(made, context) : runHere(made, context);
   if (recorder !== null) {
@@ -161,9 +167,13 @@ async function start(
   }
   exports.add(running.exported);
   running.go();
-  const deps = [...new Set(pathsOf(readTable(identity.table.join('\n'))))];
   const { exported, runner } = running;
-  return new Device({ name, source, exported, runner, legs, deps, recorder });
+  const { loop, log } = context.environment;
+  const changes = new LegChanges(name, runner, legs, loop);
+  const legReturn = new LegReturn(name, runner, changes, context.legReturn, log);
+  // A leg may have been missing, or out, from the start.
+  legReturn.wake();
+  return new Device({ name, source, exported, runner, legs, changes, legReturn, recorder });
 }
 
 /** The record is durable before anybody hears of the device; of a new one nothing is left if not. */

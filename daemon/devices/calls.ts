@@ -5,12 +5,18 @@
  */
 import { ControlError } from '../../core/control/error.ts';
 import type { Assembled } from './assemble.ts';
-import { failLeg, snapshotOf, type DeviceSnapshot, type FailedLeg } from './runner.ts';
+import { LEG_HANDLERS, type LegCalls } from './leg-calls.ts';
+import { snapshotOf, type DeviceSnapshot } from './runner.ts';
+import { orderResync, orderScrub, statsOf } from './upkeep.ts';
+import type { DeviceStats, ResyncOrder, ScrubOrder, UpkeepAnswer } from './upkeep.ts';
 
 /** Every call: its arguments and its answer. */
-interface DeviceCalls {
-  snapshot: { readonly args: null; readonly value: DeviceSnapshot };
-  'fail-leg': { readonly args: { readonly leg: string }; readonly value: FailedLeg };
+interface DeviceCalls extends LegCalls {
+  /** `cells`: width of the region map; 0: none is wanted. */
+  snapshot: { readonly args: { readonly cells: number } | null; readonly value: DeviceSnapshot };
+  scrub: { readonly args: ScrubOrder; readonly value: UpkeepAnswer };
+  resync: { readonly args: ResyncOrder; readonly value: UpkeepAnswer };
+  stats: { readonly args: null; readonly value: DeviceStats };
 }
 
 export type CallName = keyof DeviceCalls;
@@ -32,11 +38,18 @@ type Handlers = {
 };
 
 const HANDLERS: Handlers = {
-  snapshot: ({ mapped, mirror }, _, answer) => {
-    answer.done(snapshotOf(mapped, mirror));
+  snapshot: ({ mapped, mirror }, args, answer) => {
+    answer.done(snapshotOf(mapped, mirror, args?.cells ?? 0));
   },
-  'fail-leg': ({ mapped, mirror }, { leg }, answer) => {
-    answer.done(failLeg(mapped.name, mirror, leg));
+  ...LEG_HANDLERS,
+  scrub: ({ mapped, mirror }, order, answer) => {
+    answer.done(orderScrub(mapped.name, mirror, order));
+  },
+  resync: ({ mapped, mirror }, order, answer) => {
+    answer.done(orderResync(mapped.name, mirror, order));
+  },
+  stats: (parts, _, answer) => {
+    answer.done(statsOf(parts));
   },
 };
 

@@ -1,7 +1,16 @@
 /** A device that serves: what clients see of it, what moves its data, what it stands on. */
-import type { DeviceInfo, DeviceSource, DeviceStatus } from '../../core/control/status.ts';
+import type {
+  DeviceInfo,
+  DeviceSource,
+  DeviceStatus,
+  LegStatus,
+} from '../../core/control/status.ts';
+import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { Offer } from '../../core/export/offer.ts';
 import type { DeviceRecorder } from '../device-record.ts';
+import { pathsOf, readKnownTable } from './assemble.ts';
+import type { LegChanges } from './leg-changes.ts';
+import type { LegReturn } from './leg-return.ts';
 import type { OpenLegs } from './legs.ts';
 import { settleProblem, type Runner } from './runner.ts';
 
@@ -11,8 +20,8 @@ export interface DeviceParts {
   readonly exported: Offer;
   readonly runner: Runner;
   readonly legs: OpenLegs;
-  /** Every device of the table, in its order. */
-  readonly deps: readonly string[];
+  readonly changes: LegChanges;
+  readonly legReturn: LegReturn;
   /** Null: a private daemon remembers nothing. */
   readonly recorder: DeviceRecorder | null;
 }
@@ -21,10 +30,11 @@ export class Device {
   readonly name: string;
   readonly source: DeviceSource;
   readonly exported: Offer;
-  readonly deps: readonly string[];
+  readonly changes: LegChanges;
   readonly runner: Runner;
   readonly recorder: DeviceRecorder | null;
   private readonly legs: OpenLegs;
+  private readonly legReturn: LegReturn;
 
   constructor(parts: DeviceParts) {
     this.name = parts.name;
@@ -32,7 +42,8 @@ export class Device {
     this.exported = parts.exported;
     this.runner = parts.runner;
     this.legs = parts.legs;
-    this.deps = parts.deps;
+    this.changes = parts.changes;
+    this.legReturn = parts.legReturn;
     this.recorder = parts.recorder;
   }
 
@@ -40,11 +51,9 @@ export class Device {
     return this.exported.connections;
   }
 
-  async status(uri: string | null): Promise<DeviceStatus> {
-    const { sizeBytes, targets, state, eventNr, regions, resync, legs } = await this.runner.call(
-      'snapshot',
-      null,
-    );
+  async status(uri: string | null, cells: number): Promise<DeviceStatus> {
+    const { sizeBytes, targets, state, eventNr, regions, resync, scrub, regionMap, legs } =
+      await this.runner.call('snapshot', { cells });
     return {
       name: this.name,
       sizeBytes,
@@ -53,10 +62,13 @@ export class Device {
       uri,
       connections: this.connections,
       attached: [],
+      mounts: [],
       eventNr,
       regions,
       resync,
-      legs,
+      scrub,
+      regionMap,
+      legs: legs.map((leg) => this.withNote(leg)),
       reason: null,
     };
   }
@@ -85,19 +97,42 @@ export class Device {
     return (await this.runner.call('snapshot', null)).statusLines;
   }
 
+  /** Every device of the table, in its order. */
+  async deps(): Promise<readonly string[]> {
+    const lines = await this.tableLines();
+    return [...new Set(pathsOf(readKnownTable(lines.join('\n'))))];
+  }
+
+  heard(event: MirrorEvent): void {
+    this.changes.heard(event);
+    this.legReturn.wake();
+  }
+
+  private withNote(leg: LegStatus): LegStatus {
+    const note = this.legReturn.noteOf(leg);
+    return note === null ? leg : { ...leg, reason: `${leg.reason ?? leg.state}; ${note}` };
+  }
+
+  /** No leg comes or goes any more; whatever is under way ends first. */
+  private async settle(): Promise<number> {
+    this.legReturn.stop();
+    await this.changes.stop();
+    return this.runner.settle();
+  }
+
   /**
    * Flushes, marks a mirror clean, lets go of the legs. No request of a client may be under way.
    * The words are what went wrong, for the log; undefined: all is durable.
    */
   async stop(): Promise<string | undefined> {
-    const errno = await this.runner.settle();
+    const errno = await this.settle();
     await this.legs.close();
     return settleProblem(errno);
   }
 
   /** Stop, and take back what making the device has made: its record, its new leg files. */
   async abandon(): Promise<void> {
-    await this.runner.settle();
+    await this.settle();
     await this.legs.undo();
     await this.recorder?.remove();
   }

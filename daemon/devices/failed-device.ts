@@ -9,14 +9,13 @@ import type {
 import type { TableSpec } from '../../core/dm/parse.ts';
 import type { LegRecord } from '../../core/mirror/record.ts';
 import type { DeviceRecord } from '../device-record.ts';
-import { pathsOf, readTable } from './assemble.ts';
+import { pathsOf, readKnownTable } from './assemble.ts';
 
 export class FailedDevice {
   readonly name: string;
   readonly source: DeviceSource;
   readonly reason: string;
   readonly eventNr = 0;
-  readonly deps: readonly string[];
   /** There is a file of it in the state directory, readable or not. */
   readonly isOnRecord: boolean;
   private readonly record: DeviceRecord | null;
@@ -35,7 +34,6 @@ export class FailedDevice {
     this.record = record;
     this.isOnRecord = isOnRecord;
     this.spec = record === null ? null : specOf(record);
-    this.deps = this.spec === null ? [] : [...new Set(pathsOf(this.spec))];
   }
 
   status(): DeviceStatus {
@@ -47,9 +45,12 @@ export class FailedDevice {
       uri: null,
       connections: 0,
       attached: [],
+      mounts: [],
       eventNr: this.eventNr,
       regions: null,
       resync: null,
+      scrub: null,
+      regionMap: null,
       legs: this.record?.mirror?.legs.map(legStatus) ?? [],
       reason: this.reason,
     };
@@ -67,6 +68,10 @@ export class FailedDevice {
       uri: null,
       source: this.source,
     };
+  }
+
+  deps(): readonly string[] {
+    return this.spec === null ? [] : [...new Set(pathsOf(this.spec))];
   }
 
   tableLines(): readonly string[] {
@@ -90,7 +95,7 @@ export class FailedDevice {
 /** Null for a record whose lines this version cannot read. */
 function specOf(record: DeviceRecord): TableSpec | null {
   try {
-    return readTable(record.table.join('\n'));
+    return readKnownTable(record.table.join('\n'));
   } catch {
     return null;
   }
@@ -98,6 +103,7 @@ function specOf(record: DeviceRecord): TableSpec | null {
 
 /** As recorded; nobody has looked at the legs since. */
 function legStatus(leg: LegRecord, index: number): LegStatus {
-  const { path, state, errors, reason } = leg;
-  return { index, leg: path, state, errors, outOfSyncBytes: null, reason };
+  const { path, state, errors, reason, writeMostly, failedByHand } = leg;
+  const flags = { writeMostly, failedByHand, replaces: null };
+  return { index, leg: path, state, errors, outOfSyncBytes: null, reason, ...flags };
 }

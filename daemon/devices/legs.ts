@@ -1,6 +1,7 @@
 /** Opening the legs of a device, all or none, and putting back what creation did. */
 import { lstatSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { assert } from '../../core/base/assert.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { ControlError } from '../../core/control/error.ts';
@@ -11,7 +12,8 @@ import type { FileDevice } from '../fsio/file-device.ts';
 import { OpenError } from '../fsio/open-error.ts';
 import type { OpenErrorCode } from '../fsio/open-error.ts';
 import { AbsentDevice } from './absent-device.ts';
-import { signatureOf, SIGNATURE_BYTES } from './signature.ts';
+import type { OpenLeg } from './assemble.ts';
+import { contentIdOf, signatureOf, SIGNATURE_BYTES } from './signature.ts';
 
 export interface OpenLegsOptions {
   readonly loop: Loop;
@@ -50,6 +52,42 @@ export class OpenLegs {
   /** The device of a path; an absent one where none is there. */
   deviceOf(path: string, loop: Loop): BlockDevice {
     return this.devices.get(path) ?? new AbsentDevice(path, loop);
+  }
+
+  /**
+   * One more, or one again.
+   * @throws ControlError
+   */
+  async openMore(path: string, options: OpenLegsOptions): Promise<FileDevice> {
+    try {
+      await this.openOne(path, options);
+    } catch (error) {
+      throw controlErrorOf(error);
+    }
+    const device = this.devices.get(path);
+    if (device === undefined) throw new ControlError('no-leg', this.missing.get(path) ?? path);
+    this.missing.delete(path);
+    return device;
+  }
+
+  attach({ path }: OpenLeg): BlockDevice {
+    const device = this.devices.get(path);
+    assert(device !== undefined, 'a leg nobody has opened was attached');
+    return device;
+  }
+
+  /** Lets go of one leg: nothing may be under way there. */
+  async closeOne(path: string): Promise<void> {
+    const device = this.devices.get(path);
+    this.devices.delete(path);
+    await device?.close();
+  }
+
+  /** The same, and what opening has made is removed. */
+  async undoOne(path: string): Promise<void> {
+    const device = this.devices.get(path);
+    this.devices.delete(path);
+    await device?.abandon();
   }
 
   async close(): Promise<void> {
@@ -113,6 +151,21 @@ export async function refuseDifferentContent(
     if (!head.subarray(0, length).equals(other.subarray(0, length))) different.push(path);
   }
   await refuseForeignContent(different, howToForce);
+}
+
+/**
+ * A leg that comes back is filled from the others: what it carries must be of the set, or nothing
+ * that can be told from noise.
+ * @throws ControlError would-lose-data
+ */
+export async function refuseStranger(path: string, member: string, remedy: string): Promise<void> {
+  const [head, ours] = [await headOf(path), await headOf(member)];
+  const found = signatureOf(head);
+  const isCopy = head.equals(ours.subarray(0, head.length));
+  if (found === undefined || isCopy) return;
+  const id = contentIdOf(head);
+  if (id !== undefined && id === contentIdOf(ours)) return;
+  throw new ControlError('would-lose-data', `leg ${path} carries ${found} of its own; ${remedy}`);
 }
 
 /** The first bytes of a leg; fewer when it is shorter. */

@@ -4,19 +4,27 @@ import type {
   DeviceInfo,
   DeviceSource,
   DeviceStatus,
-  LegFailReport,
+  EventsReport,
   LinesReport,
+  ResyncReport,
+  ScrubReport,
+  StatsReport,
   WaitReport,
 } from '../../core/control/status.ts';
 import type { Log } from '../../core/base/ports.ts';
+import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { DeviceRecord } from '../device-record.ts';
+import { deathEvent, mirrorEvent } from '../event.ts';
+import type { DaemonEvent } from '../event.ts';
 import type { NbdServer } from '../net/server.ts';
+import { EventLog } from '../events.ts';
 import { reasonOf } from '../system-error.ts';
 import { buildNew, buildRecorded } from './build.ts';
 import type { BuildContext, Built } from './build.ts';
 import type { CallArgs, CallName, CallValue } from './calls.ts';
 import { Device } from './device.ts';
 import { FailedDevice } from './failed-device.ts';
+import type { LegChanges } from './leg-changes.ts';
 import type { DeviceRequest } from './request.ts';
 
 /** Clients of a removed device get this long for what they have under way. */
@@ -26,6 +34,8 @@ type Entry = Device | FailedDevice;
 
 export interface ManagerOptions extends Omit<BuildContext, 'onEvent' | 'onDeath'> {
   readonly server: NbdServer;
+  /** Something that an operator wants to know has happened. */
+  announce(event: DaemonEvent): void;
   readonly log: Log;
   /** Where clients find an export; null: nowhere that can be named. */
   uriOf(name: string): string | null;
@@ -38,13 +48,14 @@ export class DeviceManager {
   /** Names that a create or a remove is at work on. */
   private readonly reserved = new Set<string>();
   private readonly waiters = new Set<() => void>();
+  private readonly events = new EventLog();
   private changes = 0;
 
   constructor(options: ManagerOptions) {
     this.options = options;
     this.context = {
       ...options,
-      onEvent: () => this.changed(),
+      onEvent: (name, event) => this.heard(name, event),
       onDeath: (name, why) => this.deviceDied(name, why),
     };
   }
@@ -59,6 +70,7 @@ export class DeviceManager {
       const built = await buildNew(request, this.context);
       this.devices.set(name, built.device);
       this.options.log.info({ device: name, source: request.source }, 'device created');
+      this.note(name, 'device-created', `device ${name} was created`);
       this.changed();
       return built;
     });
@@ -92,6 +104,7 @@ export class DeviceManager {
   ): void {
     this.devices.set(name, new FailedDevice(name, source, reason, record, isOnRecord));
     this.options.log.error({ device: name, reason }, 'device failed to start');
+    this.note(name, 'device-failed', `device ${name} failed to start: ${reason}`);
   }
 
   /**
@@ -117,6 +130,7 @@ export class DeviceManager {
       await this.stop(entry, REMOVE_DRAIN_MS);
       await entry.recorder?.remove();
       this.options.log.info({ device: name }, 'device removed');
+      this.note(name, 'device-removed', `device ${name} was removed`);
     });
   }
 
@@ -146,7 +160,9 @@ export class DeviceManager {
     const entry = this.devices.get(name);
     this.options.log.error({ device: name, why }, 'the device has died; a restart brings it back');
     if (!(entry instanceof Device)) return;
+    this.options.announce(deathEvent(name, why));
     this.options.exports.remove(name);
+    this.note(name, 'device-failed', `device ${name} has died: ${why}`);
     const reason = 'its data plane has died; the log says why';
     const isOnRecord = entry.recorder !== null;
     this.devices.set(name, new FailedDevice(name, entry.source, reason, null, isOnRecord));
@@ -161,8 +177,9 @@ export class DeviceManager {
     return this.get(name).source;
   }
 
-  status(name?: string): Promise<readonly DeviceStatus[]> {
-    return this.ask(name, (entry) => entry.status(this.options.uriOf(entry.name)));
+  /** `cells`: width of the region map; 0: none is wanted. */
+  status(name?: string, cells = 0): Promise<readonly DeviceStatus[]> {
+    return this.ask(name, (entry) => entry.status(this.options.uriOf(entry.name), cells));
   }
 
   info(name?: string): Promise<readonly DeviceInfo[]> {
@@ -183,13 +200,58 @@ export class DeviceManager {
     }));
   }
 
-  deps(name: string): readonly string[] {
-    return this.get(name).deps;
+  async deps(name: string): Promise<readonly string[]> {
+    return this.get(name).deps();
   }
 
-  /** @throws ControlError no-device, no-leg; would-lose-data: it is the last good one */
-  async failLeg(name: string, leg: string): Promise<LegFailReport> {
-    return { name, ...(await this.call(name, 'fail-leg', { leg })) };
+  /**
+   * What changes the legs of a device that serves.
+   * @throws ControlError no-device; no-leg: it is failed
+   */
+  legsOf(name: string): LegChanges {
+    return this.serving(name).changes;
+  }
+
+  /** @throws ControlError no-device, no-leg, busy, would-lose-data */
+  async scrub(name: string, order: CallArgs<'scrub'>): Promise<ScrubReport> {
+    const { scrub } = await this.call(name, 'scrub', order);
+    return { name, scrub };
+  }
+
+  /** @throws ControlError no-device, no-leg, bad-argument */
+  async resync(name: string, order: CallArgs<'resync'>): Promise<ResyncReport> {
+    const { scrub: _, ...answer } = await this.call(name, 'resync', order);
+    return { name, ...answer };
+  }
+
+  /** A device that could not be assembled has counted nothing. */
+  async stats(name?: string): Promise<StatsReport> {
+    if (name !== undefined) {
+      return { timeMs: Date.now(), devices: [{ name, ...(await this.call(name, 'stats', null)) }] };
+    }
+    const found = await this.ask(name, async (entry) =>
+      entry instanceof Device
+        ? [{ name: entry.name, ...(await this.call(entry.name, 'stats', null)) }]
+        : [],
+    );
+    return { timeMs: Date.now(), devices: found.flat() };
+  }
+
+  /** Events behind number `after`; waits for one, if there is none and it may. */
+  async eventsSince(
+    after: number,
+    name: string | undefined,
+    waitMs: number,
+    signal: AbortSignal,
+  ): Promise<EventsReport> {
+    if (name !== undefined) this.get(name);
+    const endMs = performance.now() + waitMs;
+    for (;;) {
+      const report = this.events.since(after, name);
+      const leftMs = endMs - performance.now();
+      if (report.events.length > 0 || leftMs <= 0 || signal.aborted) return report;
+      await this.nextChange(leftMs, signal);
+    }
   }
 
   /**
@@ -206,7 +268,7 @@ export class DeviceManager {
     for (;;) {
       const entry = this.get(name);
       const changes = this.changes;
-      const { state, eventNr: now } = await entry.status(null);
+      const { state, eventNr: now } = await entry.status(null, 0);
       const isThere = eventNr === undefined ? state === 'in-sync' : now > eventNr;
       if (isThere) return { name, state, eventNr: now };
       if (entry instanceof FailedDevice) {
@@ -221,17 +283,28 @@ export class DeviceManager {
     }
   }
 
-  /** @throws ControlError no-device; no-leg: it is failed; what the call refuses */
-  private async call<C extends CallName>(
+  private call<C extends CallName>(
     name: string,
     call: C,
     args: CallArgs<C>,
   ): Promise<CallValue<C>> {
+    return this.serving(name).runner.call(call, args);
+  }
+
+  private serving(name: string): Device {
     const entry = this.get(name);
     if (entry instanceof FailedDevice) {
       throw new ControlError('no-leg', `device ${name} is failed: ${entry.reason}`);
     }
-    return entry.runner.call(call, args);
+    return entry;
+  }
+
+  private heard(name: string, event: MirrorEvent): void {
+    const entry = this.devices.get(name);
+    if (entry instanceof Device) entry.heard(event);
+    this.options.announce(mirrorEvent(name, event));
+    this.events.add({ device: name, ...event });
+    this.changed();
   }
 
   private get(name: string): Entry {
@@ -283,6 +356,12 @@ export class DeviceManager {
     }
     const problem = await device.stop();
     if (problem !== undefined) this.options.log.error({ device: name }, problem);
+  }
+
+  /** An event of the daemon's own. */
+  private note(device: string, kind: string, message: string): void {
+    this.events.add({ device, eventNr: 0, kind, leg: null, message });
+    this.changed();
   }
 
   /** Something happened to some device: who waits looks again, when the caller is done. */

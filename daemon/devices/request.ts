@@ -20,6 +20,8 @@ export interface DeviceRequest {
   readonly log?: string | undefined;
   readonly regionSizeBytes?: number | undefined;
   readonly readPolicy?: string | undefined;
+  /** Those of `mirror` that are read only where no other leg is good. */
+  readonly writeMostly?: readonly string[] | undefined;
   readonly assumeClean: boolean;
   readonly readOnly: boolean;
   /** Missing legs are made, `sizeBytes` long. */
@@ -43,7 +45,8 @@ const DEFAULT_REGION_BYTES = 512 * 1024;
 /** @throws ControlError bad-argument, unsupported */
 export function checkRequest(request: DeviceRequest): void {
   const { name, mirror, sizeBytes, regionSizeBytes, log } = request;
-  const problem = nameError(name) ?? kindError(request) ?? legsError(mirror);
+  const problem =
+    nameError(name) ?? kindError(request) ?? legsError(mirror) ?? writeMostlyError(request);
   if (problem !== undefined) throw bad(problem);
   if (sizeBytes !== undefined && (sizeBytes === 0 || sizeBytes % SECTOR_SIZE !== 0)) {
     throw bad(`size ${sizeBytes}: a multiple of ${SECTOR_SIZE} bytes above 0 is wanted`);
@@ -110,6 +113,13 @@ export function legsError(legs: readonly string[] | undefined): string | undefin
   const bad = legs.find((leg) => leg === '' || /[\0\n\r]/.test(leg));
   if (bad === undefined) return undefined;
   return `leg ${JSON.stringify(bad)}: a path that is not empty, without NUL and line breaks`;
+}
+
+function writeMostlyError({ mirror, writeMostly }: DeviceRequest): string | undefined {
+  const stranger = (writeMostly ?? []).find((leg) => mirror?.includes(leg) !== true);
+  return stranger === undefined
+    ? undefined
+    : `write-mostly ${stranger}: it is no leg of the mirror`;
 }
 
 function checkLog(log: string): void {

@@ -4,10 +4,15 @@ import { bytesOfSectors } from '../../core/base/units.ts';
 import { Bio } from '../../core/block/bio.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import { REQ_OP } from '../../core/block/op.ts';
-import { ControlError } from '../../core/control/error.ts';
-import type { DeviceState, LegStatus, ResyncStatus } from '../../core/control/status.ts';
+import type {
+  DeviceState,
+  LegStatus,
+  ResyncStatus,
+  ScrubStatus,
+} from '../../core/control/status.ts';
 import type { MappedDevice } from '../../core/dm/mapped-device.ts';
 import { formatTable } from '../../core/dm/parse.ts';
+import { heatStrip } from '../../core/mirror/heat.ts';
 import type { MirrorSet } from '../../core/mirror/set.ts';
 import { mirrorStatus, type MirrorStatus } from '../../core/mirror/status.ts';
 import type { Assembled } from './assemble.ts';
@@ -22,6 +27,8 @@ export interface DeviceSnapshot {
   readonly eventNr: number;
   readonly regions: MirrorStatus['regions'] | null;
   readonly resync: ResyncStatus | null;
+  readonly scrub: ScrubStatus | null;
+  readonly regionMap: string | null;
   readonly legs: readonly LegStatus[];
   readonly tableLines: readonly string[];
   /** The kernel's: `START LEN TARGET STATUS...`. */
@@ -33,11 +40,6 @@ export interface Runner {
   call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>>;
   /** Flushes, marks a mirror clean; no request of a client may be under way. 0, or an errno. */
   settle(): Promise<number>;
-}
-
-export interface FailedLeg {
-  readonly leg: string;
-  readonly index: number;
 }
 
 /** A device in this thread. */
@@ -61,7 +63,12 @@ export class LocalRunner implements Runner {
   }
 }
 
-export function snapshotOf(mapped: MappedDevice, mirror: MirrorSet | null): DeviceSnapshot {
+/** `cells`: width of the region map; 0: none is wanted. */
+export function snapshotOf(
+  mapped: MappedDevice,
+  mirror: MirrorSet | null,
+  cells: number,
+): DeviceSnapshot {
   const { entries } = mapped.table;
   const common = {
     sizeBytes: bytesOfSectors(mapped.sectors),
@@ -72,24 +79,20 @@ export function snapshotOf(mapped: MappedDevice, mirror: MirrorSet | null): Devi
     ),
   };
   if (mirror === null) {
-    return { ...common, state: 'in-sync', eventNr: 0, regions: null, resync: null, legs: [] };
+    return {
+      ...common,
+      state: 'in-sync',
+      eventNr: 0,
+      regions: null,
+      resync: null,
+      scrub: null,
+      regionMap: null,
+      legs: [],
+    };
   }
-  const { state, eventNr, regions, resync, legs } = mirrorStatus(mirror);
-  return { ...common, state, eventNr, regions, resync, legs };
-}
-
-/** @throws ControlError no-leg, would-lose-data */
-export function failLeg(name: string, mirror: MirrorSet | null, wanted: string): FailedLeg {
-  if (mirror === null) throw new ControlError('no-leg', `device ${name} is no running mirror`);
-  const leg = mirror.legs.find((each) => each.name === wanted || String(each.index) === wanted);
-  if (leg === undefined) throw new ControlError('no-leg', `device ${name} has no leg ${wanted}`);
-  if (leg.isActive && !mirror.failLegByHand(leg)) {
-    throw new ControlError(
-      'would-lose-data',
-      `leg ${leg.name} is the last good one of ${name}: without it the data is lost`,
-    );
-  }
-  return { leg: leg.name, index: leg.index };
+  const { state, eventNr, regions, resync, scrub, legs } = mirrorStatus(mirror);
+  const regionMap = cells > 0 ? heatStrip(mirror, cells) : null;
+  return { ...common, state, eventNr, regions, resync, scrub, regionMap, legs };
 }
 
 export function settle(

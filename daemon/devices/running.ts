@@ -18,6 +18,8 @@ export interface Made {
   readonly recorded: MirrorRecord | null;
   /** The legs of a new mirror hold the same bytes. */
   readonly areEqual: boolean;
+  /** Legs of a new mirror that are read only where no other is good. */
+  readonly writeMostly: readonly string[];
   readonly recorder: DeviceRecorder | null;
 }
 
@@ -30,7 +32,7 @@ export interface Running {
 
 /** @throws ControlError */
 export function runHere(made: Made, { environment, onEvent }: BuildContext): Running {
-  const { identity, legs, recorded, areEqual, recorder } = made;
+  const { identity, legs, recorded, areEqual, writeMostly, recorder } = made;
   const { name, readOnly } = identity;
   const plan: MirrorPlan = {
     readPolicy: readPolicyOf(identity.readPolicy),
@@ -38,7 +40,7 @@ export function runHere(made: Made, { environment, onEvent }: BuildContext): Run
     onEvent: (event) => onEvent(name, event),
     start: (places, args: MirrorArgs) =>
       recorded === null
-        ? newMirror(places, areEqual || args.sync === 'nosync')
+        ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
         : mirrorOfRecord(places, recorded),
   };
   const table = identity.table.join('\n');
@@ -51,7 +53,7 @@ export function runHere(made: Made, { environment, onEvent }: BuildContext): Run
 export async function runInWorker(made: Made, context: BuildContext): Promise<Running> {
   const { WorkerHost } = await import('../worker/host.ts');
   const { WorkerOffer } = await import('../worker/offer.ts');
-  const { identity, legs, recorded, areEqual, recorder } = made;
+  const { identity, legs, recorded, areEqual, writeMostly, recorder } = made;
   const { name, readOnly, readPolicy } = identity;
   const host = await WorkerHost.start({
     start: {
@@ -65,6 +67,7 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
       missing: [...legs.missing],
       recorded,
       areEqual,
+      writeMostly,
       isRecorded: recorder !== null,
     },
     log: context.environment.log,

@@ -26,12 +26,17 @@ export interface MirrorStart {
  * members; otherwise the first leg is the truth and the others join it: until they have been
  * copied, none of them may ever stand for the set.
  */
-export function newMirror(places: readonly LegPlace[], areEqual: boolean): MirrorStart {
+export function newMirror(
+  places: readonly LegPlace[],
+  areEqual: boolean,
+  writeMostly: readonly string[] = [],
+): MirrorStart {
   const legs = places.map(({ path, startSector, device }, index) => ({
     name: path,
     startSector,
     device,
     standing: areEqual || index === 0 ? STANDING.MEMBER : STANDING.JOINING,
+    writeMostly: writeMostly.includes(path),
   }));
   return { legs, generation: 0, membersEqual: areEqual };
 }
@@ -79,7 +84,17 @@ function legOfRecord(
     startSector,
     device,
     standing,
+    ...(record !== undefined && flagsOf(record)),
     ...(standing !== STANDING.MEMBER && reason !== null && { reason }),
     ...(record !== undefined && { errors: record.errors }),
   };
+}
+
+function flagsOf({
+  slot,
+  writeMostly,
+  failedByHand,
+  replaces,
+}: LegRecord): Pick<MirrorLegOptions, 'slot' | 'writeMostly' | 'failedByHand' | 'replaces'> {
+  return { slot, writeMostly, failedByHand, replaces };
 }

@@ -11,7 +11,9 @@ import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { hasData, isWriteOp, REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import { RUN, type Run } from '../../core/block/run.ts';
 import { errnoOf } from '../sys/node-errors.ts';
+import { fileAllocationAt } from '../sys/file-map.ts';
 import type { Syscalls } from '../sys/syscalls.ts';
 import { Transfer } from './transfer.ts';
 import { ZERO_MORE, ZeroPlan } from './zero-plan.ts';
@@ -122,6 +124,13 @@ export class FileDevice implements BlockDevice {
     else if (bio.op === REQ_OP.FLUSH) this.queueSync(bio);
     else if (this.ops.isEmpty) this.waiting.push(bio);
     else this.startOp(bio);
+  }
+
+  /** A block device does not say what it has allocated. */
+  allocationAt(sector: number, sectors: number, run: Run): void {
+    const { fd, isBlockDevice, syscalls } = this.file;
+    if (isBlockDevice || syscalls === null) run.set(sectors, RUN.DATA);
+    else fileAllocationAt(syscalls, fd, sector, sectors, run);
   }
 
   /** Only while nothing is in flight. Drops the lock; flushes nothing: that is the owner's to do. */
@@ -337,6 +346,8 @@ function limitsOf(file: OpenedFile): QueueLimits {
     maxSectors: MAX_SECTORS_PER_BIO,
     maxDiscardSectors: canDiscard ? MAX_ZERO_SECTORS_PER_BIO : 0,
     maxWriteZeroesSectors: canZero ? MAX_ZERO_SECTORS_PER_BIO : 0,
+    // What the kernel cannot do by the device itself it writes.
+    slowZeroes: file.isBlockDevice && !canPunch,
     discardZeroes: canDiscard,
     readOnly: file.readOnly,
   };

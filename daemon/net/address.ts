@@ -4,7 +4,8 @@ import { isIPv6 } from 'node:net';
 export type ListenAddress =
   | { readonly kind: 'unix'; readonly path: string; readonly mode?: number }
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-  | { readonly kind: 'fd'; readonly fd: number };
+  /** `host`: of TCP, once it is listened on. */
+  | { readonly kind: 'fd'; readonly fd: number; readonly host?: string };
 
 /** A listener that cannot be: one line for the user. */
 export class ListenError extends Error {
@@ -22,13 +23,14 @@ export class ListenError extends Error {
 const DEFAULT_PORT = 10809;
 
 /** doc/uri.md: what a client is given to reach `exportName` ("" is the default export). */
-export function uriOf(address: ListenAddress, exportName: string): string {
+export function uriOf(address: ListenAddress, exportName: string, isSecure = false): string {
   const name = encodeURIComponent(exportName);
+  const scheme = isSecure ? 'nbds' : 'nbd';
   switch (address.kind) {
     case 'unix':
-      return `nbd+unix:///${name}?socket=${encodeURI(address.path).replace(/[?#&]/g, encodeURIComponent)}`;
+      return `${scheme}+unix:///${name}?socket=${encodeURI(address.path).replace(/[?#&]/g, encodeURIComponent)}`;
     case 'tcp':
-      return `nbd://${hostAndPort(address.host, address.port)}/${name}`;
+      return `${scheme}://${hostAndPort(address.host, address.port)}/${name}`;
     case 'fd':
       return `fd:${String(address.fd)}`;
   }

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, fstatSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 
@@ -55,10 +55,29 @@ function optionsOf(
 }
 
 function boundAddress(server: Server, asked: ListenAddress): ListenAddress {
+  if (asked.kind === 'fd') return addressOfFd(server, asked);
   if (asked.kind !== 'tcp') return asked;
   const bound = server.address();
   assert(bound !== null && typeof bound === 'object', 'a TCP listener without a port');
   return { kind: 'tcp', host: asked.host, port: bound.port };
+}
+
+/** Where a socket listens that systemd has opened; `fd` when that cannot be told. */
+function addressOfFd(server: Server, asked: ListenAddress & { kind: 'fd' }): ListenAddress {
+  const bound = server.address();
+  if (bound !== null && typeof bound === 'object') {
+    return { kind: 'tcp', host: bound.address, port: bound.port };
+  }
+  try {
+    // proc_net_unix: the seventh column is the socket's inode, the eighth its path.
+    const inode = String(fstatSync(asked.fd).ino);
+    const rows = readFileSync('/proc/self/net/unix', 'utf8').split('\n');
+    const row = rows.map((line) => line.trim().split(/\s+/)).find((words) => words[6] === inode);
+    const path = row?.[7];
+    return path?.startsWith('/') === true ? { kind: 'unix', path } : asked;
+  } catch {
+    return asked;
+  }
 }
 
 /** Removes a socket file whose server is gone; complains about one that answers, and about files. */

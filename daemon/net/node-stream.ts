@@ -7,11 +7,21 @@ import type { Arena } from '../../core/block/arena.ts';
 import { Export } from '../../core/export/export.ts';
 import type { ExportTable } from '../../core/export/export-table.ts';
 import type { Offer } from '../../core/export/offer.ts';
-import { replyPayloadBytes } from '../../core/export/reply-queue.ts';
 import { Session, type SessionStream } from '../../core/export/session.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
+import type { ClientRules } from '../../core/nbd/directory.ts';
 import { Handshake, type ByteSink } from '../../core/nbd/handshake.ts';
-import { SIZE } from '../../core/nbd/proto.ts';
-import { fdsOf, takesSockets, type SocketTaker, type TakenClient } from './socket-taker.ts';
+import { processCalls, SHUT } from '../sys/process-calls.ts';
+import type { SecuredClient, TlsAttempt, TlsTerminator } from '../tls/terminator.ts';
+import type { ClientIdentity } from './client.ts';
+import { ReplyBatch } from './reply-batch.ts';
+import {
+  fdsOf,
+  STAND_DOWN,
+  takesSockets,
+  type SocketTaker,
+  type TakenClient,
+} from './socket-taker.ts';
 
 /** What a connection needs of its server. */
 export interface ConnectionContext {
@@ -21,16 +31,14 @@ export interface ConnectionContext {
   readonly arenaBuffer: Buffer;
   readonly log: Log;
   readonly handshakeTimeoutMs: number;
+  /** Payload memory a connection may hold with more than one request. */
+  readonly maxHeldBytes: number | undefined;
+  rulesFor(client: ClientIdentity): ClientRules;
+  /** Undefined: nobody is told that TLS could be started. */
+  readonly tls: TlsTerminator | undefined;
   /** Once, when nothing of the connection is left but requests still at the device. */
   connectionEnded(connection: NodeConnection): void;
 }
-
-/**
- * Headers and small payloads are gathered here, so that a batch of 4 KiB reads leaves in one
- * write of one buffer. Copying up to 16 KiB is cheaper than one more piece in the writev.
- */
-const STAGING_BYTES = 256 * 2 ** 10;
-const COPIED_PAYLOAD_BYTES = 16 * 2 ** 10;
 
 /**
  * One client on a Node stream pair (a socket is both): handshake, then a session. Input is paused
@@ -47,8 +55,10 @@ export class NodeConnection implements SessionStream, ByteSink {
   readonly ended: Promise<void>;
 
   private resolveEnded: () => void = () => undefined;
-  private readonly input: Readable;
-  private readonly output: Writable;
+  private input: Readable;
+  private output: Writable;
+  identity: ClientIdentity;
+  private securing: TlsAttempt | undefined;
   private readonly context: ConnectionContext;
   private readonly handshakeTimer: NodeJS.Timeout;
   private handshake: Handshake<Offer> | undefined;
@@ -64,16 +74,24 @@ export class NodeConnection implements SessionStream, ByteSink {
   private closing = false;
   private gone = false;
 
-  private staging: Buffer | undefined;
-  private readonly pieces: Buffer[] = [];
+  private readonly batch = new ReplyBatch();
   private flushScheduled = false;
+  /** Replies wait: see `standDown`. */
+  private holding = false;
   /** Replies in the write under way. */
   private sending = 0;
 
-  constructor(input: Readable, output: Writable, peer: string, context: ConnectionContext) {
+  constructor(
+    input: Readable,
+    output: Writable,
+    peer: string,
+    identity: ClientIdentity,
+    context: ConnectionContext,
+  ) {
     this.input = input;
     this.output = output;
     this.peer = peer;
+    this.identity = identity;
     this.context = context;
     this.ended = new Promise((resolve) => {
       this.resolveEnded = resolve;
@@ -81,6 +99,13 @@ export class NodeConnection implements SessionStream, ByteSink {
     this.handshakeTimer = setTimeout(() => {
       this.drop(`no export chosen within ${String(context.handshakeTimeoutMs)} ms`);
     }, context.handshakeTimeoutMs);
+    this.handshake = new Handshake(context.exports, this, context.rulesFor(identity));
+    this.live();
+  }
+
+  /** Lives on `input` and `output` from now on. */
+  private live(): void {
+    const { input, output } = this;
     output.on('error', (error) => this.drop(error.message));
     output.on('close', () => {
       if (this.taken === undefined) this.drop('closed by the client');
@@ -94,7 +119,6 @@ export class NodeConnection implements SessionStream, ByteSink {
         if (!this.inputEnded) this.drop('closed by the client');
       });
     }
-    this.handshake = new Handshake(context.exports, this);
     input.on('data', (chunk: Buffer) => this.received(chunk));
     input.on('end', () => this.inputHasEnded());
   }
@@ -114,6 +138,48 @@ export class NodeConnection implements SessionStream, ByteSink {
     const session = this.session;
     if (session === undefined || session.arenaBytes === 0) return false;
     return this.sending > 0 || session.payloadWanted > 0;
+  }
+
+  get isClosing(): boolean {
+    return this.closing || this.inputEnded;
+  }
+
+  /**
+   * The way to leave the kernel's nbd client, which sends again what was not taken (and only after
+   * a time-out what was taken but not answered). Replies are held until it has nothing more to
+   * ask; then its sends fail, and all replies leave at once. Nothing is refused.
+   */
+  standDown(): void {
+    if (this.taken !== undefined) {
+      this.taken.standDown();
+      return;
+    }
+    const calls = processCalls();
+    const fd = fdsOf(this.input, this.output)?.input;
+    if (this.session === undefined || fd === undefined || typeof calls === 'string') {
+      this.close();
+      return;
+    }
+    if (this.holding || this.closing) return;
+    this.holding = true;
+    let looks = 0;
+    let seen = -1;
+    const look = (): void => {
+      if (this.gone) return;
+      looks += 1;
+      const { session } = this;
+      const isCalm = seen === this.activity && session?.requestsInUse === session?.replies.length;
+      if (!isCalm && looks < STAND_DOWN.LOOKS) {
+        seen = this.activity;
+        setTimeout(look, STAND_DOWN.LOOK_MS);
+        return;
+      }
+      // What it has sent is still read, up to the end that this makes.
+      calls.shutdown(fd, SHUT.RD);
+      this.holding = false;
+      this.flush();
+    };
+    look();
   }
 
   /** Hangs up when what is written has gone out. */
@@ -138,6 +204,7 @@ export class NodeConnection implements SessionStream, ByteSink {
     this.gone = true;
     this.closing = true;
     clearTimeout(this.handshakeTimer);
+    this.securing?.abandon();
     if (why !== '') this.context.log.info({ peer: this.peer, why }, 'client dropped');
     this.input.destroy();
     // Written to the end, it is left to who reads it; a socket is its own input, and is closed.
@@ -189,11 +256,14 @@ export class NodeConnection implements SessionStream, ByteSink {
       const { chosen } = handshake;
       this.context.log.info({ peer: this.peer, export: chosen.name }, 'client connected');
       if (takesSockets(chosen)) {
-        this.handOver(chosen, chunk.subarray(at + taken));
+        this.handOver(chosen, this.agreed(handshake), chunk.subarray(at + taken));
         return chunk.length - at;
       }
       assert(chosen instanceof Export, 'an export that neither serves nor takes');
-      this.session = new Session(chosen, this.context.arena, this);
+      this.session = new Session(chosen, this.context.arena, this, this.agreed(handshake));
+    } else if (handshake.state === 'TLS') {
+      this.startTls(handshake, chunk.length - at - taken);
+      return chunk.length - at;
     } else if (handshake.state === 'CLOSED') {
       if (handshake.failure === '') this.close();
       else this.refuse(handshake.failure);
@@ -201,8 +271,13 @@ export class NodeConnection implements SessionStream, ByteSink {
     return taken;
   }
 
+  private agreed({ agreement }: Handshake<Offer>): Agreement {
+    const { maxHeldBytes } = this.context;
+    return maxHeldBytes === undefined ? agreement : { ...agreement, maxHeldBytes };
+  }
+
   /** When the handshake's last reply is with the kernel, the socket goes to the export's thread. */
-  private handOver(taker: SocketTaker, early: Buffer): void {
+  private handOver(taker: SocketTaker, agreed: Agreement, early: Buffer): void {
     this.taker = taker;
     this.input.pause();
     this.output.write('', () => {
@@ -213,11 +288,58 @@ export class NodeConnection implements SessionStream, ByteSink {
       }
       const rest = this.input.read() as Buffer | null;
       const bytes = rest === null ? early : Buffer.concat([early, rest]);
-      this.taken = taker.take(fds, new Uint8Array(bytes), (why) => this.takenEnded(why));
+      this.taken = taker.take(fds, new Uint8Array(bytes), agreed, (why) => this.takenEnded(why));
       this.input.destroy();
       this.output.destroy();
       if (this.closing) this.taken.hangUp();
     });
+  }
+
+  /**
+   * The client's socket goes to the TLS thread, and comes back as one that speaks plain. Bytes that
+   * came behind STARTTLS, before it was acknowledged, were put there by somebody who cannot speak
+   * TLS in the client's name: an attacker on the line.
+   */
+  private startTls(handshake: Handshake<Offer>, excessBytes: number): void {
+    const socket = this.output;
+    assert(socket instanceof Socket && this.context.tls !== undefined, 'TLS that cannot be');
+    if (excessBytes > 0 || this.input.readableLength > 0) {
+      this.refuse('plain bytes behind STARTTLS');
+      return;
+    }
+    this.input.pause();
+    socket.write('', () => {
+      const fd = fdsOf(socket, socket)?.input;
+      const { tls, handshakeTimeoutMs } = this.context;
+      if (this.gone || fd === undefined || tls === undefined) return;
+      const early = (this.input.read() as Buffer | null) ?? new Uint8Array(0);
+      this.securing = tls.start(fd, new Uint8Array(early), handshakeTimeoutMs);
+      socket
+        .removeAllListeners()
+        .on('error', () => undefined)
+        .destroy();
+      this.securing.done.then(
+        (client) => this.secured(handshake, client),
+        (error: unknown) => {
+          this.securing = undefined;
+          this.refuse(`TLS: ${(error as Error).message}`);
+        },
+      );
+    });
+  }
+
+  private secured(handshake: Handshake<Offer>, { plain, peer }: SecuredClient): void {
+    this.securing = undefined;
+    if (this.gone) {
+      plain.destroy();
+      return;
+    }
+    this.input = plain;
+    this.output = plain;
+    this.identity = { ...this.identity, tls: peer };
+    handshake.secured(this.context.rulesFor(this.identity));
+    this.live();
+    if (this.closing) this.output.end(() => this.drop(''));
   }
 
   private takenEnded(why: string): void {
@@ -258,7 +380,7 @@ export class NodeConnection implements SessionStream, ByteSink {
 
   /** Waits for the end of the tick: a run of the loop brings many replies, they leave together. */
   repliesReady(): void {
-    if (this.flushScheduled || this.sending > 0) return;
+    if (this.flushScheduled || this.sending > 0 || this.holding) return;
     this.flushScheduled = true;
     process.nextTick(flushNow, this);
   }
@@ -266,45 +388,16 @@ export class NodeConnection implements SessionStream, ByteSink {
   flush(): void {
     this.flushScheduled = false;
     const session = this.session;
-    if (session === undefined || this.gone || this.sending > 0) return;
+    if (session === undefined || this.gone || this.sending > 0 || this.holding) return;
     if (session.replies.length === 0) return;
-    this.sending = this.gather(session);
+    this.sending = this.batch.gather(session.replies, this.context.arenaBuffer);
+    const { pieces } = this.batch;
     this.output.cork();
-    const last = this.pieces.length - 1;
-    for (let i = 0; i < last; i += 1) this.output.write(this.pieces[i]);
-    this.output.write(this.pieces[last], this.sent);
+    const last = pieces.length - 1;
+    for (let i = 0; i < last; i += 1) this.output.write(pieces[i]);
+    this.output.write(pieces[last], this.sent);
     this.output.uncork();
-    this.pieces.length = 0;
-  }
-
-  /** Puts replies into `pieces`, as many as the staging buffer takes; returns their number. */
-  private gather(session: Session): number {
-    this.staging ??= Buffer.allocUnsafeSlow(STAGING_BYTES);
-    const { staging, pieces } = this;
-    const { arenaBuffer } = this.context;
-    const { headers, length } = session.replies;
-    let from = 0;
-    let end = 0;
-    let count = 0;
-    for (; count < length; count += 1) {
-      const request = session.replies.requestAt(count);
-      const payload = replyPayloadBytes(request);
-      const copied = payload <= COPIED_PAYLOAD_BYTES ? payload : 0;
-      if (end + SIZE.SIMPLE_REPLY + copied > STAGING_BYTES) break;
-      const header = session.replies.headerAt(count);
-      for (let i = 0; i < SIZE.SIMPLE_REPLY; i += 1) staging[end + i] = headers[header + i] ?? 0;
-      end += SIZE.SIMPLE_REPLY;
-      if (copied > 0) {
-        end += arenaBuffer.copy(staging, end, request.payloadAt, request.payloadAt + copied);
-      } else if (payload > 0) {
-        const viewOfPayload = arenaBuffer.subarray(request.payloadAt, request.payloadAt + payload);
-        pieces.push(staging.subarray(from, end), viewOfPayload);
-        from = end;
-      }
-    }
-    if (end > from) pieces.push(staging.subarray(from, end));
-    assert(count > 0 && pieces.length > 0, 'a batch of no replies');
-    return count;
+    pieces.length = 0;
   }
 
   private readonly sent = (error?: Error | null): void => {

@@ -10,6 +10,10 @@ import type { ExportTable } from '../../core/export/export-table.ts';
 import { LIMIT } from '../../core/nbd/proto.ts';
 import { createNodeLoop } from '../node-loop.ts';
 import { addressText, type ListenAddress } from './address.ts';
+import { TLS_MODE } from '../../core/nbd/directory.ts';
+import type { TlsTerminator } from '../tls/terminator.ts';
+import { AccessPolicy } from './access.ts';
+import { identityOf, limitKeyOf, STDIO_CLIENT, type ClientIdentity } from './client.ts';
 import { listen, type Listener } from './listener.ts';
 import { NodeConnection, stdioStreams, type ConnectionContext } from './node-stream.ts';
 
@@ -30,6 +34,14 @@ export interface NbdServerOptions {
    * Default 30 s.
    */
   readonly stallTimeoutMs?: number;
+  /** Connections of one client at one time: of an address, or of a user on unix sockets. Default 128. */
+  readonly maxConnectionsPerClient?: number;
+  /** Payload memory one connection may hold with more than one request. Default: the arena. */
+  readonly maxHeldBytes?: number;
+  /** Who may what, and whether TLS is offered. Default: everybody everything, in the clear. */
+  readonly policy?: AccessPolicy;
+  /** Needed by a policy with TLS. Closed with the server. */
+  readonly tls?: TlsTerminator;
 }
 
 const DEFAULTS = {
@@ -37,6 +49,7 @@ const DEFAULTS = {
   handshakeTimeoutMs: 10_000,
   maxConnections: 256,
   stallTimeoutMs: 30_000,
+  maxConnectionsPerClient: 128,
   drainMs: 5000,
 } as const;
 
@@ -45,6 +58,9 @@ const DRAIN_POLL_MS = 10;
 /** Looks per stall time-out at who holds others up. */
 const STALL_LOOKS = 4;
 
+/** How clients of `listenFor` and `serve` that are the kernel's are named. */
+const KERNEL_PEER = '/dev/nbd';
+
 /** A client in transmission, for `status` and for those who ask whether an export is busy. */
 export interface ConnectionInfo {
   readonly peer: string;
@@ -52,9 +68,15 @@ export interface ConnectionInfo {
   readonly connectedSinceMs: number;
 }
 
+type Defaulted = 'loop' | 'log' | keyof Omit<typeof DEFAULTS, 'drainMs'>;
+type ServerOptions = NbdServerOptions & Required<Pick<NbdServerOptions, Defaulted>>;
+
 /** Serves the exports of a table on any number of listeners. */
 export class NbdServer {
-  private readonly options: Required<NbdServerOptions>;
+  private readonly options: ServerOptions;
+  private policy: AccessPolicy;
+  /** Connections by client. */
+  private readonly byClient = new Map<string, number>();
   private readonly context: ConnectionContext;
   private readonly listeners: Listener[] = [];
   private readonly connections = new Set<NodeConnection>();
@@ -66,6 +88,11 @@ export class NbdServer {
   constructor(options: NbdServerOptions) {
     this.options = { ...DEFAULTS, log: SILENT_LOG, loop: createNodeLoop(), ...options };
     const { arenaBytes, exports, handshakeTimeoutMs, log, loop, stallTimeoutMs } = this.options;
+    this.policy = options.policy ?? new AccessPolicy();
+    assert(
+      this.policy.tls === TLS_MODE.OFF || options.tls !== undefined,
+      'a policy with TLS on a server without',
+    );
     // An unaligned 32 MiB request needs a little more than its payload, and slots are powers of two.
     assert(
       arenaBytes >= 2 * LIMIT.PAYLOAD_BYTES,
@@ -79,8 +106,12 @@ export class NbdServer {
       arenaBuffer,
       log,
       handshakeTimeoutMs,
+      maxHeldBytes: options.maxHeldBytes,
+      rulesFor: (client) => this.policy.rulesFor(client),
+      tls: options.tls,
       connectionEnded: (connection) => {
         this.connections.delete(connection);
+        this.countClient(connection.identity, -1);
         this.stalled.delete(connection);
       },
     };
@@ -94,7 +125,7 @@ export class NbdServer {
   async listen(address: ListenAddress): Promise<ListenAddress> {
     assert(this.closed === undefined, 'a closed server was told to listen');
     const listener = await listen(address, (socket, peer) => {
-      this.accept(socket, socket, peer);
+      this.accept(socket, socket, peer, identityOf(socket));
     });
     this.listeners.push(listener);
     const on = addressText(listener.address);
@@ -102,9 +133,34 @@ export class NbdServer {
     return listener.address;
   }
 
+  /**
+   * A unix socket for clients that are known beforehand: they are named `peer`, and `ended` is
+   * told of each that goes. The caller closes it.
+   * @throws ListenError
+   */
+  listenFor(path: string, peer: string, ended: () => void): Promise<Listener> {
+    return listen({ kind: 'unix', path, mode: 0o600 }, (socket) => {
+      void this.accept(socket, socket, peer, identityOf(socket))?.ended.then(ended);
+    });
+  }
+
+  /** Clients in transmission that were accepted under this name. */
+  connectionsFrom(peer: string): number {
+    let count = 0;
+    for (const one of this.connections) {
+      if (one.peer === peer && one.target !== undefined && !one.isClosing) count += 1;
+    }
+    return count;
+  }
+
   /** Serves one client on any pair of streams; fulfilled when it is gone. */
   serve(input: Readable, output: Writable, peer: string): Promise<void> {
-    return this.accept(input, output, peer)?.ended ?? Promise.resolve();
+    return this.accept(input, output, peer, STDIO_CLIENT)?.ended ?? Promise.resolve();
+  }
+
+  /** For options to come; what clients have chosen already they keep. */
+  setPolicy(policy: AccessPolicy): void {
+    this.policy = policy;
   }
 
   /** Serves one client on stdin and stdout; fulfilled when it is gone. */
@@ -148,8 +204,14 @@ export class NbdServer {
   private async closeAll(drainMs: number): Promise<void> {
     for (const listener of this.listeners) listener.close();
     clearInterval(this.stallTimer);
+    const startMs = performance.now();
+    for (const one of this.kernelConnections) one.standDown();
+    while (this.kernelConnections.length > 0 && performance.now() - startMs < drainMs) {
+      await delay(DRAIN_POLL_MS);
+    }
     const idle = this.options.exports.beginShutdown();
     await this.drain(idle, () => [...this.connections], drainMs);
+    await this.options.tls?.close();
   }
 
   /** Waits until the device has ended everything and clients have their answers; then hangs up. */
@@ -168,18 +230,45 @@ export class NbdServer {
     for (const connection of connections()) connection.drop('the server is shutting down');
   }
 
-  private accept(input: Readable, output: Writable, peer: string): NodeConnection | undefined {
-    const { log, maxConnections } = this.options;
-    if (this.closed !== undefined || this.connections.size >= maxConnections) {
-      const why = this.closed === undefined ? `${String(maxConnections)} clients` : 'shutting down';
+  private accept(
+    input: Readable,
+    output: Writable,
+    peer: string,
+    identity: ClientIdentity,
+  ): NodeConnection | undefined {
+    const { log } = this.options;
+    const why = this.reasonToTurnAway(identity);
+    if (why !== undefined) {
       log.warn({ peer, why }, 'client turned away');
       input.destroy();
       output.destroy();
       return undefined;
     }
-    const connection = new NodeConnection(input, output, peer, this.context);
+    const connection = new NodeConnection(input, output, peer, identity, this.context);
     this.connections.add(connection);
+    this.countClient(identity, 1);
     return connection;
+  }
+
+  /** Those of /dev/nbdN on this machine: an error there is an error of a file system. */
+  private get kernelConnections(): readonly NodeConnection[] {
+    return [...this.connections].filter(({ peer }) => peer.startsWith(KERNEL_PEER));
+  }
+
+  private reasonToTurnAway(identity: ClientIdentity): string | undefined {
+    const { maxConnections, maxConnectionsPerClient } = this.options;
+    if (this.closed !== undefined) return 'shutting down';
+    if (this.connections.size >= maxConnections) return `${String(maxConnections)} clients`;
+    const mine = this.byClient.get(limitKeyOf(identity)) ?? 0;
+    if (mine < maxConnectionsPerClient) return undefined;
+    return `${String(maxConnectionsPerClient)} connections of this client`;
+  }
+
+  private countClient(identity: ClientIdentity, change: number): void {
+    const key = limitKeyOf(identity);
+    const count = (this.byClient.get(key) ?? 0) + change;
+    if (count > 0) this.byClient.set(key, count);
+    else this.byClient.delete(key);
   }
 
   private connectionsTo(one: Offer): readonly NodeConnection[] {

@@ -18,7 +18,26 @@ export interface Syscalls {
     lengthBytes: number,
     done: (errno: number) => void,
   ): void;
+  /** lseek(2): the offset, or minus the errno. `whence` of SEEK. */
+  lseek(fd: number, offsetBytes: number, whence: number): number;
+  /** getsockopt(SO_PEERCRED) of a unix socket; undefined: it is none. */
+  peerCredentials(fd: number): PeerCredentials | undefined;
+  /** The other end's descriptor and ours, of a connected pair of unix sockets; undefined: none left. */
+  socketPair(): readonly [number, number] | undefined;
+  /** dup(2), close-on-exec: the descriptor, or minus the errno. */
+  dup(fd: number): number;
+  close(fd: number): void;
 }
+
+/** Who was at the other end of a unix socket when it was connected. */
+export interface PeerCredentials {
+  readonly pid: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** `SEEK_*` of unistd.h */
+export const SEEK = { END: 2, DATA: 3, HOLE: 4 } as const;
 
 /** `LOCK_*` of fcntl.h */
 export const LOCK = { EX: 2, NB: 4, UN: 8 } as const;
@@ -38,7 +57,7 @@ interface Koffi {
 }
 
 interface NativeFunction {
-  (...args: readonly number[]): number;
+  (...args: readonly (number | Int32Array)[]): number;
   async(...args: readonly (number | AsyncDone)[]): void;
 }
 
@@ -56,6 +75,12 @@ export function hasSyscalls(calls: Syscalls | NoSyscalls): calls is Syscalls {
   return !('reason' in calls);
 }
 
+const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
+const AF_UNIX = 1;
+const SOCK_STREAM_CLOEXEC = 0x80001;
+const F_DUPFD_CLOEXEC = 1030;
+
 /** Prototypes name no types of their own: koffi keeps names for the whole process, also in jest. */
 function bind(): Syscalls | NoSyscalls {
   try {
@@ -66,7 +91,39 @@ function bind(): Syscalls | NoSyscalls {
     const fallocate = library.func(
       'int fallocate(int fd, int mode, int64_t offset, int64_t length)',
     );
+    const lseek = library.func('int64_t lseek(int fd, int64_t offset, int whence)');
+    const getsockopt = library.func(
+      'int getsockopt(int fd, int level, int name, int32_t *value, int32_t *length)',
+    );
+    const socketpair = library.func(
+      'int socketpair(int domain, int type, int protocol, int32_t *fds)',
+    );
+    const fcntl = library.func('int fcntl(int fd, int command, int argument)');
+    const close = library.func('int close(int fd)');
     return {
+      lseek: (fd, offset, whence) => {
+        const at = lseek(fd, offset, whence);
+        return at < 0 ? -koffi.errno() : at;
+      },
+      peerCredentials: (fd) => {
+        const value = new Int32Array(3);
+        const length = Int32Array.of(value.byteLength);
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, length) !== 0) return undefined;
+        const [pid = 0, uid = -1, gid = -1] = value;
+        // A TCP socket answers too, with nobody.
+        return pid === 0 ? undefined : { pid, uid: uid >>> 0, gid: gid >>> 0 };
+      },
+      socketPair: () => {
+        const fds = new Int32Array(2);
+        if (socketpair(AF_UNIX, SOCK_STREAM_CLOEXEC, 0, fds) !== 0) return undefined;
+        const [one = -1, other = -1] = fds;
+        return [one, other];
+      },
+      dup: (fd) => {
+        const copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        return copy < 0 ? -koffi.errno() : copy;
+      },
+      close: (fd) => void close(fd),
       flock: (fd, operation) => (flock(fd, operation) === 0 ? 0 : koffi.errno()),
       fallocate: (...args) => (fallocate(...args) === 0 ? 0 : koffi.errno()),
       // koffi brings the thread's errno along to the callback.

@@ -8,6 +8,9 @@ import { bioError, type BlockDevice } from '../../core/block/device.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import { RUN, type Run } from '../../core/block/run.ts';
+import { fileAllocationAt } from '../sys/file-map.ts';
+import { hasSyscalls, loadSyscalls, type NoSyscalls, type Syscalls } from '../sys/syscalls.ts';
 import { DiskOp, MAX_SEGMENTS } from './disk-op.ts';
 import { IOVEC_BYTES, type Memory } from './memory.ts';
 import type { Ring } from './ring.ts';
@@ -107,6 +110,7 @@ export class UringDevice implements BlockDevice {
   readonly engine: UringEngine;
   readonly sync: SharedSync;
   private readonly direct: boolean;
+  private readonly calls: Syscalls | NoSyscalls = loadSyscalls();
   private readonly putOff = new Queue<Bio>(64);
   /** The file system can say that a read would wait. */
   private readsNow = true;
@@ -142,6 +146,13 @@ export class UringDevice implements BlockDevice {
       this.putOff.push(bio);
       if (this.putOff.length === 1) this.engine.waits(this);
     }
+  }
+
+  /** A block device answers that all of it is data. */
+  allocationAt(sector: number, sectors: number, run: Run): void {
+    const calls = this.calls;
+    if (hasSyscalls(calls)) fileAllocationAt(calls, this.fd, sector, sectors, run);
+    else run.set(sectors, RUN.DATA);
   }
 
   /** The oldest bio that was put off. True: there are more. */

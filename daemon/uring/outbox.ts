@@ -1,5 +1,4 @@
-import { replyPayloadBytes, type ReplyQueue } from '../../core/export/reply-queue.ts';
-import { SIZE } from '../../core/nbd/proto.ts';
+import type { ReplyQueue } from '../../core/export/reply-queue.ts';
 import { IOVEC_BYTES, type Memory, type Room } from './memory.ts';
 
 /** Pieces of one message; the kernel's limit is 1024. */
@@ -51,11 +50,11 @@ export class Outbox {
     let bytes = 0;
     let lastEnd = -1;
     for (let i = 0; i < count && pieces + 2 <= MAX_IOVECS; i += 1) {
-      const request = replies.requestAt(i);
-      const payload = replyPayloadBytes(request);
-      if (skip < SIZE.SIMPLE_REPLY) {
-        const header = headers + replies.headerAt(i);
-        const length = SIZE.SIMPLE_REPLY - skip;
+      const payload = replies.payloadBytes(i);
+      const headBytes = replies.headBytes(i);
+      if (skip < headBytes) {
+        const header = headers + replies.headAt(i);
+        const length = headBytes - skip;
         // Headers of neighbours without payload are neighbours.
         if (header === lastEnd) this.growPiece(pieces - 1, length);
         else {
@@ -63,11 +62,11 @@ export class Outbox {
           pieces += 1;
         }
         bytes += length;
-        lastEnd = header + SIZE.SIMPLE_REPLY;
+        lastEnd = header + headBytes;
         skip = 0;
-      } else skip -= SIZE.SIMPLE_REPLY;
+      } else skip -= headBytes;
       if (payload > 0) {
-        const address = arena + request.payloadAt + skip;
+        const address = arena + replies.payloadAt(i) + skip;
         this.setPiece(OUTPUT_IOVECS_AT, pieces, address, payload - skip);
         pieces += 1;
         bytes += payload - skip;
@@ -85,7 +84,7 @@ export class Outbox {
     let left = bytes + this.sentOfFirst;
     let whole = 0;
     while (whole < replies.length) {
-      const length = SIZE.SIMPLE_REPLY + replyPayloadBytes(replies.requestAt(whole));
+      const length = replies.headBytes(whole) + replies.payloadBytes(whole);
       if (left < length) break;
       left -= length;
       whole += 1;

@@ -4,6 +4,7 @@ import { Arena } from '../../core/block/arena.ts';
 import { Loop } from '../../core/block/loop.ts';
 import type { Export } from '../../core/export/export.ts';
 import { Session } from '../../core/export/session.ts';
+import { PLAIN, type Agreement } from '../../core/nbd/agreement.ts';
 import { OP } from './abi.ts';
 import { UringEngine } from './engine.ts';
 import { Memory, type Room } from './memory.ts';
@@ -99,6 +100,7 @@ export class DataPlane implements StreamHost {
     target: Export,
     early: Uint8Array,
     ended: (failure: string) => void,
+    agreed: Agreement = PLAIN,
   ): UringStream | null {
     const place = this.freeGulps.pop();
     if (place === undefined) return null;
@@ -106,7 +108,7 @@ export class DataPlane implements StreamHost {
     const gulpAt = this.arenaBytes + place * GULP_BYTES;
     const stream = new UringStream(this, fds, { gulpAt, room }, ended);
     this.streams.add(stream);
-    stream.begin(new Session(target, this.arena, stream), early);
+    stream.begin(new Session(target, this.arena, stream, agreed), early);
     return stream;
   }
 

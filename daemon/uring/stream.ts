@@ -13,6 +13,7 @@ export const GULP_BYTES = 256 * 1024;
 const DIRECT_BYTES = 16 * 1024;
 /** Bytes one stream takes in one turn before others have theirs. */
 const TURN_BYTES = 512 * 1024;
+const SHUT_RD = 0;
 const SHUT_RDWR = 2;
 const EINTR = 4;
 const EAGAIN = 11;
@@ -115,6 +116,8 @@ export class UringStream implements SessionStream {
   private headersOnly = false;
   private turnBytes = TURN_BYTES;
   private taking = false;
+  /** Replies wait for `release`. */
+  private holding = false;
   private dying = false;
   private closed = false;
 
@@ -152,6 +155,24 @@ export class UringStream implements SessionStream {
   /** Takes no more from the client; what it asked for is answered, then the socket is closed. */
   hangUp(): void {
     this.session?.endInput();
+  }
+
+  /** Answers nothing until `release`; requests are still taken. */
+  hold(): void {
+    this.holding = true;
+  }
+
+  /** The client has asked for nothing that is not done. */
+  get isIdle(): boolean {
+    const session = this.session;
+    return session === null || session.requestsInUse === session.replies.length;
+  }
+
+  /** Its sends fail from now on; what it has sent is taken, and all replies leave. */
+  release(): void {
+    this.holding = false;
+    shutdown(this.fds.input, SHUT_RD);
+    this.askFlush();
   }
 
   /** Ends the connection: requests under way end silently. */
@@ -320,7 +341,7 @@ export class UringStream implements SessionStream {
   }
 
   private askFlush(): void {
-    if (this.needsFlush || this.sendOp.inFlight || this.closed) return;
+    if (this.needsFlush || this.sendOp.inFlight || this.closed || this.holding) return;
     this.needsFlush = true;
     this.host.wantsFlush(this);
   }
@@ -329,7 +350,7 @@ export class UringStream implements SessionStream {
   flushReplies(): void {
     this.needsFlush = false;
     const { replies } = this.session!;
-    while (!this.sendOp.inFlight && !this.dying && replies.length > 0) {
+    while (!this.sendOp.inFlight && !this.dying && !this.holding && replies.length > 0) {
       const bytes = this.outbox.gather(replies);
       if (!this.fds.isSocket || !this.sendNow(bytes)) this.prepareSend();
     }

@@ -7,7 +7,7 @@ import type { BlockDevice } from '../../core/block/device.ts';
 import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
 import { NoRecorder } from '../../core/mirror/record.ts';
 import { AbsentDevice } from '../devices/absent-device.ts';
-import { assemble, type Assembled } from '../devices/assemble.ts';
+import { assemble, type Assembled, type OpenLeg } from '../devices/assemble.ts';
 import { callDevice } from '../devices/calls.ts';
 import { readPolicyOf } from '../devices/request.ts';
 import { settle } from '../devices/runner.ts';
@@ -16,8 +16,10 @@ import { UringDevice } from '../uring/engine.ts';
 import type { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
 import { closeClient } from './client-fds.ts';
-import type { ClientFds } from '../net/socket-taker.ts';
+import { STAND_DOWN } from '../net/socket-taker.ts';
 import type { FromWorker, LogLevel, ToWorker, WorkerCall, WorkerStart } from './messages.ts';
+
+type Connect = Extract<ToWorker, { kind: 'connect' }>;
 
 /** What a device asks of its thread. */
 export interface DeviceThread {
@@ -41,27 +43,29 @@ export class WorkerDevice {
     this.plane = thread.plane;
     this.parts = this.build(start);
     const { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes } = this.parts.exported;
+    const { logicalBlockBytes, contexts } = this.parts.exported;
+    const facts = { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes };
     this.say({
       kind: 'ready',
-      offer: { sizeBytes, readOnly, transmissionFlags, preferredBlockBytes },
+      offer: { ...facts, logicalBlockBytes, contexts },
     });
   }
 
   private build(start: WorkerStart): Assembled {
     const { engine, loop, clock } = this.plane;
     const devices = new Map<string, BlockDevice>();
-    for (const { path, fd, sectors, limits } of start.legs) {
-      const options = { name: path, fd, sectors, limits, direct: false };
-      devices.set(path, new UringDevice(engine, options));
-    }
+    const makeDevice = ({ path, fd, sectors, limits }: OpenLeg): BlockDevice =>
+      new UringDevice(engine, { name: path, fd, sectors, limits, direct: false });
+    for (const leg of start.legs) devices.set(leg.path, makeDevice(leg));
     const legs = {
       missing: new Map(start.missing),
       deviceOf: (path: string) => devices.get(path) ?? new AbsentDevice(path, loop),
+      attach: (leg: OpenLeg) => makeDevice(leg),
     };
     const recorder: MirrorRecorder = start.isRecorded
       ? { record: (state, done) => this.record(state, done) }
       : new NoRecorder(loop);
-    const { name, table, readOnly, recorded, areEqual } = start;
+    const { name, table, readOnly, recorded, areEqual, writeMostly } = start;
     const mirror = {
       readPolicy: readPolicyOf(start.readPolicy),
       recorder,
@@ -72,7 +76,7 @@ export class WorkerDevice {
         args: { readonly sync: 'sync' | 'nosync' | undefined },
       ) =>
         recorded === null
-          ? newMirror(places, areEqual || args.sync === 'nosync')
+          ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
           : mirrorOfRecord(places, recorded),
     };
     const environment = { loop, clock, log: this.log() };
@@ -88,10 +92,13 @@ export class WorkerDevice {
   handle(message: ToWorker): void {
     switch (message.kind) {
       case 'connect':
-        this.connect(message.id, message.fds, message.early);
+        this.connect(message);
         return;
       case 'hang-up':
         this.streams.get(message.id)?.hangUp();
+        return;
+      case 'stand-down':
+        this.standDown(message.id);
         return;
       case 'recorded': {
         const done = this.recordsWaiting.get(message.id);
@@ -106,6 +113,25 @@ export class WorkerDevice {
       case 'call':
         this.call(message.id, message.call);
     }
+  }
+
+  /** Replies are held until the client has nothing more to ask, as in `NodeConnection`. */
+  private standDown(id: number): void {
+    let looks = 0;
+    let seen = -1;
+    const look = (): void => {
+      const stream = this.streams.get(id);
+      if (stream === undefined) return;
+      looks += 1;
+      if ((stream.activity === seen && stream.isIdle) || looks >= STAND_DOWN.LOOKS) {
+        stream.release();
+        return;
+      }
+      seen = stream.activity;
+      this.plane.clock.after(STAND_DOWN.LOOK_MS, look);
+    };
+    this.streams.get(id)?.hold();
+    look();
   }
 
   private call(id: number, call: WorkerCall): void {
@@ -131,15 +157,16 @@ export class WorkerDevice {
     }
   }
 
-  private connect(id: number, { input, output }: ClientFds, early: Uint8Array): void {
+  private connect({ id, fds: { input, output }, early, agreed }: Connect): void {
     const fds = { input, output, isSocket: fstatSync(input).isSocket() };
     // A client may be gone before it is known.
     let isGone = false;
-    const stream = this.plane.connect(fds, this.parts.exported, early, (why) => {
+    const ended = (why: string): void => {
       isGone = true;
       this.streams.delete(id);
       this.say({ kind: 'closed', id, why });
-    });
+    };
+    const stream = this.plane.connect(fds, this.parts.exported, early, ended, agreed);
     if (stream === null) {
       closeClient({ input, output });
       this.say({ kind: 'closed', id, why: 'no place for one more client' });

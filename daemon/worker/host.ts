@@ -5,6 +5,7 @@ import type { Log } from '../../core/base/ports.ts';
 import { ControlError, type ErrorCode } from '../../core/control/error.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecorder } from '../../core/mirror/record.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 import type { Runner } from '../devices/runner.ts';
 import type { ClientFds } from '../net/socket-taker.ts';
@@ -89,13 +90,17 @@ export class WorkerHost implements Runner {
   }
 
   /** Gives a client to the device; its descriptors are the thread's from now on. */
-  connect(id: number, fds: ClientFds, early: Uint8Array): void {
+  connect(id: number, fds: ClientFds, early: Uint8Array, agreed: Agreement): void {
     if (this.dead) closeClient(fds);
-    else this.say({ kind: 'connect', id, fds, early });
+    else this.say({ kind: 'connect', id, fds, early, agreed });
   }
 
   hangUp(id: number): void {
     this.say({ kind: 'hang-up', id });
+  }
+
+  standDown(id: number): void {
+    this.say({ kind: 'stand-down', id });
   }
 
   async call<C extends CallName>(name: C, args: CallArgs<C>): Promise<CallValue<C>> {

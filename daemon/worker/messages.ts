@@ -1,18 +1,11 @@
 /** What the control thread and a data-plane thread say to each other. Plain data, cloned. */
 import type { LogFields } from '../../core/base/ports.ts';
-import type { QueueLimits } from '../../core/block/limits.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { OpenLeg } from '../devices/assemble.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
 import type { ClientFds } from '../net/socket-taker.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
-
-/** An open leg: the descriptor stays the control thread's to close, and to hold the lock with. */
-interface WorkerLeg {
-  readonly path: string;
-  readonly fd: number;
-  readonly sectors: number;
-  readonly limits: QueueLimits;
-}
 
 /** `workerData` of a data-plane thread. */
 export interface ThreadStart {
@@ -40,12 +33,14 @@ export interface WorkerStart {
   readonly table: string;
   readonly readOnly: boolean;
   readonly readPolicy: string;
-  readonly legs: readonly WorkerLeg[];
+  readonly legs: readonly OpenLeg[];
   /** Legs that are not there: path and why. */
   readonly missing: readonly (readonly [path: string, reason: string])[];
   readonly recorded: MirrorRecord | null;
   /** A new mirror's legs hold the same bytes. */
   readonly areEqual: boolean;
+  /** Legs of a new mirror that are read only where no other is good. */
+  readonly writeMostly: readonly string[];
   /** False: nothing is remembered, and `record` messages are not sent. */
   readonly isRecorded: boolean;
 }
@@ -56,6 +51,8 @@ export interface OfferFacts {
   readonly readOnly: boolean;
   readonly transmissionFlags: number;
   readonly preferredBlockBytes: number;
+  readonly logicalBlockBytes: number;
+  readonly contexts: readonly string[];
 }
 
 export type ToWorker =
@@ -65,8 +62,10 @@ export type ToWorker =
       /** The thread's to close. */
       readonly fds: ClientFds;
       readonly early: Uint8Array;
+      readonly agreed: Agreement;
     }
   | { readonly kind: 'hang-up'; readonly id: number }
+  | { readonly kind: 'stand-down'; readonly id: number }
   | { readonly kind: 'recorded'; readonly id: number; readonly errno: number }
   | { readonly kind: 'go' }
   | { readonly kind: 'call'; readonly id: number; readonly call: WorkerCall };

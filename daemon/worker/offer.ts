@@ -1,5 +1,6 @@
 /** The export of a device that lives in a data-plane thread, as the control thread shows it. */
 import { assert } from '../../core/base/assert.ts';
+import type { Agreement } from '../../core/nbd/agreement.ts';
 import type { ClientFds, SocketTaker, TakenClient } from '../net/socket-taker.ts';
 import { dup } from '../uring/syscall.ts';
 import type { WorkerHost } from './host.ts';
@@ -33,8 +34,16 @@ export class WorkerOffer implements SocketTaker {
     return this.facts.transmissionFlags;
   }
 
+  get logicalBlockBytes(): number {
+    return this.facts.logicalBlockBytes;
+  }
+
   get preferredBlockBytes(): number {
     return this.facts.preferredBlockBytes;
+  }
+
+  get contexts(): readonly string[] {
+    return this.facts.contexts;
   }
 
   get connections(): number {
@@ -57,14 +66,22 @@ export class WorkerOffer implements SocketTaker {
     return this.shutdown;
   }
 
-  take(fds: ClientFds, early: Uint8Array, ended: (why: string) => void): TakenClient {
+  take(
+    fds: ClientFds,
+    early: Uint8Array,
+    agreed: Agreement,
+    ended: (why: string) => void,
+  ): TakenClient {
     const input = ownCopy(fds.input);
     const output = fds.output === fds.input ? input : ownCopy(fds.output);
     this.takes += 1;
     const id = this.takes;
     this.clients.set(id, ended);
-    this.host.connect(id, { input, output }, early);
-    return { hangUp: () => this.host.hangUp(id) };
+    this.host.connect(id, { input, output }, early, agreed);
+    return {
+      hangUp: () => this.host.hangUp(id),
+      standDown: () => this.host.standDown(id),
+    };
   }
 
   /** The thread has closed a client. */

@@ -439,7 +439,7 @@ describe('dmiod', () => {
           dmiod(place.folder, '--config', 'bad.toml', ...more),
           1,
           'dmiod',
-          'bad.toml:4: key "colour": unknown key (allowed: control, state-dir, listen, engine, log-level, [device.NAME])',
+          'bad.toml:4: key "colour": unknown key (allowed: control, state-dir, listen, engine, log-level, [hooks], [device.NAME])',
         );
       }
       writeFileSync(join(place.folder, 'good.toml'), 'engine = "auto"\n');

@@ -50,6 +50,7 @@ describe('a mirror', () => {
             uri,
             connections: 0,
             attached: [],
+            mounts: [],
             eventNr: expect.any(Number) as number,
             regions: { sizeBytes: 524288, total: 32, dirty: 0, outOfSync: 0 },
             resync: null,

@@ -35,7 +35,7 @@ export class FaultAtlas {
 
   /** What was planted, for the trace. */
   plant(set: MirrorSet, oldestCall: number): string {
-    const leg = this.prng.below(this.options.legs);
+    const leg = this.prng.below(this.disks.length);
     const disk = at(this.disks, leg);
     switch (this.options.atlas) {
       case 'calm':

@@ -3,7 +3,9 @@ import type { Bio } from '../../core/block/bio.ts';
 import { bioError, type BlockDevice } from '../../core/block/device.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import { Loop } from '../../core/block/loop.ts';
+import type { MirrorEvent } from '../../core/mirror/options.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
+import { IoStats } from '../../core/stats/io-stats.ts';
 import type { Prng } from '../../core/base/prng.ts';
 import type { MirrorOptions } from '../../core/mirror/options.ts';
 import type { SimClock } from './clock.ts';
@@ -22,6 +24,8 @@ export class Daemon implements BlockDevice {
   readonly sectors: number;
   readonly loop: Loop;
   readonly set: MirrorSet;
+  /** What clients' requests have taken: the world notes them, as an export does. */
+  readonly clients = new IoStats();
 
   constructor(
     options: SimOptions,
@@ -30,6 +34,7 @@ export class Daemon implements BlockDevice {
     believed: readonly number[],
     clock: SimClock,
     prng: Prng,
+    onEvent: (event: MirrorEvent) => void,
   ) {
     const loop = new Loop({
       wake: () => {
@@ -51,6 +56,9 @@ export class Daemon implements BlockDevice {
       regionSectors: options.regionSectors,
       ...start,
       readPolicy: options.readPolicy,
+      onEvent,
+      clients: this.clients,
+      pace: options.pace,
     });
   }
 

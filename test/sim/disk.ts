@@ -18,6 +18,7 @@ import {
   type Value,
 } from './content.ts';
 import { DiskFaults } from './faults.ts';
+import { SimFailure } from './failure.ts';
 import { Medium } from './medium.ts';
 
 /** A bio at the disk. */
@@ -90,6 +91,10 @@ export class SimDisk implements BlockDevice {
     return this.openLoop;
   }
 
+  get isOpen(): boolean {
+    return this.openLoop !== null;
+  }
+
   get inFlight(): number {
     return this.transfers.size;
   }
@@ -101,7 +106,14 @@ export class SimDisk implements BlockDevice {
     this.openLoop = loop;
   }
 
+  /** The daemon lets go of it: nothing may be under way, nothing may come. */
+  close(): void {
+    if (this.transfers.size > 0) throw new SimFailure('I18', `${this.name} closed in mid-transfer`);
+    this.openLoop = null;
+  }
+
   submit(bio: Bio): void {
+    if (this.openLoop === null) throw new SimFailure('I12', `${this.name} is not ours any more`);
     this.onSubmit?.(bio);
     const transfer: Transfer = { bio, sentAt: this.medium.now, landed: 0 };
     this.transfers.add(transfer);

@@ -1,39 +1,61 @@
 import { parseArgs } from 'node:util';
 import { runSmall, smallStories } from './exhaustive.ts';
 import { apartStories, runApart } from './apart.ts';
+import { LEG_MUTANTS } from './leg-mutants.ts';
 import { MUTANTS } from './mutants.ts';
 import { NATIVE_MUTANTS } from './mutants-native.ts';
+import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
+import { drawLegOptions, drawOptions, type SimLog, type SimOptions } from './options.ts';
 import { uproot, type Mutant } from './plant.ts';
-import { drawOptions, type SimLog } from './options.ts';
-import { runSeed } from './run.ts';
+import { runSeed, type SimResult } from './run.ts';
+import { runScrubStory } from './scrub-story.ts';
 
 /** Seeds a planted bug may hide for. */
 const MUTANT_SEEDS = 1500;
 /** Of the stories apart a hunt plays one in so many. */
 const APART_STEP = 37;
 
-const USAGE = `usage: main.js [--log core|native] [--seed N] [--count K] [--trace]   play seeds N .. N+K-1
+type Draw = (seed: number) => SimOptions;
+
+const USAGE = `usage: main.js [--seed N] [--count K] [--trace] [--legs] [--log native]
+                                                       play seeds N .. N+K-1;
+                                                       --legs: legs come and go meanwhile;
+                                                       --log native: metadata on the legs
+       main.js --scrub [--seed N] [--count K]    damaged legs under a scrub
        main.js --small N                         every story of up to N requests
        main.js --apart                           every story of a set started in two parts
        main.js --mutants                         find every planted bug
 The exit code is 1 if something failed.`;
 
 /** Returns how many seeds failed. */
-function playSeeds(first: number, count: number, trace: boolean, log: SimLog): number {
+function playSeeds(first: number, count: number, trace: boolean, draw: Draw): number {
   const startedMs = performance.now();
   let failed = 0;
   for (let seed = first; seed < first + count; seed += 1) {
-    const options = drawOptions(seed, log);
+    const options = draw(seed);
     if (count === 1) console.log(JSON.stringify(options));
     const { failure } = runSeed(options, trace ? (line) => console.log(line) : null);
     if (failure === null) continue;
     failed += 1;
-    console.log(`seed ${seed} (${log}, ${options.atlas}) failed: ${failure.message}`);
+    console.log(`seed ${seed} (${options.log}, ${options.atlas}) failed: ${failure.message}`);
     if (count === 1 && failure.checker === 'exception') console.log(failure.stack);
   }
   const seconds = (performance.now() - startedMs) / 1000;
   const rate = (count / seconds).toFixed(1);
   console.log(`${count} seeds, ${failed} failed, ${seconds.toFixed(1)} s, ${rate} seeds/s`);
+  return failed;
+}
+
+function playScrubs(first: number, count: number, trace: boolean): number {
+  let failed = 0;
+  for (let seed = first; seed < first + count; seed += 1) {
+    const { failure } = runScrubStory(seed, trace ? (line) => console.log(line) : null);
+    if (failure === null) continue;
+    failed += 1;
+    console.log(`scrub story ${seed} failed: ${failure.message}`);
+    if (count === 1 && failure.checker === 'exception') console.log(failure.stack);
+  }
+  console.log(`${count} scrub stories, ${failed} failed`);
   return failed;
 }
 
@@ -72,7 +94,8 @@ function playApart(): number {
 function playMutants(log: SimLog): number {
   let survived = 0;
   console.log('| planted bug | found by | seeds |\n|---|---|---|');
-  for (const mutant of log === 'native' ? NATIVE_MUTANTS : MUTANTS) {
+  const mutants = [...MUTANTS, ...LEG_MUTANTS, ...RECOVERY_MUTANTS];
+  for (const mutant of log === 'native' ? NATIVE_MUTANTS : mutants) {
     const found = hunt(mutant, log);
     if (found === null) survived += 1;
     console.log(`| ${mutant.bug} | ${found ?? 'SURVIVED | -'} |`);
@@ -81,6 +104,7 @@ function playMutants(log: SimLog): number {
 }
 
 function hunt(mutant: Mutant, log: SimLog): string | null {
+  const play = mutant.play ?? ((seed: number): SimResult => runSeed(drawOptions(seed, log)));
   if (log === 'native') {
     const story = huntApart(mutant);
     if (story !== null) return story;
@@ -88,7 +112,7 @@ function hunt(mutant: Mutant, log: SimLog): string | null {
   for (let seed = 1; seed <= MUTANT_SEEDS; seed += 1) {
     mutant.plant();
     try {
-      const { failure } = runSeed(drawOptions(seed, log));
+      const { failure } = play(seed);
       if (failure !== null) return `${failure.checker} | ${seed}`;
     } finally {
       uproot();
@@ -122,8 +146,10 @@ function main(): number {
       trace: { type: 'boolean', default: false },
       small: { type: 'string' },
       log: { type: 'string', default: 'core' },
+      scrub: { type: 'boolean', default: false },
       mutants: { type: 'boolean', default: false },
       apart: { type: 'boolean', default: false },
+      legs: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -131,8 +157,12 @@ function main(): number {
   if (values.help) console.log(USAGE);
   else if (values.mutants) return playMutants(log);
   else if (values.apart) return playApart();
+  else if (values.scrub) return playScrubs(Number(values.seed), Number(values.count), values.trace);
   else if (values.small !== undefined) return playSmall(Number(values.small), log);
-  else return playSeeds(Number(values.seed), Number(values.count), values.trace, log);
+  else {
+    const draw: Draw = values.legs ? drawLegOptions : (seed) => drawOptions(seed, log);
+    return playSeeds(Number(values.seed), Number(values.count), values.trace, draw);
+  }
   return 0;
 }
 

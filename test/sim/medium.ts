@@ -39,8 +39,8 @@ export class Medium {
     this.visible.fill(0, sector);
   }
 
-  /** Bits rot while nobody looks: the block that holds the sector has this content now. */
-  overwrite(sector: number, value: Value): void {
+  /** Bits rot while nobody looks: the sector has this content now. */
+  damage(sector: number, value: Value): void {
     this.durable[sector] = value;
     this.visible[sector] = value;
     this.versions.delete(Math.floor(sector / this.blockSectors));
@@ -51,7 +51,7 @@ export class Medium {
     return this.visible.slice();
   }
 
-  restore(image: Uint32Array): void {
+  putBack(image: Uint32Array): void {
     this.versions.clear();
     this.doomed.clear();
     this.durable.set(image);
@@ -69,6 +69,14 @@ export class Medium {
     if (versions === undefined) this.versions.set(block, [version]);
     else versions.push(version);
     this.doomed.delete(block);
+    this.visible.set(values, block * this.blockSectors);
+  }
+
+  /** The block changes behind everybody's back, on the platter and as it is read. */
+  rot(block: number, values: readonly Value[]): void {
+    this.versions.delete(block);
+    this.doomed.delete(block);
+    this.durable.set(values, block * this.blockSectors);
     this.visible.set(values, block * this.blockSectors);
   }
 
@@ -111,6 +119,14 @@ export class Medium {
       this.visible.set(this.durable.subarray(first, first + this.blockSectors), first);
     }
     this.doomed.clear();
+  }
+
+  /** Somebody else has had the disk. */
+  overwrite(value: Value): void {
+    this.versions.clear();
+    this.doomed.clear();
+    this.durable.fill(value);
+    this.visible.fill(value);
   }
 
   /**

@@ -68,7 +68,7 @@ export const MUTANTS: readonly Mutant[] = [
         () =>
           function (this: RegionCopy) {
             const { set, tried } = this as unknown as { set: MirrorSet; tried: Uint8Array };
-            return set.legs.find((leg) => leg.isActive && tried[leg.index] === 0) ?? null;
+            return set.legs.find((leg) => leg.isActive && tried[leg.slot] === 0) ?? null;
           },
       ),
   },

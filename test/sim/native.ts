@@ -176,11 +176,11 @@ export class NativeLegs {
     const first = isA ? places.a : places.b;
     const kind = prng.pick(['zeroed', 'torn', 'bit'] as const);
     for (let i = 0; i < SUPERBLOCK_SECTORS; i += 1) {
-      if (kind === 'zeroed') medium.overwrite(first + i, 0);
-      if (kind === 'torn' && prng.ratio(1, 2)) medium.overwrite(first + i, raw.noise(prng));
+      if (kind === 'zeroed') medium.damage(first + i, 0);
+      if (kind === 'torn' && prng.ratio(1, 2)) medium.damage(first + i, raw.noise(prng));
     }
     const where = first + prng.below(SUPERBLOCK_SECTORS);
-    if (kind === 'bit') medium.overwrite(where, raw.flipped(at(medium.visible, where), prng));
+    if (kind === 'bit') medium.damage(where, raw.flipped(at(medium.visible, where), prng));
     return `${kind} superblock ${isA ? 'A' : 'B'}`;
   }
 
@@ -201,8 +201,8 @@ export class NativeLegs {
     const sector = mapSectorOf(sectors, regions) + index;
     const old = at(medium.visible, sector);
     const kind = prng.pick(['zeroed', 'noise', 'bit'] as const);
-    if (kind === 'zeroed') medium.overwrite(sector, 0);
-    else medium.overwrite(sector, kind === 'bit' ? raw.flipped(old, prng) : raw.noise(prng));
+    if (kind === 'zeroed') medium.damage(sector, 0);
+    else medium.damage(sector, kind === 'bit' ? raw.flipped(old, prng) : raw.noise(prng));
     return `${kind} map sector ${index}`;
   }
 
@@ -216,7 +216,7 @@ export class NativeLegs {
   rollBack(disk: number, prng: Prng): boolean {
     const image = this.images.get(disk);
     if (image === undefined || prng.ratio(1, 3)) return false;
-    at(this.disks, disk).medium.restore(image);
+    at(this.disks, disk).medium.putBack(image);
     return true;
   }
 

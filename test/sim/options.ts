@@ -1,5 +1,6 @@
 import { Prng } from '../../core/base/prng.ts';
 import type { ReadPolicy } from '../../core/mirror/options.ts';
+import { DEFAULT_PACE, type PaceLimits } from '../../core/mirror/resync-pace.ts';
 
 /**
  * What the fault atlas allows.
@@ -56,6 +57,15 @@ export interface SimOptions {
   /** native: chances that metadata rots, or a leg is put back to an earlier day, while all is down. */
   readonly rotPercent: number;
   readonly rollbackPercent: number;
+  /** Legs come and go while the set serves: one action in so many; 0: never. */
+  readonly legChangeEvery: number;
+  /** Disks that are no legs at first. */
+  readonly spares: number;
+  readonly pace: PaceLimits;
+  /** One action in so many begins, stops or resumes a scrub; 0: never. */
+  readonly scrubEvery: number;
+  /** Percent of scrubs that repair. Nobody damages legs here, so they find nothing to repair. */
+  readonly repairPercent: number;
 }
 
 export type SimLog = 'core' | 'native';
@@ -131,6 +141,43 @@ function drawCommon(seed: number): Common {
     powerCutPercent: prng.pick([0, 50, 100]),
     absentPercent: prng.pick([0, 0, 20]),
     readdPercent: prng.pick([0, 50, 90]),
+    legChangeEvery: 0,
+    spares: 0,
+    ...drawBackground(seed),
+  };
+}
+
+/** Drawn apart, so that seeds keep the rest of their story. */
+function drawBackground(seed: number): Pick<SimOptions, 'pace' | 'scrubEvery' | 'repairPercent'> {
+  const prng = new Prng(seed + 2 ** 45);
+  const min = prng.pick([2 ** 18, DEFAULT_PACE.min, 2 ** 26]);
+  return {
+    pace: { min, max: prng.pick([Infinity, Infinity, min, min * 4]) },
+    scrubEvery: prng.pick([0, 0, 40, 150]),
+    repairPercent: prng.pick([0, 50, 100]),
+  };
+}
+
+/**
+ * The same seed with spare disks and an operator at work on the legs. The draws of `drawOptions` stay
+ * what they are: its seeds are regressions.
+ */
+export function drawLegOptions(seed: number): SimOptions {
+  const base = drawOptions(seed);
+  const prng = new Prng(seed + 2 ** 46);
+  const spares = prng.between(1, 3);
+  const more = <T>(draw: () => T): T[] => Array.from({ length: spares }, draw);
+  const block = Math.max(...base.blockSizes) / 512;
+  return {
+    ...base,
+    // Where reads fail anywhere but each sector is left on some member, no leg can be spared.
+    atlas: base.atlas === 'latent' ? 'anchor' : base.atlas,
+    spares,
+    blockSizes: [...base.blockSizes, ...more(() => 512 * prng.pick([1, block]))],
+    maxSectors: [...base.maxSectors, ...more(() => prng.pick([block, block * 4, 65536]))],
+    noZeroes: [...base.noZeroes, ...more(() => prng.ratio(1, 6))],
+    latencyUs: [...base.latencyUs, ...more(() => prng.pick([20, 100, 1000]))],
+    legChangeEvery: prng.pick([10, 30, 60]),
   };
 }
 

@@ -1,11 +1,15 @@
+import type { SimResult } from './run.ts';
+
 /** A bug planted into core, from outside: core itself knows nothing of it. */
 export interface Mutant {
   readonly bug: string;
   /** Puts the bug in. */
   readonly plant: () => void;
+  /** The story that is to find it; the common one if it is not said. */
+  readonly play?: (seed: number) => SimResult;
 }
 
-type Method = (this: never, ...args: never[]) => unknown;
+export type Method = (this: never, ...args: never[]) => unknown;
 const undo: (() => void)[] = [];
 
 /** Replaces `prototype[name]` by what `make` makes of it, until `uproot`. */

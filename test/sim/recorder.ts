@@ -9,6 +9,8 @@ export class SimRecorder implements MirrorRecorder {
   durable: MirrorRecord;
   /** Under way: a restart may find it too. */
   attempt: MirrorRecord | null = null;
+  /** Told of each record that becomes durable. */
+  onDurable: ((before: MirrorRecord, after: MirrorRecord) => void) | null = null;
   /** Failures so far. */
   failures = 0;
   /** One attempt in so many fails; 0: none. */
@@ -30,7 +32,7 @@ export class SimRecorder implements MirrorRecorder {
     this.clock.in(1 + this.prng.below(this.latencyUs), () => {
       this.attempt = null;
       const fails = this.failureRate > 0 && this.prng.ratio(1, this.failureRate);
-      if (!fails || this.prng.ratio(1, 2)) this.durable = state;
+      if (!fails || this.prng.ratio(1, 2)) this.replace(state);
       if (fails) this.failures += 1;
       done(fails ? ERRNO.EIO : 0);
     });
@@ -38,7 +40,13 @@ export class SimRecorder implements MirrorRecorder {
 
   /** The daemon died: the attempt had become durable, or not. */
   daemonDied(): void {
-    if (this.attempt !== null && this.prng.ratio(1, 2)) this.durable = this.attempt;
+    if (this.attempt !== null && this.prng.ratio(1, 2)) this.replace(this.attempt);
     this.attempt = null;
+  }
+
+  private replace(state: MirrorRecord): void {
+    const before = this.durable;
+    this.durable = state;
+    this.onDurable?.(before, state);
   }
 }

@@ -2,7 +2,9 @@ import { Prng } from '../../core/base/prng.ts';
 import { at } from './at.ts';
 import { FaultAtlas } from './atlas.ts';
 import { CHECKERS } from './checkers/all.ts';
+import { diskOf } from './disk-of.ts';
 import { SimFailure } from './failure.ts';
+import { LegOperator } from './leg-operator.ts';
 import type { SimOptions } from './options.ts';
 import { Workload } from './workload.ts';
 import { World, type Trace } from './world.ts';
@@ -38,12 +40,22 @@ export function asFailure(error: unknown): SimFailure {
   return failure;
 }
 
+function checkScrub({ daemon }: World): void {
+  const status = daemon.set.scrub.status();
+  if (status === null) return;
+  const [found] = status.mismatches;
+  if (found !== undefined) {
+    throw new SimFailure('scrub', `a mismatch nobody made: ${JSON.stringify(found)}`);
+  }
+}
+
 class Play {
   private readonly world: World;
   private readonly options: SimOptions;
   private readonly prng: Prng;
   private readonly workload: Workload;
   private readonly atlas: FaultAtlas;
+  private readonly legs: LegOperator;
 
   constructor(world: World, options: SimOptions) {
     this.world = world;
@@ -51,6 +63,7 @@ class Play {
     this.prng = new Prng(options.seed + 2 ** 42);
     this.workload = new Workload(options, new Prng(options.seed + 2 ** 43));
     this.atlas = new FaultAtlas(options, world.disks, new Prng(options.seed + 2 ** 44));
+    this.legs = new LegOperator(world, this.atlas, new Prng(options.seed + 2 ** 46));
     world.recorder.failureRate = options.recorderFailureRate;
   }
 
@@ -68,7 +81,9 @@ class Play {
     }
     if (this.is(options.crashEvery)) this.crash();
     if (this.is(options.operatorEvery)) this.operate();
+    if (this.is(options.legChangeEvery)) this.legs.act();
     if (this.is(options.restEvery)) world.rest();
+    if (this.is(options.scrubEvery)) this.scrub();
     if (world.ops.size < options.depth && prng.ratio(1, 2)) world.submit(this.workload.next());
     const events = 1 + prng.below(8);
     for (let i = 0; i < events; i += 1) world.advance(world.clock.nowMs() + 1000);
@@ -107,11 +122,12 @@ class Play {
   }
 
   private operate(): void {
-    const { world, options, prng } = this;
+    const { world, prng } = this;
     if (prng.ratio(1, 2)) {
-      const leg = at(world.daemon.set.legs, prng.below(options.legs));
-      if (!leg.isActive || !this.atlas.maySpare(leg.index)) return;
-      world.say(() => `leg ${leg.index} is failed by hand`);
+      const { legs } = world.daemon.set;
+      const leg = at(legs, prng.below(legs.length));
+      if (!leg.isActive || !this.atlas.maySpare(diskOf(leg.name))) return;
+      world.say(() => `${leg.name} is failed by hand`);
       world.daemon.set.failLegByHand(leg);
       return;
     }
@@ -121,8 +137,24 @@ class Play {
     world.restart(this.drawPresence());
   }
 
+  /** Nobody damages legs behind the daemon's back here: what a scrub finds is a lie, or ours. */
+  private scrub(): void {
+    const { world, options, prng } = this;
+    const { scrub } = world.daemon.set;
+    checkScrub(world);
+    if (scrub.isRunning && prng.ratio(1, 2)) {
+      scrub.stop();
+      return;
+    }
+    const repairs = prng.below(100) < options.repairPercent;
+    const fromLeg = prng.below(options.legs);
+    const repair = prng.ratio(1, 2) ? 'majority' : { fromLeg };
+    const refusal = scrub.begin(repairs ? repair : 'none', prng.ratio(1, 2));
+    world.say(() => `scrub: ${refusal ?? 'begun'}`);
+  }
+
   private readdSome(): void {
-    for (let i = 0; i < this.options.legs; i += 1) {
+    for (let i = 0; i < this.world.recorder.durable.legs.length; i += 1) {
       if (this.prng.below(100) < this.options.readdPercent) this.world.readd(i);
     }
   }
@@ -149,6 +181,7 @@ class Play {
     const until = world.clock.nowMs() + HEAL_MS;
     while (world.advance(until));
     world.rest();
+    checkScrub(world);
     for (const checker of CHECKERS) checker.converged?.(world);
     world.stopCleanly();
     if (!world.isClean()) throw new SimFailure('I9', 'a healed set did not stop clean');
@@ -176,8 +209,7 @@ class Play {
   private isHotLeft(): boolean {
     const { set } = this.world.daemon;
     const isLeft = set.doubt.test(0) || set.legs.some((l) => l.isActive && l.outOfSync.test(0));
-    const timers = this.world.clock.timers - (set.regionLog.isArmed ? 1 : 0);
-    return isLeft && timers === 0;
+    return isLeft && !set.recovery.waitsToRetry;
   }
 
   private readAll(): void {

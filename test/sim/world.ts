@@ -6,6 +6,7 @@ import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import { assembleFromRecord } from '../../core/mirror/assemble.ts';
 import type { LegState } from '../../core/mirror/leg.ts';
 import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
+import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { at } from './at.ts';
 import { CHECKERS } from './checkers/all.ts';
@@ -13,6 +14,7 @@ import { watchLeg } from './checkers/i07-stale-never-served.ts';
 import { SimClock } from './clock.ts';
 import { FIRST_TAG } from './content.ts';
 import { Daemon, type DaemonStart } from './daemon.ts';
+import { diskOf } from './disk-of.ts';
 import { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
 import { Model } from './model.ts';
@@ -63,6 +65,8 @@ export class World {
   /** The story is not of one truth: the model knows less than the legs do, and nobody judges. */
   isBlind = false;
   acknowledgedWrites = 0;
+  /** Told of the mirror's events. */
+  onEvent: ((event: MirrorEvent) => void) | null = null;
   /** Counts what happens; the model's time. */
   step = 0;
   private readonly prng: Prng;
@@ -70,6 +74,7 @@ export class World {
   private readonly pages: PagePool;
   private opCount = 0;
   private submitting = false;
+  private readonly calledMs = new WeakMap<ClientOp, number>();
 
   constructor(options: SimOptions, trace: Trace) {
     this.options = options;
@@ -116,6 +121,7 @@ export class World {
       }
     }
     this.ops.add(op);
+    this.calledMs.set(op, this.clock.nowMs());
     this.say(() => `call ${String(op)}`);
     this.submitting = true;
     this.daemon.submit(op.makeBio(this.prng.pick([1, 2, 8, 64]), this.pages));
@@ -198,7 +204,7 @@ export class World {
       return;
     }
     const { durable } = this.recorder;
-    const state = at(durable.legs, leg).state;
+    const { state } = at(durable.legs, leg);
     if (state === 'in-sync') return;
     this.say(() => `leg ${leg} (${state}) is added again`);
     this.recorder.durable = withState(durable, leg, 'resyncing');
@@ -217,7 +223,9 @@ export class World {
     const { durable, attempt } = this.recorder;
     const records: MirrorRecord[] = attempt === null ? [durable] : [durable, attempt];
     const isBelieved = (i: number): boolean =>
-      records.some((record) => at(record.legs, i).state === 'in-sync');
+      records.some(({ legs }) =>
+        legs.some(({ path, state }) => diskOf(path) === i && state === 'in-sync'),
+      );
     return this.disks.map((_, i) => i).filter(isBelieved);
   }
 
@@ -226,7 +234,9 @@ export class World {
     const { believed, start, told } =
       this.native === null ? this.beginCore() : this.beginNative(this.native);
     this.say(() => `START ${told}`);
-    this.wasMember = start.legs.map(({ standing }) => standing === 'member');
+    this.wasMember = this.disks.map((disk) =>
+      start.legs.some(({ device, standing }) => device === disk && standing === 'member'),
+    );
     for (const [i, disk] of this.disks.entries()) {
       disk.onSubmit = (bio): void => {
         this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
@@ -234,7 +244,10 @@ export class World {
       };
       disk.step = (): number => this.step;
     }
-    return new Daemon(this.options, start, this.disks, believed, this.clock, this.prng);
+    const { options, disks, clock, prng } = this;
+    return new Daemon(options, start, disks, believed, clock, prng, (event) => {
+      this.onEvent?.(event);
+    });
   }
 
   private beginNative(native: NativeLegs): Begin {
@@ -265,25 +278,31 @@ export class World {
 
   private beginCore(): Begin {
     const { durable } = this.recorder;
-    let assembly = assembleFromRecord(durable, this.present);
+    const presence = (): boolean[] => durable.legs.map((leg) => at(this.present, diskOf(leg.path)));
+    let assembly = assembleFromRecord(durable, presence());
     if (assembly.kind === 'refused') {
       this.present = this.present.map(() => true);
-      assembly = assembleFromRecord(durable, this.present);
+      assembly = assembleFromRecord(durable, presence());
     }
     if (assembly.kind === 'refused') throw new SimFailure('I10', assembly.reason);
     const { standings, membersEqual } = assembly;
     const start: DaemonStart = {
       recorder: this.recorder,
-      legs: standings.map((standing, i) => ({
-        name: `leg${i}`,
-        startSector: this.options.origin,
-        device: standing === 'missing' ? null : at(this.disks, i),
-        standing,
-      })),
+      legs: standings.map((standing, i) => {
+        const { path, slot, startSector, writeMostly, failedByHand, replaces } = at(
+          durable.legs,
+          i,
+        );
+        const device = standing === 'missing' ? null : at(this.disks, diskOf(path));
+        const rest = { slot, startSector, writeMostly, failedByHand, replaces };
+        return { name: path, device, standing, ...rest };
+      }),
       generation: assembly.generation,
       membersEqual,
     };
-    const believed = durable.legs.flatMap(({ state }, i) => (state === 'in-sync' ? [i] : []));
+    const believed = durable.legs.flatMap(({ path, state }) =>
+      state === 'in-sync' ? [diskOf(path)] : [],
+    );
     return { start, believed, told: `${standings.join(' ')}${membersEqual ? ' clean' : ''}` };
   }
 
@@ -292,6 +311,8 @@ export class World {
     if (!this.ops.delete(op)) throw new SimFailure('endings', `${String(op)} ended after a crash`);
     this.step += 1;
     this.say(() => `end  ${String(op)} errno ${op.error}`);
+    const took = this.clock.nowMs() - (this.calledMs.get(op) ?? 0);
+    this.daemon.clients.note(op.op, op.sectors, took, op.error);
     if (op.isWrite && op.error === ERRNO.OK) this.acknowledgedWrites += 1;
     if (this.isBlind) return;
     this.tellModel(op);
@@ -367,8 +388,13 @@ function firstRecord(options: SimOptions): MirrorRecord {
   return {
     generation: 0,
     clean: true,
-    legs: options.latencyUs.map((_, i) => ({
+    legs: Array.from({ length: options.legs }, (_, i) => ({
       path: `leg${i}`,
+      slot: i,
+      startSector: options.origin,
+      writeMostly: false,
+      failedByHand: false,
+      replaces: null,
       state: options.membersAtFirst.includes(i) ? 'in-sync' : 'resyncing',
       reason: null,
       errors: { read: 0, write: 0, flush: 0, resync: 0 },

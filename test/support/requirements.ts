@@ -26,6 +26,8 @@ export const REQUIREMENTS: readonly Requirement[] = [
   { command: 'fio', debian: 'fio', why: 'load with verification, and the benchmark' },
   { command: 'mke2fs', debian: 'e2fsprogs', why: 'a real file system on a mirror' },
   { command: 'e2fsck', debian: 'e2fsprogs', why: 'and the proof that it survived' },
+  { command: 'mkfs.xfs', debian: 'xfsprogs', why: 'another real file system' },
+  { command: 'losetup', debian: 'mount', why: 'mounts it as a block device' },
   { command: 'fusermount3', debian: 'fuse3', why: 'nbdfuse mounts through it' },
 ];
 

@@ -1,14 +1,10 @@
 import type { Arena } from '../../core/block/arena.ts';
 import type { Export } from '../../core/export/export.ts';
-import { replyPayloadBytes } from '../../core/export/reply-queue.ts';
 import { Session, type SessionStream } from '../../core/export/session.ts';
-import { readSimpleReply, SimpleReplyHeader } from '../../core/nbd/wire.ts';
-
-export interface SeenReply {
-  readonly error: number;
-  readonly cookie: number;
-  readonly data: Uint8Array;
-}
+import { PLAIN, type Agreement } from '../../core/nbd/agreement.ts';
+import { REPLY_STYLE } from '../../core/nbd/chunk.ts';
+import { ReplyReader, type SeenReply } from './reply-reader.ts';
+import { concat } from './hex.ts';
 
 /**
  * A client and its stream in one, without a network: what `send` is given goes in as far as the
@@ -17,7 +13,7 @@ export interface SeenReply {
 export class SessionClient implements SessionStream {
   readonly session: Session;
   /** Replies taken, in the order sent. */
-  readonly replies: SeenReply[] = [];
+  readonly replies: SeenReply[];
   /** False: a client that sends, and never reads. */
   reading = true;
   /** What the session said last; undefined while it lives. */
@@ -26,10 +22,17 @@ export class SessionClient implements SessionStream {
   private readonly arena: Arena;
   private backlog: Uint8Array[] = [];
   private feeding = false;
+  /** Simple replies say nothing of their data: it ends where the session says it does. */
+  private pieceBytes = 0;
+  private readonly reader: ReplyReader;
 
-  constructor(target: Export, arena: Arena) {
+  constructor(target: Export, arena: Arena, agreed: Agreement = PLAIN) {
     this.arena = arena;
-    this.session = new Session(target, arena, this);
+    this.session = new Session(target, arena, this, agreed);
+    this.reader = new ReplyReader(agreed.style, () =>
+      agreed.style === REPLY_STYLE.SIMPLE ? this.pieceBytes : 0,
+    );
+    this.replies = this.reader.replies;
   }
 
   /** Bytes given to `send` and not taken by the session yet. */
@@ -47,14 +50,14 @@ export class SessionClient implements SessionStream {
     const { replies } = this.session;
     const count = replies.length;
     if (count === 0) return;
-    const header = new SimpleReplyHeader();
-    const view = new DataView(replies.headers.buffer);
     for (let i = 0; i < count; i += 1) {
-      const request = replies.requestAt(i);
-      if (!readSimpleReply(view, replies.headerAt(i), header)) throw new Error('a bad reply magic');
-      const at = request.payloadAt;
-      const data = this.arena.bytes.slice(at, at + replyPayloadBytes(request));
-      this.replies.push({ error: header.error, cookie: header.cookieLow, data });
+      const at = replies.headAt(i);
+      const head = replies.headers.slice(at, at + replies.headBytes(i));
+      const from = replies.payloadAt(i);
+      this.pieceBytes = replies.payloadBytes(i);
+      const data = this.arena.bytes.slice(from, from + this.pieceBytes);
+      this.reader.give(concat(head, data));
+      if (this.reader.unread > 0) throw new Error('a piece that is no whole message');
     }
     this.session.repliesSent(count);
   }

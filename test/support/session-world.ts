@@ -1,6 +1,7 @@
 import { Arena } from '../../core/block/arena.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { Export, type ExportOptions } from '../../core/export/export.ts';
+import { PLAIN, type Agreement } from '../../core/nbd/agreement.ts';
 import { NBD_ERROR, nameIn } from '../../core/nbd/proto.ts';
 import { createManualLoop, runUntilIdle } from './manual-loop.ts';
 import { MemoryDevice, type MemoryDeviceOptions } from './memory-device.ts';
@@ -25,8 +26,8 @@ export class SessionWorld {
     this.arena = new Arena(new Uint8Array(options.arenaBytes ?? 2 ** 22), this.loop);
   }
 
-  client(): SessionClient {
-    return new SessionClient(this.target, this.arena);
+  client(agreed: Agreement = PLAIN): SessionClient {
+    return new SessionClient(this.target, this.arena, agreed);
   }
 
   run(): void {

@@ -1,6 +1,7 @@
 import { STANDING } from '../../../core/mirror/leg.ts';
 import { at } from '../at.ts';
 import type { Value } from '../content.ts';
+import { diskOf } from '../disk-of.ts';
 import { SimFailure } from '../failure.ts';
 import type { ClientOp } from '../op.ts';
 import type { World } from '../world.ts';
@@ -49,11 +50,11 @@ export function goodLegs(world: World, sector: number): readonly number[] {
   const { set } = world.daemon;
   const region = set.regionOf(sector);
   if (set.doubt.test(region)) return [];
-  return set.legs.filter((leg) => leg.canRead(region, region)).map((leg) => leg.index);
+  return set.legs.filter((leg) => leg.canRead(region, region)).map((leg) => diskOf(leg.name));
 }
 
 export function members(world: World): readonly number[] {
   return world.daemon.set.legs
     .filter((leg) => leg.standing === STANDING.MEMBER)
-    .map((leg) => leg.index);
+    .map((leg) => diskOf(leg.name));
 }

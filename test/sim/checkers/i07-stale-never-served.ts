@@ -1,6 +1,7 @@
 import { STANDING } from '../../../core/mirror/leg.ts';
 import type { Bio } from '../../../core/block/bio.ts';
 import { REQ_OP } from '../../../core/block/op.ts';
+import { diskOf } from '../disk-of.ts';
 import type { World } from '../world.ts';
 import { fail, type Checker } from './checker.ts';
 
@@ -13,7 +14,7 @@ export const staleNeverServed: Checker = {
 export function watchLeg(world: World, index: number, bio: Bio): void {
   if (bio.op !== REQ_OP.READ || bio.sector >= world.rawFrom) return;
   const { set } = world.daemon;
-  const leg = set.legs[index];
+  const leg = set.legs.find(({ name }) => diskOf(name) === index);
   const first = set.regionOf(bio.sector - world.options.origin);
   const last = set.regionOf(bio.sector - world.options.origin + bio.sectors - 1);
   const isOut = leg?.isActive !== true;

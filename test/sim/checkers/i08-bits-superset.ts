@@ -1,4 +1,5 @@
 import { at } from '../at.ts';
+import { diskOf } from '../disk-of.ts';
 import type { World } from '../world.ts';
 import { fail, goodLegs, quietSectors, shownBy, type Checker } from './checker.ts';
 
@@ -15,7 +16,7 @@ export const bitsSuperset: Checker = {
   converged(world) {
     for (const leg of world.daemon.set.legs) {
       if (!leg.isActive || leg.outOfSync.count === 0) continue;
-      fail(bitsSuperset, `leg ${leg.index} has ${leg.outOfSync.count} bits with nothing to heal`);
+      fail(bitsSuperset, `${leg.name} has ${leg.outOfSync.count} bits with nothing to heal`);
     }
   },
 };
@@ -38,14 +39,14 @@ function check(world: World, first: number, end: number): void {
 function checkThoseOut(world: World): void {
   const { set } = world.daemon;
   for (const leg of set.legs) {
-    if (leg.standing !== 'failed' || !at(world.wasMember, leg.index)) continue;
-    const { medium } = at(world.disks, leg.index);
+    if (leg.standing !== 'failed' || !at(world.wasMember, diskOf(leg.name))) continue;
+    const { medium } = at(world.disks, diskOf(leg.name));
     for (let sector = 0; sector < world.options.sectors; sector += 1) {
       if (leg.outOfSync.test(set.regionOf(sector))) continue;
       for (const value of medium.possible(world.options.origin + sector)) {
         if (world.model.allows(sector, value)) continue;
         const allowed = world.model.describe(sector);
-        fail(bitsSuperset, `leg ${leg.index}, out, may show ${value} in ${sector}, of ${allowed}`);
+        fail(bitsSuperset, `${leg.name}, out, may show ${value} in ${sector}, of ${allowed}`);
       }
     }
   }

@@ -7,7 +7,12 @@ export const convergence: Checker = {
   converged(world) {
     const { set } = world.daemon;
     const joining = set.legs.filter((leg) => leg.state === 'resyncing');
-    if (joining.length > 0) fail(convergence, `leg ${at(joining, 0).index} never joined`);
+    if (joining.length > 0) fail(convergence, `${at(joining, 0).name} never joined`);
+    for (const { name, standing, replaces } of set.legs) {
+      const old = set.legs.find(({ slot }) => slot === replaces);
+      if (standing !== 'member' || old === undefined) continue;
+      fail(convergence, `${name} is in sync, but ${old.name} that it replaces is still there`);
+    }
     const [first = 0, ...others] = members(world);
     for (let sector = 0; sector < world.options.sectors; sector += 1) {
       const shown = shownBy(world, first, sector);

@@ -3,7 +3,7 @@ import { fail, type Checker } from './checker.ts';
 export const resources: Checker = {
   name: 'I18',
   sentence:
-    'at idle nothing is held: no bio, no record, no claim, and no timer but that of a retry',
+    'at idle nothing is held: no bio, no record, no claim, and no timers but of a retry and of paces',
   idle(world) {
     const { set } = world.daemon;
     const held: Readonly<Record<string, number>> = {
@@ -14,8 +14,10 @@ export const resources: Checker = {
       claims: set.lock.length,
       'dirty regions': set.pending.dirty,
       'pending reads': set.legs.reduce((sum, leg) => sum + leg.pendingReads, 0),
+      'requests at legs': set.legs.reduce((sum, leg) => sum + leg.inFlight, 0),
+      'legs on their way out': set.leaving.length,
       transfers: world.disks.reduce((sum, disk) => sum + disk.inFlight, 0),
-      'timers but one': Math.max(0, world.clock.timers - 1 - (set.regionLog.isArmed ? 1 : 0)),
+      'timers but three': Math.max(0, world.clock.timers - 3 - (set.regionLog.isArmed ? 1 : 0)),
     };
     for (const [what, count] of Object.entries(held)) {
       if (count !== 0) fail(resources, `${count} ${what} at idle`);

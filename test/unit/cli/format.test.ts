@@ -1,15 +1,9 @@
-import {
-  checkExit,
-  dmLines,
-  durationText,
-  infoLines,
-  listLines,
-  progressBar,
-  statusLines,
-} from '../../../cli/format.ts';
+import { checkExit, dmLines, infoLines, listLines, statusLines } from '../../../cli/format.ts';
+import { durationText, progressBar } from '../../../cli/text.ts';
 import type { DeviceState, DeviceStatus } from '../../../core/control/status.ts';
 import { NO_LEG_ERRORS } from '../../../core/control/status.ts';
 
+const NO_FLAGS = { writeMostly: false, failedByHand: false, replaces: null };
 const HEALTHY: DeviceStatus = {
   name: 'data',
   sizeBytes: 2 ** 30,
@@ -18,9 +12,12 @@ const HEALTHY: DeviceStatus = {
   uri: 'nbd+unix:///data?socket=/run/dmiod/nbd.sock',
   connections: 1,
   attached: [],
+  mounts: [],
   eventNr: 3,
   regions: { sizeBytes: 524288, total: 2048, dirty: 1, outOfSync: 0 },
   resync: null,
+  scrub: null,
+  regionMap: null,
   legs: [
     {
       index: 0,
@@ -29,6 +26,7 @@ const HEALTHY: DeviceStatus = {
       errors: NO_LEG_ERRORS,
       outOfSyncBytes: 0,
       reason: null,
+      ...NO_FLAGS,
     },
     {
       index: 1,
@@ -37,6 +35,7 @@ const HEALTHY: DeviceStatus = {
       errors: NO_LEG_ERRORS,
       outOfSyncBytes: 0,
       reason: null,
+      ...NO_FLAGS,
     },
   ],
   reason: null,
@@ -51,6 +50,7 @@ describe('status for people', () => {
       '  regions  2048 x 512 KiB: 1 dirty, 0 out of sync',
       '  leg 0    in-sync  /srv/a.img',
       '  leg 1    in-sync  /srv/b.img',
+      '  failure  leg 0 or leg 1 may fail now: the other holds everything',
     ]);
   });
 
@@ -60,8 +60,15 @@ describe('status for people', () => {
       ...HEALTHY,
       state: 'resyncing',
       connections: 0,
-      regions: null,
-      resync: { doneBytes: 2 ** 29, totalBytes: 2 ** 30, bytesPerSecond: 2 ** 27, etaSeconds: 4 },
+      regions: { sizeBytes: 524288, total: 10, dirty: 0, outOfSync: 4 },
+      resync: {
+        doneBytes: 2 ** 29,
+        totalBytes: 2 ** 30,
+        bytesPerSecond: 2 ** 27,
+        etaSeconds: 4,
+        paused: false,
+      },
+      regionMap: '...xx',
       legs: [LEG_A, { ...LEG_B, state: 'resyncing', outOfSyncBytes: 2 ** 29 }],
     };
     const errors = { ...NO_LEG_ERRORS, read: 2, write: 1 };
@@ -78,14 +85,19 @@ describe('status for people', () => {
     };
     expect(statusLines([resyncing, degraded])).toEqual([
       'data  mirror [Ur]  1 GiB  resyncing',
-      '  export  nbd+unix:///data?socket=/run/dmiod/nbd.sock',
-      '  resync  [==========>.........]  50.0 %  512 MiB of 1 GiB  128 MiB/s  about 4 s left',
-      '  leg 0   in-sync    /srv/a.img',
-      '  leg 1   resyncing  /srv/b.img  512 MiB behind',
+      '  export   nbd+unix:///data?socket=/run/dmiod/nbd.sock',
+      '  regions  10 x 512 KiB: 0 dirty, 4 out of sync',
+      '  map      ...xx',
+      '           . clean, x out of sync on some leg; a letter is 2 regions',
+      '  resync   [==========>.........]  50.0 %  512 MiB of 1 GiB  128 MiB/s  about 4 s left',
+      '  leg 0    in-sync    /srv/a.img',
+      '  leg 1    resyncing  /srv/b.img  512 MiB behind',
+      '  failure  if leg 0 fails now the device fails: no other leg is whole',
       '',
       'other  mirror [UF]  1 GiB  degraded',
-      '  leg 0  in-sync  /srv/a.img',
-      '  leg 1  failed   /srv/b.img  2 read errors, 1 write error, write error: ENOSPC',
+      '  leg 0    in-sync  /srv/a.img',
+      '  leg 1    failed   /srv/b.img  2 read errors, 1 write error, write error: ENOSPC',
+      '  failure  if leg 0 fails now the device fails: no other leg is whole',
     ]);
   });
 

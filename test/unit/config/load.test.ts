@@ -65,7 +65,7 @@ table = """
 });
 
 const LISTEN = 'unix:PATH or tcp:HOST:PORT';
-const KEYS = 'control, state-dir, listen, engine, log-level, [device.NAME]';
+const KEYS = 'control, state-dir, listen, engine, log-level, [hooks], [device.NAME]';
 const DEVICE_KEYS =
   'mirror, linear, table, size, log, region-size, read-policy, read-only, assume-clean';
 const SIZES = 'a size such as 4096, 64KiB, 64K, 1GiB, 1G or 8s (sectors)';

@@ -13,7 +13,10 @@ function place(path: string, isThere: boolean): LegPlace {
 }
 
 function record(clean: boolean, ...states: LegState[]): MirrorRecord {
-  const legs = states.map((state, i) => ({ path: `/${i}`, state, reason: `was ${state}`, errors }));
+  const rest = { startSector: 0, writeMostly: false, failedByHand: false, replaces: null, errors };
+  const legs = states.map((state, slot) => {
+    return { path: `/${slot}`, slot, state, reason: `was ${state}`, ...rest };
+  });
   return { generation: 7, clean, legs };
 }
 

@@ -24,12 +24,13 @@ const IDENTITY: DeviceIdentity = {
 
 function mirror(generation: number): MirrorRecord {
   const errors = { read: 0, write: 1, flush: 0, resync: 0 };
+  const rest = { startSector: 0, writeMostly: false, failedByHand: false, replaces: null, errors };
   return {
     generation,
     clean: false,
     legs: [
-      { path: '/a', state: 'in-sync', reason: null, errors },
-      { path: '/b', state: 'failed', reason: 'write error: EIO', errors },
+      { path: '/a', slot: 0, state: 'in-sync', reason: null, ...rest },
+      { path: '/b', slot: 1, state: 'failed', reason: 'write error: EIO', ...rest },
     ],
   };
 }

@@ -11,7 +11,8 @@ const named = (name: string): Export => new Export({ name, device });
 
 describe('an export', () => {
   it('offers what is true of every device', () => {
-    const flags = 'HAS_FLAGS|SEND_FLUSH|SEND_FUA|SEND_TRIM|SEND_WRITE_ZEROES|CAN_MULTI_CONN';
+    const flags =
+      'HAS_FLAGS|SEND_FLUSH|SEND_FUA|SEND_TRIM|SEND_WRITE_ZEROES|CAN_MULTI_CONN|SEND_CACHE|SEND_FAST_ZERO';
     expect(nameFlags(TRANSMISSION_FLAG, named('a').transmissionFlags)).toBe(flags);
     const readOnly = new Export({ name: 'a', device, readOnly: true });
     expect(nameFlags(TRANSMISSION_FLAG, readOnly.transmissionFlags)).toContain('READ_ONLY');

@@ -7,7 +7,10 @@ const STATES: readonly LegState[] = ['in-sync', 'resyncing', 'failed', 'missing'
 
 function recordOf(states: readonly LegState[], clean: boolean): MirrorRecord {
   const errors = { read: 0, write: 0, flush: 0, resync: 0 };
-  const legs = states.map((state, i) => ({ path: `/leg${i}`, state, reason: null, errors }));
+  const rest = { startSector: 0, writeMostly: false, failedByHand: false, replaces: null };
+  const legs = states.map((state, slot) => {
+    return { path: `/leg${slot}`, slot, state, reason: null, errors, ...rest };
+  });
   return { generation: 7, clean, legs };
 }
 

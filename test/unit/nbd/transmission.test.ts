@@ -1,4 +1,5 @@
-import { COMMAND, COMMAND_FLAG } from '../../../core/nbd/proto.ts';
+import { COMMAND } from '../../../core/nbd/proto.ts';
+import { REPLY_STYLE } from '../../../core/nbd/chunk.ts';
 import { flagsOf, FRAME, RequestFramer } from '../../../core/nbd/transmission.ts';
 import { concat } from '../../support/hex.ts';
 import { request } from '../../support/nbd-messages.ts';
@@ -79,10 +80,23 @@ describe('the framer', () => {
 });
 
 describe('flags of commands', () => {
-  it('allow FUA on everything offered, NO_HOLE on WRITE_ZEROES, and nothing more', () => {
-    const { READ, WRITE, FLUSH, TRIM, WRITE_ZEROES } = COMMAND;
-    for (const type of [READ, WRITE, FLUSH, TRIM]) expect(flagsOf(type)).toBe(COMMAND_FLAG.FUA);
-    expect(flagsOf(WRITE_ZEROES)).toBe(COMMAND_FLAG.FUA | COMMAND_FLAG.NO_HOLE);
-    for (const type of [5, 7, 8, 9, 0xffff]) expect(flagsOf(type)).toBe(-1);
+  // F FUA, N NO_HOLE, D DF, 1 REQ_ONE, Z FAST_ZERO, P PAYLOAD_LEN
+  it.each([
+    ['READ', 'F', 'FD', 'FD'],
+    ['WRITE', 'F', 'F', 'FP'],
+    ['FLUSH', 'F', 'F', 'F'],
+    ['TRIM', 'F', 'F', 'F'],
+    ['CACHE', 'F', 'F', 'F'],
+    ['WRITE_ZEROES', 'FNZ', 'FNZ', 'FNZ'],
+    ['BLOCK_STATUS', 'F1', 'F1', 'F1P'],
+  ] as const)('of %s are %s simple, %s structured, %s extended', (name, ...expected) => {
+    const letters = (bits: number): string =>
+      ['F', 'N', 'D', '1', 'Z', 'P'].filter((_, bit) => (bits & (1 << bit)) !== 0).join('');
+    const styles = [REPLY_STYLE.SIMPLE, REPLY_STYLE.STRUCTURED, REPLY_STYLE.EXTENDED];
+    expect(styles.map((style) => letters(flagsOf(COMMAND[name], style)))).toEqual(expected);
+  });
+
+  it.each([8, 9, 0xffff])('are none for command %d', (type) => {
+    expect(flagsOf(type, REPLY_STYLE.EXTENDED)).toBe(-1);
   });
 });

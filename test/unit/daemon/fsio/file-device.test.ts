@@ -39,7 +39,7 @@ function syscallsWithout(missing: readonly number[], asked: number[] = []): Sysc
   const real = loadSyscalls();
   if (!hasSyscalls(real)) throw new Error(real.reason);
   return {
-    flock: real.flock,
+    ...real,
     fallocate: (fd, mode, offset, length) => {
       asked.push(mode);
       return missing.includes(mode) ? ERRNO.EOPNOTSUPP : real.fallocate(fd, mode, offset, length);

@@ -1,0 +1,179 @@
+/** Calls that change the legs of a mirror, where it lives. They answer when the record says so. */
+import { errnoName } from '../../core/base/errno.ts';
+import { ControlError } from '../../core/control/error.ts';
+import type { LegReport } from '../../core/control/status.ts';
+import {
+  addLeg,
+  detachDevice,
+  failLeg,
+  hasRoom,
+  legProblem,
+  readdLeg,
+  removeLeg,
+  whenDurable,
+} from '../../core/mirror/leg-changes.ts';
+import { MAX_LEGS, type Leg } from '../../core/mirror/leg.ts';
+import type { MirrorSet } from '../../core/mirror/set.ts';
+import { outOfSyncBytes } from '../../core/mirror/status.ts';
+import type { BlockDevice } from '../../core/block/device.ts';
+import type { Assembled, OpenLeg } from './assemble.ts';
+import type { Answer } from './calls.ts';
+
+/** Where a leg of the set stands. */
+export type LegFacts = Omit<LegReport, 'name'>;
+
+export interface LegCalls {
+  /** `leg`: as the user named it or its number, here and below. */
+  'leg-facts': { readonly args: { readonly leg: string }; readonly value: LegFacts };
+  'fail-leg': { readonly args: { readonly leg: string }; readonly value: LegFacts };
+  'remove-leg': { readonly args: { readonly leg: string }; readonly value: LegFacts };
+  'add-leg': {
+    readonly args: {
+      readonly device: OpenLeg;
+      readonly writeMostly: boolean;
+      readonly replaces: string | null;
+    };
+    readonly value: LegFacts;
+  };
+  /** Its device may be closed and opened again; refused while requests are under way there. */
+  'detach-leg': { readonly args: { readonly leg: string }; readonly value: LegFacts };
+  /** `isSame` false: it may hold anything. */
+  're-add-leg': {
+    readonly args: { readonly device: OpenLeg; readonly isSame: boolean };
+    readonly value: LegFacts;
+  };
+}
+
+type LegHandlers = {
+  readonly [C in keyof LegCalls]: (
+    parts: Assembled,
+    args: LegCalls[C]['args'],
+    answer: Answer<LegCalls[C]['value']>,
+  ) => void;
+};
+
+export const LEG_HANDLERS: LegHandlers = {
+  'leg-facts': (parts, { leg }, answer) => {
+    const set = setOf(parts);
+    answer.done(factsOf(set, findLeg(set, leg)));
+  },
+
+  'fail-leg': (parts, args, answer) => {
+    const set = setOf(parts);
+    const leg = findLeg(set, args.leg);
+    if (!failLeg(set, leg, answerWith(set, leg, answer))) throw lastCopy(set, leg);
+  },
+
+  'remove-leg': (parts, args, answer) => {
+    const set = setOf(parts);
+    const leg = findLeg(set, args.leg);
+    if (leg.isLeaving) throw new ControlError('busy', `leg ${leg.name} is being removed already`);
+    if (!removeLeg(set, leg, answerWith(set, leg, answer))) throw lastCopy(set, leg);
+  },
+
+  'add-leg': (parts, { device, writeMostly, replaces }, answer) => {
+    const set = setOf(parts);
+    const old = replaces === null ? null : findLeg(set, replaces);
+    const twin = set.legs.find(({ name }) => name === device.path);
+    if (twin !== undefined) throw new ControlError('exists', `${set.name} has that leg already`);
+    if (!hasRoom(set)) {
+      throw new ControlError('bad-leg', `${set.name} has ${MAX_LEGS} legs, the most there can be`);
+    }
+    refuseSecond(set, old);
+    const attached = attach(parts, set, device, 0);
+    const options = { name: device.path, startSector: 0, writeMostly, replaces: old };
+    const leg = addLeg(set, { ...options, device: attached }, (errno) => {
+      answerWith(set, leg, answer)(errno);
+    });
+  },
+
+  'detach-leg': (parts, args, answer) => {
+    const set = setOf(parts);
+    const leg = findLeg(set, args.leg);
+    refuseBusy(leg);
+    // Until it is on record that the leg is out, a restart would believe what it holds.
+    whenDurable(set, (errno) => {
+      try {
+        if (errno !== 0) throw notRecorded(set, errno);
+        refuseBusy(leg);
+        detachDevice(leg);
+        answer.done(factsOf(set, leg));
+      } catch (error) {
+        if (!(error instanceof ControlError)) throw error;
+        answer.refuse(error);
+      }
+    });
+  },
+
+  're-add-leg': (parts, { device, isSame }, answer) => {
+    const set = setOf(parts);
+    const leg = findLeg(set, device.path);
+    refuseBusy(leg);
+    const attached = attach(parts, set, device, leg.startSector);
+    readdLeg(set, leg, attached, isSame, answerWith(set, leg, answer));
+  },
+};
+
+function setOf({ mapped, mirror }: Assembled): MirrorSet {
+  if (mirror !== null) return mirror;
+  throw new ControlError('no-leg', `device ${mapped.name} is no running mirror`);
+}
+
+function findLeg(set: MirrorSet, wanted: string): Leg {
+  const leg =
+    set.legs.find(({ name }) => name === wanted) ??
+    set.legs.find(({ index }) => String(index) === wanted);
+  if (leg !== undefined) return leg;
+  throw new ControlError('no-leg', `device ${set.name} has no leg ${wanted}`);
+}
+
+/** @throws ControlError bad-leg: the device does not fit */
+function attach(
+  parts: Assembled,
+  set: MirrorSet,
+  device: OpenLeg,
+  startSector: number,
+): BlockDevice {
+  const attached = parts.attach(device);
+  const problem = legProblem(set, attached, startSector);
+  if (problem === null) return attached;
+  throw new ControlError('bad-leg', `leg ${device.path} does not fit ${set.name}: ${problem}`);
+}
+
+function refuseSecond(set: MirrorSet, old: Leg | null): void {
+  if (old === null) return;
+  const next = set.legs.find(({ replaces }) => replaces === old.slot);
+  if (next === undefined) return;
+  throw new ControlError('busy', `leg ${old.name} is being replaced by ${next.name} already`);
+}
+
+function refuseBusy(leg: Leg): void {
+  if (leg.isLeaving) throw new ControlError('busy', `leg ${leg.name} is being removed`);
+  if (leg.isActive) throw new ControlError('busy', `leg ${leg.name} is in use: ${leg.state}`);
+  if (leg.inFlight === 0) return;
+  const what = `${leg.inFlight} request${leg.inFlight === 1 ? '' : 's'} of its earlier life`;
+  throw new ControlError('busy', `leg ${leg.name} has ${what} under way: try again later`);
+}
+
+function answerWith(set: MirrorSet, leg: Leg, answer: Answer<LegFacts>): (errno: number) => void {
+  return (errno) => {
+    if (errno === 0) answer.done(factsOf(set, leg));
+    else answer.refuse(notRecorded(set, errno));
+  };
+}
+
+function factsOf(set: MirrorSet, leg: Leg): LegFacts {
+  const { name, index, state } = leg;
+  return { leg: name, index, state, outOfSyncBytes: outOfSyncBytes(set, leg) };
+}
+
+function notRecorded(set: MirrorSet, errno: number): ControlError {
+  return new ControlError('io', `the record of ${set.name} cannot be written: ${errnoName(errno)}`);
+}
+
+function lastCopy(set: MirrorSet, leg: Leg): ControlError {
+  return new ControlError(
+    'would-lose-data',
+    `leg ${leg.name} is the last good one of ${set.name}, or of a part of it: without it data is lost`,
+  );
+}

@@ -1,0 +1,49 @@
+// A device becomes a block device of a real kernel, is used, and goes away again.
+import { Guest } from './support/guest.ts';
+
+let guest: Guest;
+afterEach(() => guest.remove());
+
+const CREATE = 'dmio create data --mirror /dev/ubdb /dev/ubdc --assume-clean >/dev/null';
+
+it('attach, mkfs, mount, use, detach: the words, the codes, the device', async () => {
+  guest = new Guest('attach');
+  const { code, console } = await guest.boot(`
+    systemctl start dmiod
+    ${CREATE}
+    [ "$(dmio attach data)" = /dev/nbd0 ]
+    [ "$(cat /sys/block/nbd0/size)" = 786432 ]
+    [ "$(cat /sys/block/nbd0/queue/logical_block_size)" = 512 ]
+    dmio status data --json | grep -q '"attached":\\["/dev/nbd0"\\]'
+    refused 5 dmio attach data
+    refused 4 dmio attach nothing
+    refused 4 dmio detach /dev/nbd7
+    refused 4 dmio detach nothing
+    refused 2 dmio attach data /dev/sda
+    mkfs.ext4 -q /dev/nbd0
+    mount /dev/nbd0 /mnt
+    cp -r /usr/lib/systemd /mnt/
+    dmio attached
+    dmio status data
+    refused 5 dmio detach data
+    refused 5 dmio remove data
+    diff -r /usr/lib/systemd /mnt/systemd
+    umount /mnt
+    e2fsck -fn /dev/nbd0
+    dmio detach data
+    [ ! -e /sys/block/nbd0/pid ]
+    dmio status data --json | grep -q '"attached":\\[\\]'
+    cmp /dev/ubdb /dev/ubdc
+    dmio attach data /dev/nbd3 --connections 2
+    mount /dev/nbd3 /mnt && umount /mnt
+    nbd-client -d /dev/nbd3
+    dmio attached
+    dmio remove data
+    dmio doctor
+  `);
+  expect(console).toContain('dmio: /dev/nbd0 is mounted on /mnt');
+  expect(console).toMatch(/attached as \/dev\/nbd0 on \/mnt/);
+  expect(console).toContain('nothing is attached');
+  expect(console).toMatch(/ok +memory flushing/);
+  expect(code).toBe(0);
+});

@@ -1,0 +1,180 @@
+// A machine of its own for a scenario: user-mode-linux with systemd, whose disk outlives its boots.
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { copySparse, imageFolder, LOG_FOLDER, PACKAGE, PREPARED } from './image.ts';
+
+/** Machines that run the tests may have other work; nothing waits for it when all is well. */
+const BOOT_LIMIT_MS = 600_000;
+
+export interface BootOptions {
+  /** Extra words of the kernel's command line. */
+  readonly words?: readonly string[];
+  readonly memory?: string;
+  readonly limitMs?: number;
+}
+
+export interface Boot {
+  /** The job's exit code; null: the machine ended without telling one. */
+  readonly code: number | null;
+  readonly console: string;
+}
+
+/** A boot that goes on while the test looks at it. */
+export class RunningBoot {
+  console = '';
+  private readonly child: ChildProcess;
+  private readonly ended: Promise<void>;
+  private isEnded = false;
+
+  constructor(child: ChildProcess, log: string) {
+    this.child = child;
+    const heard = (data: Buffer): void => {
+      this.console += data.toString();
+      appendFileSync(log, data);
+    };
+    child.stdout?.on('data', heard);
+    child.stderr?.on('data', heard);
+    this.ended = new Promise((tell) => {
+      child.on('close', () => {
+        this.isEnded = true;
+        tell();
+      });
+    });
+  }
+
+  /** Waits for words on the console. */
+  async until(words: string | RegExp, limitMs = 60_000): Promise<void> {
+    const end = Date.now() + limitMs;
+    const isThere = (): boolean =>
+      typeof words === 'string' ? this.console.includes(words) : words.test(this.console);
+    while (!isThere()) {
+      if (this.isEnded || Date.now() > end) {
+        throw new Error(`no ${String(words)} on the console:\n${this.console.slice(-3000)}`);
+      }
+      await sleep(20);
+    }
+  }
+
+  /** Pulls the plug: nothing the machine holds in memory is written. */
+  async powerOff(): Promise<void> {
+    this.killAll();
+    await this.ended;
+  }
+
+  async end(limitMs: number): Promise<void> {
+    await Promise.race([this.ended, sleep(limitMs, undefined, { ref: false })]);
+    if (!this.isEnded) {
+      this.killAll();
+      await this.ended;
+    }
+  }
+
+  /** The kernel and the processes in it are one group here. */
+  private killAll(): void {
+    try {
+      process.kill(-(this.child.pid ?? 0), 'SIGKILL');
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+}
+
+export class Guest {
+  /** The host's folder that the guest sees as /host. */
+  readonly share: string;
+  private readonly folder: string;
+  private readonly log: string;
+  private readonly running = new Set<RunningBoot>();
+
+  /** `name` is of the log, too. dmiod is installed, not configured. */
+  constructor(name: string) {
+    this.folder = mkdtempSync(join(tmpdir(), `dmiod-vm-${name}-`));
+    this.share = join(this.folder, 'host');
+    mkdirSync(this.share);
+    mkdirSync(LOG_FOLDER, { recursive: true });
+    this.log = join(LOG_FOLDER, `${name}.log`);
+    writeFileSync(this.log, '');
+    copySparse(PREPARED, join(this.folder, 'root.cow'));
+    for (const disk of ['a', 'b']) this.makeDisk(disk, 384 * 2 ** 20);
+  }
+
+  /** Files that the guest has as /dev/ubdb, /dev/ubdc: its legs. */
+  makeDisk(name: string, bytes: number): void {
+    const fd = openSync(this.disk(name), 'w');
+    ftruncateSync(fd, bytes);
+    closeSync(fd);
+  }
+
+  disk(name: string): string {
+    return join(this.folder, `${name}.img`);
+  }
+
+  /** The package, as /host/dmiod.deb. */
+  sharePackage(): void {
+    copySparse(PACKAGE, join(this.share, 'dmiod.deb'));
+  }
+
+  /** Boots, runs the script as root, powers off; with `orderly`, by `systemctl poweroff`. */
+  async boot(script: string, options: BootOptions & { orderly?: boolean } = {}): Promise<Boot> {
+    const orderly = join(this.share, 'orderly');
+    if (options.orderly === true) writeFileSync(orderly, '');
+    else rmSync(orderly, { force: true });
+    const boot = this.start(script, options);
+    await boot.end(options.limitMs ?? BOOT_LIMIT_MS);
+    const rc = join(this.share, 'rc');
+    const code = existsSync(rc) ? Number(readFileSync(rc, 'utf8')) : null;
+    return { code, console: boot.console };
+  }
+
+  /** As `boot`; the caller ends it. */
+  start(script: string, { words = [], memory = '768M' }: BootOptions = {}): RunningBoot {
+    rmSync(join(this.share, 'rc'), { force: true });
+    writeFileSync(join(this.share, 'job.sh'), `${PRELUDE}\n${script}\n`);
+    appendFileSync(this.log, `\n===== boot =====\n${script}\n=====\n`);
+    const image = imageFolder();
+    const uml = mkdtempSync(join(this.folder, 'uml-'));
+    const child = spawn(
+      join(image, 'uml/usr/bin/linux.uml'),
+      [
+        `ubd0=${join(this.folder, 'root.cow')},${join(image, 'root.img')}`,
+        `ubdb=${this.disk('a')}`,
+        `ubdc=${this.disk('b')}`,
+        ...['root=/dev/ubda', 'rw', `mem=${memory}`, 'quiet', 'loglevel=4'],
+        ...['con=null', 'con0=null,fd:1', `uml_dir=${uml}`, 'umid=u', 'panic=-1'],
+        ...['systemd.unit=guest.target', 'systemd.show_status=0'],
+        ...['systemd.default_timeout_start_sec=60', `guest.share=${this.share}`, ...words],
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'], detached: true },
+    );
+    const boot = new RunningBoot(child, this.log);
+    this.running.add(boot);
+    return boot;
+  }
+
+  /** Nothing runs any more, and nothing is left but the log. */
+  async remove(): Promise<void> {
+    for (const boot of this.running) await boot.powerOff();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Stops at the first command that fails, and says which. */
+const PRELUDE = `set -eu -o pipefail
+refused() { local code=0; "\${@:2}" || code=$?; [ $code = $1 ] || { echo "FAILED: $code instead of $1: \${*:2}"; exit 1; }; }
+trap 'echo "FAILED: line $LINENO: $BASH_COMMAND"; journalctl -u dmiod --no-pager -o cat 2>/dev/null | tail -40' ERR`;

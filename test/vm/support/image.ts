@@ -1,0 +1,54 @@
+// The guest's image: built once from Debian packages, kept outside the repository.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { ROOT } from '../../support/root.ts';
+
+/** /var/cache when root; else below the repository, where .gitignore covers it. */
+const CACHE =
+  process.env['DMIOD_VM_CACHE'] ??
+  (process.getuid?.() === 0 ? '/var/cache/dmiod-vm' : join(ROOT, 'var/vm'));
+const BUILD = join(ROOT, 'test/vm/guest/build.sh');
+export const LOG_FOLDER = join(ROOT, 'var/vm-logs');
+/** What one run of the tests has prepared; `main.ts` makes it, and takes it away. */
+const RUN_FOLDER = process.env['DMIOD_VM_RUN'] ?? join(ROOT, 'var');
+/** The disk of a guest with dmiod installed. */
+export const PREPARED = join(RUN_FOLDER, 'prepared.cow');
+/** The package that is installed there. */
+export const PACKAGE = join(RUN_FOLDER, 'dmiod.deb');
+
+/** Of the script that builds it: another script, another image. */
+export function imageFolder(): string {
+  const hash = createHash('sha256').update(readFileSync(BUILD)).digest('hex').slice(0, 12);
+  return join(CACHE, hash);
+}
+
+/** Builds the image unless it is there; images of former scripts go. */
+export function buildImage(): void {
+  const folder = imageFolder();
+  if (existsSync(join(folder, 'root.img'))) return;
+  mkdirSync(CACHE, { recursive: true });
+  for (const old of readdirSync(CACHE)) rmSync(join(CACHE, old), { recursive: true });
+  console.log(`building the guest's image in ${folder}`);
+  must('bash', BUILD, folder);
+}
+
+/** The package as `npm run package:deb` makes it; its path. */
+export function buildPackage(): string {
+  return must(process.execPath, join(ROOT, 'scripts/package-deb.js')).trim();
+}
+
+export function copySparse(from: string, to: string): void {
+  must('cp', '--sparse=always', from, to);
+}
+
+function must(command: string, ...args: readonly string[]): string {
+  const { status, stdout, error } = spawnSync(command, args, {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  if (status === 0) return stdout;
+  throw new Error(`${command} ${args.join(' ')}: ${error?.message ?? `exit ${String(status)}`}`);
+}
