@@ -1,10 +1,11 @@
+/* eslint-disable max-lines -- the merge of legs, scrub and the native log met here; to be cut along the transitions */
 import { assert } from '../base/assert.ts';
 import { ERRNO, errnoName } from '../base/errno.ts';
 import { Pool } from '../base/pool.ts';
 import type { Clock, Log } from '../base/ports.ts';
 import { isPowerOfTwo, SECTOR_SIZE } from '../base/units.ts';
 import type { Bio } from '../block/bio.ts';
-import { stackLimits, type QueueLimits } from '../block/limits.ts';
+import type { QueueLimits } from '../block/limits.ts';
 import type { Loop } from '../block/loop.ts';
 import { REQ_OP } from '../block/op.ts';
 import { RangeLock } from '../block/range-lock.ts';
@@ -26,6 +27,7 @@ import { RegionLog } from './region-log.ts';
 import { MARK } from './region-marks.ts';
 import { ResyncPace } from './resync-pace.ts';
 import { Scrub } from './scrub.ts';
+import { makeLeg, markLacking, mirrorLimits, recordOf, settleRecord } from './set-parts.ts';
 import { MirrorWrite } from './write.ts';
 
 /** As md: more read errors than this within an hour fail the leg. */
@@ -419,26 +421,10 @@ export class MirrorSet {
     this.journal.wait({
       needVersion: 0,
       recorded: (errno) => {
-        this.settleRecord(errno === 0 ? flushErrno : errno, done);
+        const result = errno === 0 ? flushErrno : errno;
+        settleRecord(this.journal, this.options.recorder, result, done);
       },
     });
-  }
-
-  /** Nothing may be on its way to a leg when the set is gone. */
-  private settleRecord(errno: number, done: (errno: number) => void): void {
-    const settled = (): void => {
-      if (errno !== 0 || !this.journal.isBehind) {
-        done(errno);
-        return;
-      }
-      const again = (late: number): void => {
-        this.settleRecord(late, done);
-      };
-      this.journal.wait({ needVersion: 0, recorded: again });
-    };
-    const { recorder } = this.options;
-    if (recorder.settle === undefined) settled();
-    else recorder.settle(settled);
   }
 
   /** The leg that leaves when `leg` is in sync; null when there is none. */
@@ -509,12 +495,7 @@ export class MirrorSet {
 
   private markInitialRegions(): void {
     assert(this.firstMember() !== null, 'a mirror without a member');
-    for (const [i, { lacks }] of this.options.legs.entries()) {
-      const leg = this.legs[i];
-      if (leg === undefined || leg.standing === STANDING.MEMBER) continue;
-      if (lacks === undefined) leg.outOfSync.setAll();
-      else leg.outOfSync.addAll(lacks);
-    }
+    for (const [i, leg] of this.legs.entries()) markLacking(leg, this.options.legs[i]?.lacks);
     if (this.options.membersEqual || !this.hasTwoMembers()) return;
     if (this.options.regionLog === undefined) this.doubt.setAll();
     else this.doubtDirty();
@@ -531,36 +512,7 @@ export class MirrorSet {
     return {
       generation: this.generation,
       clean: this.clean,
-      legs: this.legs.map((leg) => ({
-        path: leg.name,
-        slot: leg.slot,
-        startSector: leg.startSector,
-        writeMostly: leg.writeMostly,
-        failedByHand: leg.failedByHand,
-        replaces: this.replacedBy(leg)?.slot ?? null,
-        state: leg.standing === STANDING.MEMBER ? 'in-sync' : leg.state,
-        reason: leg.reason,
-        errors: { ...leg.errors },
-      })),
+      legs: this.legs.map((leg) => recordOf(leg, this.replacedBy(leg))),
     };
   }
-}
-
-/** A DISCARD goes to the legs only if all of them answer it with zeros: else they would differ (I17). */
-function mirrorLimits(legs: readonly Leg[]): QueueLimits {
-  const devices = legs.flatMap((leg) => (leg.device === null ? [] : [leg.device.limits]));
-  const limits = stackLimits(devices);
-  return limits.discardZeroes ? limits : { ...limits, maxDiscardSectors: 0 };
-}
-
-function makeLeg(options: MirrorOptions['legs'][number], index: number, regions: number): Leg {
-  const { name, startSector, device, standing, slot, writeMostly } = options;
-  const leg = new Leg(index, name, startSector, device, standing, regions, slot, writeMostly);
-  leg.reason = options.reason ?? null;
-  leg.uuid = options.uuid ?? null;
-  leg.deltaPossible = options.deltaPossible ?? false;
-  leg.failedByHand = options.failedByHand ?? false;
-  leg.replaces = options.replaces ?? -1;
-  if (options.errors !== undefined) Object.assign(leg.errors, options.errors);
-  return leg;
 }

@@ -2,7 +2,7 @@
 // truth only, so nobody judges reads here; the one question is what the next start of all decides.
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { checkApart, type Side } from './checkers/i11-split-brain.ts';
-import { SimFailure } from './failure.ts';
+import type { SimFailure } from './failure.ts';
 import { asFailure } from './run.ts';
 import { drawOptions, type SimOptions } from './options.ts';
 import { World, type Trace } from './world.ts';

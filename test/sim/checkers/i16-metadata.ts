@@ -15,7 +15,7 @@ export const metadata: Checker = {
 function checkLeg(world: World, leg: number): void {
   const { native } = world;
   const read = native?.metadata(leg);
-  if (native == null || read?.kind !== 'superblock') return;
+  if (native === null || read?.kind !== 'superblock') return;
   const { medium, raw, sectors } = at(world.disks, leg);
   const places = superblockSectors(sectors);
   const first = read.copy === 'a' ? places.a : places.b;
