@@ -21,6 +21,7 @@ export const HOT_FILES = [
   'core/mirror/choose-leg.ts',
   'core/mirror/pending.ts',
   'core/mirror/region-bits.ts',
+  'core/mirror/region-marks.ts',
   'core/mirror/leg-watch.ts',
   'core/mirror/bytes.ts',
   'core/mirror/resync-speed.ts',

@@ -172,7 +172,7 @@ function whyNot(metadata: LegMetadata): string {
 function findRuler(candidates: readonly Found[]): Found | null {
   let best: Found | null = null;
   for (const one of candidates) {
-    if (!candidates.every((other) => isBehind(other.superblock, one.superblock))) continue;
+    if (!candidates.every((other) => RULES.isBehind(other.superblock, one.superblock))) continue;
     if (best === null || rank(one) > rank(best)) best = one;
   }
   return best;
@@ -184,10 +184,13 @@ function rank({ superblock }: Found): number {
   return superblock.sequence * 2 + (isMember ? 1 : 0);
 }
 
-/** True: `other` need not rule where `one` is there. */
-function isBehind(other: Superblock, one: Superblock): boolean {
-  return goesBackTo(one, other) || isUnended(other, one) || isAncient(other, one);
-}
+/** What no two parts of a set that were started apart may say of each other. */
+export const RULES = {
+  /** True: `other` need not rule where `one` is there. */
+  isBehind(other: Superblock, one: Superblock): boolean {
+    return goesBackTo(one, other) || isUnended(other, one) || isAncient(other, one);
+  },
+};
 
 /** `later` is `earlier`, or was written by somebody who knew it. */
 function goesBackTo(later: Superblock, earlier: Superblock): boolean {
@@ -204,7 +207,9 @@ function goesBackTo(later: Superblock, earlier: Superblock): boolean {
 function isUnended(other: Superblock, one: Superblock): boolean {
   if (goesBackTo(other, one)) return false;
   const weOfThem = entryOf(one, other.legUuid);
-  if (weOfThem === undefined || weOfThem.state === 'in-sync') return false;
+  if (weOfThem === undefined) return false;
+  // Each counts the other in sync: the rest of a torn superblock has made another one whole again.
+  if (weOfThem.state === 'in-sync') return entryOf(other, one.legUuid)?.state === 'in-sync';
   const hasMissedIt = ({ uuid, state, changedGeneration }: LegEntry): boolean =>
     uuid === one.legUuid || (state === 'in-sync' && changedGeneration < weOfThem.changedGeneration);
   return one.legs.some((leg) => hasMissedIt(leg) && entryOf(other, leg.uuid)?.state === 'in-sync');

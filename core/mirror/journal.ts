@@ -22,6 +22,8 @@ export class Journal {
   private readonly waiters = new Ring<RecordWaiter>(64);
   private version = 0;
   private durableVersion = 0;
+  /** The last change that an acknowledgement depends on. */
+  private ackVersion = 0;
   /** The last change that not even a read may outrun. */
   private guardVersion = 0;
   private recording = false;
@@ -40,7 +42,7 @@ export class Journal {
 
   /** True while a change is not durable yet: acknowledgements must wait. */
   get isBehind(): boolean {
-    return this.durableVersion < this.version;
+    return this.durableVersion < this.ackVersion;
   }
 
   /** True while a change that decides what reads return is not durable yet. */
@@ -51,6 +53,7 @@ export class Journal {
   /** As `changed`, for a member that has left: after a crash it must not be believed again. */
   memberLeft(): void {
     this.version += 1;
+    this.ackVersion = this.version;
     this.guardVersion = this.version;
     this.start();
   }
@@ -58,6 +61,15 @@ export class Journal {
   /** The state that `snapshot` gives has changed; recording starts if it is not under way. */
   changed(): void {
     this.version += 1;
+    this.ackVersion = this.version;
+    this.start();
+  }
+
+  /** As `changed`, where nothing a client is told depends on it. */
+  changedQuietly(waiter: RecordWaiter): void {
+    this.version += 1;
+    waiter.needVersion = this.version;
+    this.waiters.push(waiter);
     this.start();
   }
 
@@ -111,6 +123,7 @@ export class Journal {
     const { whenFrozen } = this;
     this.whenFrozen = null;
     whenFrozen?.();
-    if (this.waiters.length > 0 || (errno === 0 && this.isBehind)) this.start();
+    const isBehind = this.durableVersion < this.version;
+    if (this.waiters.length > 0 || (errno === 0 && isBehind)) this.start();
   }
 }

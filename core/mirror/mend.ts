@@ -93,7 +93,6 @@ export class Mend implements DmIoOwner {
       assert(leg.device !== null, 'a leg without a device was to be mended');
       leg.enter();
       request.addRegion(leg.device, leg.startSector + this.sector + from, sectors, from);
-      leg.enter();
     }
     this.set.client.submit(request);
   }

@@ -4,6 +4,8 @@ import type { Loop } from '../block/loop.ts';
 import type { IoStats } from '../stats/io-stats.ts';
 import type { Standing } from './leg.ts';
 import type { LegErrors, MirrorRecorder } from './record.ts';
+import type { RegionBits } from './region-bits.ts';
+import type { RegionLogStart } from './region-log.ts';
 import type { PaceLimits } from './resync-pace.ts';
 
 /** Which leg answers a read that several could. */
@@ -26,6 +28,11 @@ export interface MirrorLegOptions {
   readonly replaces?: number | null;
   readonly reason?: string;
   readonly errors?: LegErrors;
+  readonly uuid?: string;
+  /** Of a leg that is no member: what it lacks; left out: everything. */
+  readonly lacks?: RegionBits;
+  /** It lacks no more than `lacks`, and so may come back by a copy of that. */
+  readonly deltaPossible?: boolean;
 }
 
 export interface MirrorOptions {
@@ -48,6 +55,10 @@ export interface MirrorOptions {
    */
   readonly membersEqual: boolean;
   readonly readPolicy: ReadPolicy;
+  /** Where dirty regions are kept; left out: nowhere (`core`), so all are in doubt after a crash. */
+  readonly regionLog?: RegionLogStart;
+  /** No bit of the log was cleared since this generation. */
+  readonly clearedGeneration?: number;
   /** What clients' requests take, noted by who serves them; resync yields to it. */
   readonly clients?: IoStats;
   readonly pace?: PaceLimits;

@@ -1,5 +1,6 @@
 import type { Loop } from '../block/loop.ts';
 import type { LegState } from './leg.ts';
+import type { MirrorSet } from './set.ts';
 
 export interface LegErrors {
   readonly read: number;
@@ -43,6 +44,10 @@ export interface LegRecord {
  */
 export interface MirrorRecorder {
   record(state: MirrorRecord, done: (errno: number) => void): void;
+  /** `done` when nothing of it is under way any more; left out: nothing ever is after `record` ended. */
+  settle?(done: () => void): void;
+  /** Told once which set it keeps the record of, if it wants to know. */
+  attach?(set: MirrorSet): void;
 }
 
 /** The `core` log without a state directory: nothing survives, and nothing pretends to. */

@@ -342,7 +342,7 @@ export class Recovery {
     this.active += 1;
     // Not a leg that joins while the flush is under way: it was not sent to that one.
     const flushed = this.set.legs.filter(isComplete);
-    this.set.flush((errno) => {
+    this.set.prepareAdmission((errno) => {
       this.admitting = false;
       this.active -= 1;
       for (const leg of flushed) if (errno === 0 && isComplete(leg)) this.set.admit(leg);

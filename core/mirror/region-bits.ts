@@ -46,6 +46,22 @@ export class RegionBits {
     this.members -= 1;
   }
 
+  /** Takes regions first..last out, both included. */
+  clearRange(first: number, last: number): void {
+    for (let region = this.next(first); region >= 0 && region <= last;) {
+      this.clear(region);
+      region = this.next(region + 1);
+    }
+  }
+
+  /** True: some region of first..last is in one of the two only. */
+  differsIn(other: RegionBits, first: number, last: number): boolean {
+    for (let region = first; region <= last; region += 1) {
+      if (this.test(region) !== other.test(region)) return true;
+    }
+    return false;
+  }
+
   setAll(): void {
     this.setRange(0, this.total - 1);
   }

@@ -30,6 +30,13 @@ export function setTagOf(setUuid: string): number {
   return crc32c(bytes);
 }
 
+/** The one thing that tells a torn or rotten sector of a map from a whole one. */
+export const MAP_SUM = {
+  isRight(written: number, computed: number): boolean {
+    return written === computed;
+  },
+};
+
 /** Completes the sector bytes[at .. at + 512) of a map, whose payload is there already. */
 export function sealMapSector(
   bytes: Uint8Array,
@@ -49,7 +56,7 @@ export function sealMapSector(
 export function isMapSector(bytes: Uint8Array, at: number, index: number, tag: number): boolean {
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, SECTOR_SIZE);
   if (view.getUint32(4, true) !== tag || view.getUint32(8, true) !== index) return false;
-  return view.getUint32(0, true) === crc32c(bytes, at + 4, at + SECTOR_SIZE);
+  return MAP_SUM.isRight(view.getUint32(0, true), crc32c(bytes, at + 4, at + SECTOR_SIZE));
 }
 
 /** Where the payload of a map sector begins. */

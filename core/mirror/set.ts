@@ -1,10 +1,11 @@
+/* eslint-disable max-lines -- the merge of legs, scrub and the native log met here; to be cut along the transitions */
 import { assert } from '../base/assert.ts';
 import { ERRNO, errnoName } from '../base/errno.ts';
 import { Pool } from '../base/pool.ts';
 import type { Clock, Log } from '../base/ports.ts';
 import { isPowerOfTwo, SECTOR_SIZE } from '../base/units.ts';
 import type { Bio } from '../block/bio.ts';
-import { stackLimits, type QueueLimits } from '../block/limits.ts';
+import type { QueueLimits } from '../block/limits.ts';
 import type { Loop } from '../block/loop.ts';
 import { REQ_OP } from '../block/op.ts';
 import { RangeLock } from '../block/range-lock.ts';
@@ -15,15 +16,19 @@ import { Journal } from './journal.ts';
 import { isLastCopyOfSome } from './last-copy.ts';
 import { endReplacements } from './leg-changes.ts';
 import { LegWatch } from './leg-watch.ts';
-import { Leg, MAX_LEGS, STANDING, type LegErrorKind } from './leg.ts';
+import type { Leg} from './leg.ts';
+import { MAX_LEGS, STANDING, type LegErrorKind } from './leg.ts';
 import type { MirrorEventKind, MirrorOptions } from './options.ts';
 import { PendingWrites } from './pending.ts';
 import { MirrorRead } from './read.ts';
 import type { MirrorRecord } from './record.ts';
 import { Recovery } from './recovery.ts';
 import { RegionBits } from './region-bits.ts';
+import { RegionLog } from './region-log.ts';
+import { MARK } from './region-marks.ts';
 import { ResyncPace } from './resync-pace.ts';
 import { Scrub } from './scrub.ts';
+import { makeLeg, markLacking, mirrorLimits, recordOf, settleRecord } from './set-parts.ts';
 import { MirrorWrite } from './write.ts';
 
 /** As md: more read errors than this within an hour fail the leg. */
@@ -54,6 +59,8 @@ export class MirrorSet {
   /** How fast resync and scrub may go. */
   readonly pace: ResyncPace;
   readonly recovery: Recovery;
+  /** Dirty regions that outlive a crash; of a `core` set none. */
+  readonly regionLog: RegionLog;
   readonly scrub: Scrub;
   readonly reads: Pool<MirrorRead>;
   readonly writes: Pool<MirrorWrite>;
@@ -73,6 +80,8 @@ export class MirrorSet {
   private readonly options: MirrorOptions;
   private readonly flushes: FlushQueue;
   private readonly cursor: ReadCursor;
+  /** No bit of the region log was cleared since this generation (D1). */
+  clearedGeneration: number;
   private generation: number;
   private events = 0;
   private stopping = false;
@@ -97,6 +106,7 @@ export class MirrorSet {
     this.regionSectors = options.regionSectors;
     this.regions = Math.ceil(options.sectors / options.regionSectors);
     this.generation = options.generation;
+    this.clearedGeneration = options.clearedGeneration ?? options.generation;
     this.clean = options.membersEqual;
     this.events = options.eventNr ?? 0;
     this.legs = options.legs.map((leg, index) => makeLeg(leg, index, this.regions));
@@ -118,6 +128,7 @@ export class MirrorSet {
         this.endReplacements();
       },
     );
+    this.regionLog = new RegionLog(this, options.regionLog ?? null);
     this.flushes = new FlushQueue(this);
     this.pace = new ResyncPace(options.clock, options.clients ?? null, options.pace);
     this.recovery = new Recovery(this, this.pace);
@@ -125,14 +136,18 @@ export class MirrorSet {
     this.reads = new Pool(16, 65536, () => new MirrorRead(this));
     this.writes = new Pool(16, 65536, () => new MirrorWrite(this));
     this.markInitialRegions();
+    options.recorder.attach?.(this);
+    options.regionLog?.store.attach?.(this);
   }
 
   /** Records who is in sync as of now, and begins to heal who is not. */
   start(): void {
     this.generation += 1;
-    // A leg that is missing may be back after a crash: then it must not be believed.
-    if (this.legs.some((leg) => leg.standing === STANDING.MISSING)) this.journal.memberLeft();
+    // A leg that is out may have been in by what it says itself: after a crash it must not be believed.
+    const isOut = this.legs.some((leg) => leg.standing === STANDING.MISSING);
+    if (isOut || this.regionLog.store !== null) this.journal.memberLeft();
     else this.journal.changed();
+    this.regionLog.start();
     this.recovery.kick();
   }
 
@@ -234,6 +249,32 @@ export class MirrorSet {
     this.flushes.flush(done);
   }
 
+  /** A joining leg that lacks nothing gets the log too, and all of it is made durable. */
+  prepareAdmission(done: (errno: number) => void): void {
+    this.regionLog.rewrite((errno) => {
+      if (errno === 0) this.flush(done);
+      else done(errno);
+    });
+  }
+
+  /**
+   * Bits of the log are about to be cleared: first every leg gets a new generation, then that is the
+   * cleared one. A leg without it comes from before, and may lack what was cleared (D1).
+   */
+  raiseGeneration(done: (errno: number) => void): void {
+    this.generation += 1;
+    const raised = this.generation;
+    const whenRaised = (errno: number): void => {
+      if (errno !== 0) {
+        done(errno);
+        return;
+      }
+      this.clearedGeneration = raised;
+      this.journal.changedQuietly({ needVersion: 0, recorded: done });
+    };
+    this.journal.changedQuietly({ needVersion: 0, recorded: whenRaised });
+  }
+
   /** Counts an error and puts the leg out of the set, unless it is the last member. */
   failLeg(leg: Leg, kind: LegErrorKind, errno: number): boolean {
     leg.noteError(kind, errno);
@@ -301,6 +342,7 @@ export class MirrorSet {
     leg.standing = STANDING.MEMBER;
     this.generation += 1;
     this.journal.changed();
+    this.regionLog.legChanged();
     this.noteHealed(leg);
   }
 
@@ -331,8 +373,10 @@ export class MirrorSet {
     this.scrub.quit(() => {
       this.recovery.stop(() => {
         assert(this.lock.length === 0, 'a mirror was stopped with requests under way');
-        this.flush((errno) => {
-          this.recordStop(errno, done);
+        this.regionLog.stop(() => {
+          this.flush((errno) => {
+            this.recordStop(errno, done);
+          });
         });
       });
     });
@@ -378,7 +422,8 @@ export class MirrorSet {
     this.journal.wait({
       needVersion: 0,
       recorded: (errno) => {
-        done(errno === 0 ? flushErrno : errno);
+        const result = errno === 0 ? flushErrno : errno;
+        settleRecord(this.journal, this.options.recorder, result, done);
       },
     });
   }
@@ -406,6 +451,7 @@ export class MirrorSet {
     if (!this.hasTwoMembers()) this.doubt.clearAll();
     if (wasMember) this.journal.memberLeft();
     else this.journal.changed();
+    this.regionLog.legChanged();
     this.log.warn({ device: this.name, leg: leg.name, reason }, 'leg failed');
     this.emit('leg-failed', leg, `leg ${leg.name} failed: ${reason}`);
     this.recovery.kick();
@@ -450,8 +496,17 @@ export class MirrorSet {
 
   private markInitialRegions(): void {
     assert(this.firstMember() !== null, 'a mirror without a member');
-    for (const leg of this.legs) if (leg.standing !== STANDING.MEMBER) leg.outOfSync.setAll();
-    if (!this.options.membersEqual && this.hasTwoMembers()) this.doubt.setAll();
+    for (const [i, leg] of this.legs.entries()) markLacking(leg, this.options.legs[i]?.lacks);
+    if (this.options.membersEqual || !this.hasTwoMembers()) return;
+    if (this.options.regionLog === undefined) this.doubt.setAll();
+    else this.doubtDirty();
+  }
+
+  /** Only where the log says so can a write have been under way when the last run ended. */
+  private doubtDirty(): void {
+    for (const [region, mark] of this.regionLog.marks.marks.entries()) {
+      if (mark === MARK.MARKED) this.doubt.setRange(region, region);
+    }
   }
 
   /** What the journal keeps: who is in sync as of now. */
@@ -459,34 +514,7 @@ export class MirrorSet {
     return {
       generation: this.generation,
       clean: this.clean,
-      legs: this.legs.map((leg) => ({
-        path: leg.name,
-        slot: leg.slot,
-        startSector: leg.startSector,
-        writeMostly: leg.writeMostly,
-        failedByHand: leg.failedByHand,
-        replaces: this.replacedBy(leg)?.slot ?? null,
-        state: leg.standing === STANDING.MEMBER ? 'in-sync' : leg.state,
-        reason: leg.reason,
-        errors: { ...leg.errors },
-      })),
+      legs: this.legs.map((leg) => recordOf(leg, this.replacedBy(leg))),
     };
   }
-}
-
-/** A DISCARD goes to the legs only if all of them answer it with zeros: else they would differ (I17). */
-function mirrorLimits(legs: readonly Leg[]): QueueLimits {
-  const devices = legs.flatMap((leg) => (leg.device === null ? [] : [leg.device.limits]));
-  const limits = stackLimits(devices);
-  return limits.discardZeroes ? limits : { ...limits, maxDiscardSectors: 0 };
-}
-
-function makeLeg(options: MirrorOptions['legs'][number], index: number, regions: number): Leg {
-  const { name, startSector, device, standing, slot, writeMostly } = options;
-  const leg = new Leg(index, name, startSector, device, standing, regions, slot, writeMostly);
-  leg.reason = options.reason ?? null;
-  leg.failedByHand = options.failedByHand ?? false;
-  leg.replaces = options.replaces ?? -1;
-  if (options.errors !== undefined) Object.assign(leg.errors, options.errors);
-  return leg;
 }

@@ -7,18 +7,19 @@ import { RangeClaim, type RangeOwner } from '../block/range-lock.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
 import type { RecordWaiter } from './journal.ts';
 import type { Leg } from './leg.ts';
+import type { MarkWaiter } from './region-log.ts';
 import type { MirrorSet } from './set.ts';
 import { settleWriteErrors } from './write-errors.ts';
 
 /**
  * One write on its way: WRITE, WRITE_ZEROES or DISCARD.
  *
- *   claim the range -> the set is marked dirty, durably -> classify the legs -> one dm-io request to
+ *   claim the range -> the set and its regions are marked dirty, durably -> classify the legs -> one dm-io request to
  *   all active legs -> error bits: fail legs, set region bits -> their record is durable -> end
  *
  * The claim is held to the end, so no read and no other write sees the legs differ.
  */
-export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter {
+export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWaiter {
   needVersion = 0;
   readonly claim = new RangeClaim();
   readonly request = new DmIoRequest();
@@ -52,14 +53,21 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter {
   }
 
   rangeGranted(): void {
-    if (this.set.isDirtyDurably()) this.issue();
-    else this.set.journal.wait(this);
+    if (!this.set.isDirtyDurably()) this.set.journal.wait(this);
+    else if (this.set.regionLog.marks.mayWrite(this.firstRegion, this.lastRegion)) this.issue();
+    else this.set.regionLog.mark(this);
+  }
+
+  /** From the region log: the regions are dirty in it, or (errno) nobody knows. */
+  marked(errno: number): void {
+    if (errno !== 0) this.end(errno);
+    else this.rangeGranted();
   }
 
   recorded(errno: number): void {
     if (errno !== 0) this.end(errno);
     else if (this.issued) this.end(this.error);
-    else this.issue();
+    else this.rangeGranted();
   }
 
   private issue(): void {

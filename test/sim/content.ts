@@ -1,3 +1,4 @@
+import type { Prng } from '../../core/base/prng.ts';
 import { SECTOR_SIZE } from '../../core/base/units.ts';
 import type { Bio } from '../../core/block/bio.ts';
 import { at } from './at.ts';
@@ -65,4 +66,48 @@ export function eachSector(
     }
   }
   if (index !== bio.sectors) throw new Error('simulator: a bio with less memory than sectors');
+}
+
+/**
+ * Sectors that hold real bytes: the metadata of a leg. The medium keeps a number for each content,
+ * as for data, so tearing, caches and power cuts treat both alike.
+ */
+export class RawSectors {
+  private readonly contents: Uint32Array[] = [new Uint32Array(WORDS)];
+
+  /** The number of what is in words[from ..): 0 for zeros. */
+  number(words: Uint32Array, from: number): Value {
+    let i = from;
+    while (i < from + WORDS && words[i] === 0) i += 1;
+    if (i === from + WORDS) return ZEROS;
+    this.contents.push(words.slice(from, from + WORDS));
+    return this.contents.length - 1;
+  }
+
+  /** A content that nobody has written. */
+  noise(prng: Prng): Value {
+    this.contents.push(Uint32Array.from({ length: WORDS }, () => prng.u32()));
+    return this.contents.length - 1;
+  }
+
+  /** The same but for one bit. */
+  flipped(value: Value, prng: Prng): Value {
+    const content = at(this.contents, value).slice();
+    const word = prng.below(WORDS);
+    content[word] = at(content, word) ^ (1 << prng.below(32));
+    this.contents.push(content);
+    return this.contents.length - 1;
+  }
+
+  put(words: Uint32Array, from: number, value: Value): void {
+    if (value === GARBAGE) words.fill(GARBAGE, from, from + WORDS);
+    else words.set(at(this.contents, value), from);
+  }
+
+  /** The bytes of many sectors, one after the other. */
+  bytesOf(values: ArrayLike<Value>, first: number, count: number): Uint8Array {
+    const words = new Uint32Array(count * WORDS);
+    for (let i = 0; i < count; i += 1) this.put(words, i * WORDS, at(values, first + i));
+    return new Uint8Array(words.buffer);
+  }
 }

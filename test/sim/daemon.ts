@@ -11,13 +11,16 @@ import type { MirrorEvent } from '../../core/mirror/options.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
 import { IoStats } from '../../core/stats/io-stats.ts';
 import type { Prng } from '../../core/base/prng.ts';
-import type { Assembly } from '../../core/mirror/assemble.ts';
-import { at } from './at.ts';
-import { diskOf } from './disk-of.ts';
+import type { MirrorOptions } from '../../core/mirror/options.ts';
 import type { SimClock } from './clock.ts';
 import type { SimDisk } from './disk.ts';
 import type { SimOptions } from './options.ts';
-import type { SimRecorder } from './recorder.ts';
+
+/** What a start has decided, with either log. */
+export type DaemonStart = Pick<
+  MirrorOptions,
+  'recorder' | 'legs' | 'generation' | 'membersEqual' | 'regionLog' | 'clearedGeneration'
+>;
 
 /** One life of the daemon: a mirror set on a loop of its own, and the mapped device above it. */
 export class Daemon {
@@ -27,16 +30,14 @@ export class Daemon {
   readonly clients = new IoStats();
   private readonly mapped: MappedDevice;
   private readonly options: SimOptions;
-  private readonly disks: readonly SimDisk[];
-  private readonly recorder: SimRecorder;
   private readonly clock: SimClock;
   private readonly onEvent: (event: MirrorEvent) => void;
 
   constructor(
     options: SimOptions,
-    assembly: Extract<Assembly, { kind: 'assembled' }>,
+    start: DaemonStart,
     disks: readonly SimDisk[],
-    recorder: SimRecorder,
+    believed: readonly number[],
     clock: SimClock,
     prng: Prng,
     onEvent: (event: MirrorEvent) => void,
@@ -49,13 +50,10 @@ export class Daemon {
     });
     this.loop = loop;
     this.options = options;
-    this.disks = disks;
-    this.recorder = recorder;
     this.clock = clock;
     this.onEvent = onEvent;
-    const { legs } = recorder.durable;
-    for (const leg of legs) at(disks, diskOf(leg.path)).open(loop, leg.state === 'in-sync');
-    this.set = this.makeSet(assembly, 0);
+    for (const [i, disk] of disks.entries()) disk.open(loop, believed.includes(i));
+    this.set = this.makeSet(start, 0);
     this.mapped = new MappedDevice('sim', this.tableOf(this.set), loop);
   }
 
@@ -89,32 +87,23 @@ export class Daemon {
   }
 
   /** The second half: another set of the same legs, made of what is durable now. */
-  swap(assembly: Extract<Assembly, { kind: 'assembled' }>): void {
-    const next = this.makeSet(assembly, this.set.eventNr);
+  swap(start: DaemonStart): void {
+    const next = this.makeSet(start, this.set.eventNr);
     this.set.retire();
     this.mapped.swap(this.tableOf(next));
     this.set = next;
   }
 
-  private makeSet(assembly: Extract<Assembly, { kind: 'assembled' }>, eventNr: number): MirrorSet {
-    const { options, disks, loop, clock, recorder, onEvent } = this;
-    const { legs } = recorder.durable;
+  private makeSet(start: DaemonStart, eventNr: number): MirrorSet {
+    const { options, loop, clock, onEvent } = this;
     return new MirrorSet({
       name: 'sim',
       loop,
       clock,
       log: SILENT_LOG,
-      recorder,
       sectors: options.sectors,
       regionSectors: options.regionSectors,
-      legs: assembly.standings.map((standing, i) => {
-        const { path, slot, startSector, writeMostly, failedByHand, replaces } = at(legs, i);
-        const device = standing === 'missing' ? null : at(disks, diskOf(path));
-        const rest = { slot, startSector, writeMostly, failedByHand, replaces };
-        return { name: path, device, standing, ...rest };
-      }),
-      generation: assembly.generation,
-      membersEqual: assembly.membersEqual,
+      ...start,
       readPolicy: options.readPolicy,
       eventNr,
       onEvent,

@@ -8,7 +8,15 @@ import type { Loop } from '../../core/block/loop.ts';
 import { isWriteOp, REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import type { SimClock } from './clock.ts';
 import { at } from './at.ts';
-import { decodeSector, eachSector, encodeSector, GARBAGE, ZEROS, type Value } from './content.ts';
+import {
+  decodeSector,
+  eachSector,
+  encodeSector,
+  GARBAGE,
+  RawSectors,
+  ZEROS,
+  type Value,
+} from './content.ts';
 import { DiskFaults } from './faults.ts';
 import { SimFailure } from './failure.ts';
 import { Medium } from './medium.ts';
@@ -31,6 +39,8 @@ export interface DiskOptions {
   /** What it holds before anybody has written. */
   readonly fill: Value;
   readonly latencyUs: number;
+  /** From this sector on it holds real bytes: a leg's metadata. */
+  readonly rawFrom?: number;
 }
 
 /**
@@ -52,6 +62,8 @@ export class SimDisk implements BlockDevice {
   struckAt = -1;
   /** The world's count of steps. */
   step = (): number => 0;
+  readonly rawFrom: number;
+  readonly raw = new RawSectors();
   private openLoop: Loop | null = null;
   private readonly clock: SimClock;
   private readonly prng: Prng;
@@ -70,6 +82,8 @@ export class SimDisk implements BlockDevice {
     this.faults = new DiskFaults(this.medium.blockSectors);
     this.clock = clock;
     this.prng = prng;
+    this.rawFrom = options.rawFrom ?? Infinity;
+    if (this.rawFrom < options.sectors) this.medium.clearFrom(this.rawFrom);
   }
 
   get loop(): Loop {
@@ -161,7 +175,8 @@ export class SimDisk implements BlockDevice {
     eachSector(bio, (words, from, index) => {
       const sector = bio.sector + index;
       const value = errno === 0 ? at(this.medium.visible, sector) : GARBAGE;
-      encodeSector(words, from, value, sector - this.origin);
+      if (sector >= this.rawFrom) this.raw.put(words, from, value);
+      else encodeSector(words, from, value, sector - this.origin);
     });
   }
 
@@ -214,7 +229,11 @@ export class SimDisk implements BlockDevice {
     if (bio.op !== REQ_OP.WRITE) return new Array<Value>(bio.sectors).fill(ZEROS);
     const values: Value[] = [];
     eachSector(bio, (words, from, index) => {
-      values.push(decodeSector(words, from, bio.sector + index - this.origin));
+      const sector = bio.sector + index;
+      const isRaw = sector >= this.rawFrom;
+      values.push(
+        isRaw ? this.raw.number(words, from) : decodeSector(words, from, sector - this.origin),
+      );
     });
     return values;
   }

@@ -3,7 +3,7 @@ import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { at } from './at.ts';
 import type { Fault } from './faults.ts';
 import type { SimFailure } from './failure.ts';
-import { drawOptions, type SimOptions } from './options.ts';
+import { drawOptions, type SimLog, type SimOptions } from './options.ts';
 import { asFailure } from './run.ts';
 import type { OpShape } from './workload.ts';
 import { World, type Trace } from './world.ts';
@@ -66,10 +66,11 @@ function* sequences(length: number): Generator<readonly OpShape[]> {
 /** Plays one case. `isOver`: all had ended before the crash, so a later crash is no other story. */
 export function runSmall(
   small: SmallCase,
+  log: SimLog,
   trace: Trace = null,
 ): { failure: SimFailure | null; isOver: boolean } {
   let isOver = false;
-  const world = new World(optionsOf(small), trace);
+  const world = new World(optionsOf(small, log), trace);
   try {
     const { fault } = small;
     if (fault !== null) at(world.disks, small.leg).faults.add({ ...fault });
@@ -95,9 +96,9 @@ function stepUnlessIdle(world: World): boolean {
   return true;
 }
 
-function optionsOf({ seed, leg }: SmallCase): SimOptions {
+function optionsOf({ seed, leg }: SmallCase, log: SimLog): SimOptions {
   return {
-    ...drawOptions(seed),
+    ...drawOptions(seed, log),
     atlas: 'anchor',
     legs: 2,
     anchor: 1 - leg,
@@ -114,5 +115,8 @@ function optionsOf({ seed, leg }: SmallCase): SimOptions {
     recorderLatencyUs: 50,
     recorderFailureRate: 0,
     readPolicy: { kind: 'round-robin' },
+    cleanAfterMs: 1,
+    rotPercent: 0,
+    rollbackPercent: 0,
   };
 }

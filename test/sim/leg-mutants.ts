@@ -4,7 +4,7 @@ import { Journal } from '../../core/mirror/journal.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
 import { Recovery } from '../../core/mirror/recovery.ts';
 import { drawLegOptions } from './options.ts';
-import { replace, type Mutant } from './mutants.ts';
+import { replace, type Mutant } from './plant.ts';
 import { runSeed, type SimResult } from './run.ts';
 
 const play = (seed: number): SimResult => runSeed(drawLegOptions(seed));

@@ -1,21 +1,29 @@
 import { parseArgs } from 'node:util';
 import { runSmall, smallStories } from './exhaustive.ts';
+import { apartStories, runApart } from './apart.ts';
 import { LEG_MUTANTS } from './leg-mutants.ts';
-import { MUTANTS, uproot, type Mutant } from './mutants.ts';
+import { MUTANTS } from './mutants.ts';
+import { NATIVE_MUTANTS } from './mutants-native.ts';
 import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
-import { drawLegOptions, drawOptions, type SimOptions } from './options.ts';
+import { drawLegOptions, drawOptions, type SimLog, type SimOptions } from './options.ts';
+import { uproot, type Mutant } from './plant.ts';
 import { runSeed, type SimResult } from './run.ts';
 import { runScrubStory } from './scrub-story.ts';
 
 /** Seeds a planted bug may hide for. */
 const MUTANT_SEEDS = 1500;
+/** Of the stories apart a hunt plays one in so many. */
+const APART_STEP = 37;
 
 type Draw = (seed: number) => SimOptions;
 
-const USAGE = `usage: main.js [--seed N] [--count K] [--trace] [--legs]   play seeds N .. N+K-1;
-                                                       --legs: legs come and go meanwhile
+const USAGE = `usage: main.js [--seed N] [--count K] [--trace] [--legs] [--log native]
+                                                       play seeds N .. N+K-1;
+                                                       --legs: legs come and go meanwhile;
+                                                       --log native: metadata on the legs
        main.js --scrub [--seed N] [--count K]    damaged legs under a scrub
        main.js --small N                         every story of up to N requests
+       main.js --apart                           every story of a set started in two parts
        main.js --mutants                         find every planted bug
 The exit code is 1 if something failed.`;
 
@@ -29,7 +37,7 @@ function playSeeds(first: number, count: number, trace: boolean, draw: Draw): nu
     const { failure } = runSeed(options, trace ? (line) => console.log(line) : null);
     if (failure === null) continue;
     failed += 1;
-    console.log(`seed ${seed} (${options.atlas}) failed: ${failure.message}`);
+    console.log(`seed ${seed} (${options.log}, ${options.atlas}) failed: ${failure.message}`);
     if (count === 1 && failure.checker === 'exception') console.log(failure.stack);
   }
   const seconds = (performance.now() - startedMs) / 1000;
@@ -51,12 +59,12 @@ function playScrubs(first: number, count: number, trace: boolean): number {
   return failed;
 }
 
-function playSmall(length: number): number {
+function playSmall(length: number, log: SimLog): number {
   let cases = 0;
   let failed = 0;
   for (const story of smallStories(length)) {
     for (let crashAt = 0; ; crashAt += 1) {
-      const { failure, isOver } = runSmall({ ...story, crashAt });
+      const { failure, isOver } = runSmall({ ...story, crashAt }, log);
       cases += 1;
       if (failure !== null) {
         failed += 1;
@@ -69,27 +77,60 @@ function playSmall(length: number): number {
   return failed;
 }
 
-function playMutants(): number {
+function playApart(): number {
+  let cases = 0;
+  let failed = 0;
+  for (const story of apartStories()) {
+    cases += 1;
+    const failure = runApart(story);
+    if (failure === null) continue;
+    failed += 1;
+    console.log(`${JSON.stringify(story)} failed: ${failure.message}`);
+  }
+  console.log(`${cases} stories apart, ${failed} failed`);
+  return failed;
+}
+
+function playMutants(log: SimLog): number {
   let survived = 0;
   console.log('| planted bug | found by | seeds |\n|---|---|---|');
-  for (const mutant of [...MUTANTS, ...LEG_MUTANTS, ...RECOVERY_MUTANTS]) {
-    const found = hunt(mutant);
+  const mutants = [...MUTANTS, ...LEG_MUTANTS, ...RECOVERY_MUTANTS];
+  for (const mutant of log === 'native' ? NATIVE_MUTANTS : mutants) {
+    const found = hunt(mutant, log);
     if (found === null) survived += 1;
     console.log(`| ${mutant.bug} | ${found ?? 'SURVIVED | -'} |`);
   }
   return survived;
 }
 
-function playDrawn(seed: number): SimResult {
-  return runSeed(drawOptions(seed));
-}
-
-function hunt({ plant, play = playDrawn }: Mutant): string | null {
+function hunt(mutant: Mutant, log: SimLog): string | null {
+  const play = mutant.play ?? ((seed: number): SimResult => runSeed(drawOptions(seed, log)));
+  if (log === 'native') {
+    const story = huntApart(mutant);
+    if (story !== null) return story;
+  }
   for (let seed = 1; seed <= MUTANT_SEEDS; seed += 1) {
-    plant();
+    mutant.plant();
     try {
       const { failure } = play(seed);
       if (failure !== null) return `${failure.checker} | ${seed}`;
+    } finally {
+      uproot();
+    }
+  }
+  return null;
+}
+
+/** Stories apart are few and short, but only some bugs have to do with them. */
+function huntApart({ plant }: Mutant): string | null {
+  let stories = 0;
+  for (const story of apartStories()) {
+    stories += 1;
+    if (stories % APART_STEP !== 0) continue;
+    plant();
+    try {
+      const failure = runApart(story);
+      if (failure !== null) return `${failure.checker} | story ${stories} apart`;
     } finally {
       uproot();
     }
@@ -104,18 +145,22 @@ function main(): number {
       count: { type: 'string', default: '1' },
       trace: { type: 'boolean', default: false },
       small: { type: 'string' },
+      log: { type: 'string', default: 'core' },
       scrub: { type: 'boolean', default: false },
       mutants: { type: 'boolean', default: false },
+      apart: { type: 'boolean', default: false },
       legs: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
+  const log: SimLog = values.log === 'native' ? 'native' : 'core';
   if (values.help) console.log(USAGE);
-  else if (values.mutants) return playMutants();
+  else if (values.mutants) return playMutants(log);
+  else if (values.apart) return playApart();
   else if (values.scrub) return playScrubs(Number(values.seed), Number(values.count), values.trace);
-  else if (values.small !== undefined) return playSmall(Number(values.small));
+  else if (values.small !== undefined) return playSmall(Number(values.small), log);
   else {
-    const draw = values.legs ? drawLegOptions : drawOptions;
+    const draw: Draw = values.legs ? drawLegOptions : (seed) => drawOptions(seed, log);
     return playSeeds(Number(values.seed), Number(values.count), values.trace, draw);
   }
   return 0;

@@ -33,6 +33,31 @@ export class Medium {
     this.visible = new Uint32Array(sectors).fill(fill);
   }
 
+  /** As it came from the factory: nothing but zeros from here on. */
+  clearFrom(sector: number): void {
+    this.durable.fill(0, sector);
+    this.visible.fill(0, sector);
+  }
+
+  /** Bits rot while nobody looks: the sector has this content now. */
+  damage(sector: number, value: Value): void {
+    this.durable[sector] = value;
+    this.visible[sector] = value;
+    this.versions.delete(Math.floor(sector / this.blockSectors));
+  }
+
+  /** An image of the platter, for a leg that is put back to an earlier day. */
+  snapshot(): Uint32Array {
+    return this.visible.slice();
+  }
+
+  putBack(image: Uint32Array): void {
+    this.versions.clear();
+    this.doomed.clear();
+    this.durable.set(image);
+    this.visible.set(image);
+  }
+
   get now(): number {
     return this.count;
   }

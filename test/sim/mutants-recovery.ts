@@ -10,7 +10,7 @@ import { ResyncPace } from '../../core/mirror/resync-pace.ts';
 import { Scrub } from '../../core/mirror/scrub.ts';
 import { ScrubRegion } from '../../core/mirror/scrub-region.ts';
 import type { MirrorSet } from '../../core/mirror/set.ts';
-import { always, nothing, replace, type Mutant } from './mutants.ts';
+import { always, nothing, replace, type Mutant } from './plant.ts';
 import { runScrubStory } from './scrub-story.ts';
 
 type Mismatches = { sector: number; sectors: number; groups: number[][] }[];

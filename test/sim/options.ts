@@ -51,6 +51,13 @@ export interface SimOptions {
   readonly powerCutPercent: number;
   readonly absentPercent: number;
   readonly readdPercent: number;
+  /** Where the set keeps its record and its dirty regions. */
+  readonly log: SimLog;
+  /** native: how long a region is left dirty. */
+  readonly cleanAfterMs: number;
+  /** native: chances that metadata rots, or a leg is put back to an earlier day, while all is down. */
+  readonly rotPercent: number;
+  readonly rollbackPercent: number;
   /** Legs come and go while the set serves: one action in so many; 0: never. */
   readonly legChangeEvery: number;
   /** Disks that are no legs at first. */
@@ -62,9 +69,27 @@ export interface SimOptions {
   readonly repairPercent: number;
 }
 
+export type SimLog = 'core' | 'native';
+
 const ATLASES: readonly Atlas[] = ['calm', 'anchor', 'anchor', 'anchor', 'latent', 'broken'];
 
-export function drawOptions(seed: number): SimOptions {
+export function drawOptions(seed: number, log: SimLog = 'core'): SimOptions {
+  const options = drawCommon(seed);
+  // Draws of its own: what the core log's seeds mean stays what it was.
+  const prng = new Prng(seed + 2 ** 45);
+  const native = {
+    ...options,
+    log,
+    cleanAfterMs: prng.pick([1, 10, 100, 5000]),
+    rotPercent: prng.pick([0, 0, 20, 50]),
+    rollbackPercent: prng.pick([0, 0, 20]),
+  };
+  return log === 'core' ? native : { ...native, origin: 0, recorderFailureRate: 0 };
+}
+
+type Common = Omit<SimOptions, 'log' | 'cleanAfterMs' | 'rotPercent' | 'rollbackPercent'>;
+
+function drawCommon(seed: number): Common {
   const prng = new Prng(seed);
   const atlas = prng.pick(ATLASES);
   const legs = prng.pick([2, 2, 2, 3, 3, 4]);

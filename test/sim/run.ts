@@ -142,7 +142,28 @@ class Play {
     const { world, options, prng } = this;
     world.crash(prng.below(100) < options.powerCutPercent);
     this.readdSome();
+    this.mischief();
     world.restart(this.drawPresence());
+  }
+
+  /** While nobody is there metadata rots, and a leg is put back to an earlier day. */
+  private mischief(): void {
+    const { world, options, prng } = this;
+    const { native } = world;
+    if (native === null) return;
+    if (prng.below(100) < options.rotPercent) {
+      const leg = prng.below(options.legs);
+      const what = prng.ratio(1, 2) ? native.rotSuperblock(leg, prng) : native.rotMap(leg, prng);
+      world.say(() => `rot on leg ${leg}: ${what}`);
+    }
+    const isRollback = prng.below(100) < options.rollbackPercent;
+    for (let leg = 0; leg < options.legs; leg += 1) {
+      if (options.atlas === 'broken' || !this.atlas.maySpare(leg)) continue;
+      if (isRollback && prng.ratio(1, 2) && native.rollBack(leg, prng)) {
+        world.say(() => `leg ${leg} is put back to an earlier day`);
+      }
+    }
+    native.keepImages(prng);
   }
 
   private operate(): void {
@@ -157,6 +178,7 @@ class Play {
     }
     world.stopCleanly();
     this.readdSome();
+    this.mischief();
     world.restart(this.drawPresence());
   }
 
@@ -195,7 +217,8 @@ class Play {
     const { world } = this;
     for (const disk of world.disks) {
       disk.faults.heal();
-      if (this.options.atlas === 'broken') disk.faults.healLatent();
+      // A leg that was cut off from a superblock is no copy, so the last one may be unreadable.
+      if (this.options.atlas === 'broken' || world.native !== null) disk.faults.healLatent();
     }
     world.recorder.failureRate = 0;
     world.say(() => 'faults have stopped');
@@ -206,8 +229,7 @@ class Play {
     checkScrub(world);
     for (const checker of CHECKERS) checker.converged?.(world);
     world.stopCleanly();
-    if (!world.recorder.durable.clean)
-      throw new SimFailure('I9', 'a healed set did not stop clean');
+    if (!world.isClean()) throw new SimFailure('I9', 'a healed set did not stop clean');
     world.restart(world.present);
     this.readAll();
     world.stopCleanly();

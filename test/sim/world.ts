@@ -3,8 +3,9 @@ import { Prng } from '../../core/base/prng.ts';
 import { bytesOfSectors } from '../../core/base/units.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
-import { assembleFromRecord } from '../../core/mirror/assemble.ts';
+import { assembleFromRecord, type Assembly } from '../../core/mirror/assemble.ts';
 import type { LegState } from '../../core/mirror/leg.ts';
+import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { at } from './at.ts';
@@ -12,11 +13,12 @@ import { CHECKERS } from './checkers/all.ts';
 import { watchLeg } from './checkers/i07-stale-never-served.ts';
 import { SimClock } from './clock.ts';
 import { FIRST_TAG } from './content.ts';
-import { Daemon } from './daemon.ts';
+import { Daemon, type DaemonStart } from './daemon.ts';
 import { diskOf } from './disk-of.ts';
 import { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
 import { Model } from './model.ts';
+import { membersOf, NativeLegs } from './native.ts';
 import { ClientOp, PagePool } from './op.ts';
 import type { SimOptions } from './options.ts';
 import { SimRecorder } from './recorder.ts';
@@ -26,6 +28,13 @@ const FIRST_WRITE_TAG = 1000;
 const POISONED_KEPT = 8;
 /** More events than this without an end of anything: something runs in circles. */
 const MAX_EVENTS = 200_000;
+
+/** What a start has found. */
+interface Begin {
+  readonly start: DaemonStart;
+  readonly believed: readonly number[];
+  readonly told: string;
+}
 
 /** Where lines of the trace go. */
 export type Trace = ((line: string) => void) | null;
@@ -40,6 +49,10 @@ export class World {
   readonly model: Model;
   readonly disks: readonly SimDisk[];
   readonly recorder: SimRecorder;
+  /** The metadata on the legs; null: the record is in one place, as with the core log. */
+  readonly native: NativeLegs | null;
+  /** Sectors of a disk from here on are metadata. */
+  readonly rawFrom: number;
   /** Requests of clients under way. */
   readonly ops = new Set<ClientOp>();
   /** The last requests that have ended: their memory is the client's. */
@@ -49,6 +62,9 @@ export class World {
   /** Legs that were members at some moment of this life. */
   wasMember: readonly boolean[] = [];
   daemon: Daemon;
+  /** The story is not of one truth: the model knows less than the legs do, and nobody judges. */
+  isBlind = false;
+  acknowledgedWrites = 0;
   /** Told of the mirror's events. */
   onEvent: ((event: MirrorEvent) => void) | null = null;
   /** Counts what happens; the model's time. */
@@ -66,6 +82,8 @@ export class World {
     this.prng = new Prng(options.seed + 2 ** 40);
     this.pages = new PagePool(bytesOfSectors(options.sectors));
     this.model = new Model(options.sectors, FIRST_TAG);
+    const isNative = options.log === 'native';
+    this.rawFrom = isNative ? options.sectors : Infinity;
     this.disks = options.latencyUs.map((_, i) => this.makeDisk(i));
     this.recorder = new SimRecorder(
       firstRecord(options),
@@ -74,6 +92,8 @@ export class World {
       options.recorderLatencyUs,
     );
     this.present = options.latencyUs.map(() => true);
+    const metaPrng = new Prng(options.seed + 2 ** 46);
+    this.native = isNative ? new NativeLegs(options, this.disks, this.clock, metaPrng) : null;
     this.daemon = this.makeDaemon();
   }
 
@@ -123,6 +143,7 @@ export class World {
     const [op] = this.ops;
     if (op !== undefined) throw new SimFailure('liveness', `${String(op)} never ends`);
     this.say(() => 'idle');
+    if (this.isBlind) return;
     for (const checker of CHECKERS) checker.idle?.(this);
   }
 
@@ -154,7 +175,7 @@ export class World {
     this.rest();
     if (result < 0) throw new SimFailure('liveness', 'stop never ends');
     if (this.clock.timers > 0) throw new SimFailure('I18', 'a timer outlives the set');
-    this.say(() => `stopped, errno ${result}, clean ${String(this.recorder.durable.clean)}`);
+    this.say(() => `stopped, errno ${result}, clean ${String(this.isClean())}`);
     const excused = this.options.atlas === 'broken' || this.options.recorderFailureRate > 0;
     if (result !== 0 && !excused) throw new SimFailure('I10', `a clean stop gave errno ${result}`);
     this.clock.endLife();
@@ -193,7 +214,7 @@ export class World {
         const assembly = assembleFromRecord(next, presence);
         if (assembly.kind === 'refused') throw new SimFailure('I10', assembly.reason);
         this.say(() => `RELOAD ${assembly.standings.join(' ')}`);
-        daemon.swap(assembly);
+        daemon.swap(this.startOf(next, assembly));
         this.wasMember = assembly.standings.map((standing) => standing === 'member');
         done(0);
       });
@@ -212,8 +233,21 @@ export class World {
     });
   }
 
+  /** As `restart`, for a part of the set that may be refused: then nothing runs. */
+  restartStrictly(present: readonly boolean[]): boolean {
+    const { native } = this;
+    const here = this.disks.flatMap((_, i) => (present[i] === true ? [i] : []));
+    if (native === null || native.decide(here).kind === 'refused') return false;
+    this.restart(present);
+    return true;
+  }
+
   /** An operator adds a leg again that is out: it has to be filled from the start. */
   readd(leg: number): void {
+    if (this.native !== null) {
+      this.native.readded.add(leg);
+      return;
+    }
     const { durable } = this.recorder;
     const { state } = at(durable.legs, leg);
     if (state === 'in-sync') return;
@@ -221,8 +255,73 @@ export class World {
     this.recorder.durable = withState(durable, leg, 'resyncing');
   }
 
+  /** By what is durable the set was stopped with all members equal. */
+  isClean(): boolean {
+    if (this.native === null) return this.recorder.durable.clean;
+    const assembly = this.native.decide(this.disks.map((_, i) => i));
+    return assembly.kind === 'assembled' && assembly.membersEqual;
+  }
+
+  /** Legs that a restart would believe, by what is durable now or may be in a moment. */
+  believed(): readonly number[] {
+    if (this.native !== null) return this.native.believed();
+    const { durable, attempt } = this.recorder;
+    const records: MirrorRecord[] = attempt === null ? [durable] : [durable, attempt];
+    const isBelieved = (i: number): boolean =>
+      records.some(({ legs }) =>
+        legs.some(({ path, state }) => diskOf(path) === i && state === 'in-sync'),
+      );
+    return this.disks.map((_, i) => i).filter(isBelieved);
+  }
+
   private makeDaemon(): Daemon {
     this.step += 1;
+    const { believed, start, told } =
+      this.native === null ? this.beginCore() : this.beginNative(this.native);
+    this.say(() => `START ${told}`);
+    this.wasMember = this.disks.map((disk) =>
+      start.legs.some(({ device, standing }) => device === disk && standing === 'member'),
+    );
+    for (const [i, disk] of this.disks.entries()) {
+      disk.onSubmit = (bio): void => {
+        this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
+        watchLeg(this, i, bio);
+      };
+      disk.step = (): number => this.step;
+    }
+    const { options, disks, clock, prng } = this;
+    return new Daemon(options, start, disks, believed, clock, prng, (event) => {
+      this.onEvent?.(event);
+    });
+  }
+
+  private beginNative(native: NativeLegs): Begin {
+    for (const disk of this.disks) disk.onSubmit = null;
+    const all = this.disks.map((_, i) => i);
+    let here = all.filter((i) => at(this.present, i));
+    // A part of the set that misses writes and cannot know it: nobody who has the rest starts that.
+    const best = membersOf(native.decide(all), all);
+    const isBlind = membersOf(native.decide(here), here).some((i) => !best.includes(i));
+    if (isBlind && this.options.atlas === 'broken') here = all;
+    const believed = native.believed();
+    for (const checker of CHECKERS) checker.started?.(this);
+    let begun = native.begin(here);
+    if (begun.kind === 'refused') {
+      this.say(() => `refused: ${begun.kind === 'refused' ? begun.reason : ''}`);
+      here = all;
+      begun = native.begin(here);
+    }
+    if (begun.kind === 'refused') throw new SimFailure('I10', begun.reason);
+    this.present = all.map((i) => here.includes(i));
+    const { parts, assembly } = begun;
+    const each = parts.legs.map(
+      (leg) => leg.standing + (leg.lacks === undefined ? '' : `-${leg.lacks.count}`),
+    );
+    const told = `${each.join(' ')} gen ${assembly.ruler.generation}${assembly.membersEqual ? ' clean' : ''}`;
+    return { start: parts, believed, told };
+  }
+
+  private beginCore(): Begin {
     const { durable } = this.recorder;
     const presence = (): boolean[] => durable.legs.map((leg) => at(this.present, diskOf(leg.path)));
     let assembly = assembleFromRecord(durable, presence());
@@ -232,22 +331,29 @@ export class World {
     }
     if (assembly.kind === 'refused') throw new SimFailure('I10', assembly.reason);
     const { standings, membersEqual } = assembly;
-    this.say(() => `START ${standings.join(' ')}${membersEqual ? ' clean' : ''}`);
-    this.wasMember = this.disks.map((disk) => {
-      const leg = durable.legs.findIndex(({ path }) => path === disk.name);
-      return standings[leg] === 'member';
-    });
-    for (const [i, disk] of this.disks.entries()) {
-      disk.onSubmit = (bio): void => {
-        this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
-        watchLeg(this, i, bio);
-      };
-      disk.step = (): number => this.step;
-    }
-    const { options, disks, recorder, clock, prng } = this;
-    return new Daemon(options, assembly, disks, recorder, clock, prng, (event) => {
-      this.onEvent?.(event);
-    });
+    const start = this.startOf(durable, assembly);
+    const believed = durable.legs.flatMap(({ path, state }) =>
+      state === 'in-sync' ? [diskOf(path)] : [],
+    );
+    return { start, believed, told: `${standings.join(' ')}${membersEqual ? ' clean' : ''}` };
+  }
+
+  /** With the core log: what a record and its assembly make of the disks. */
+  private startOf(
+    { legs }: MirrorRecord,
+    { standings, generation, membersEqual }: Extract<Assembly, { kind: 'assembled' }>,
+  ): DaemonStart {
+    return {
+      recorder: this.recorder,
+      legs: standings.map((standing, i) => {
+        const { path, slot, startSector, writeMostly, failedByHand, replaces } = at(legs, i);
+        const device = standing === 'missing' ? null : at(this.disks, diskOf(path));
+        const rest = { slot, startSector, writeMostly, failedByHand, replaces };
+        return { name: path, device, standing, ...rest };
+      }),
+      generation,
+      membersEqual,
+    };
   }
 
   private opEnded(op: ClientOp): void {
@@ -257,6 +363,8 @@ export class World {
     this.say(() => `end  ${String(op)} errno ${op.error}`);
     const took = this.clock.nowMs() - (this.calledMs.get(op) ?? 0);
     this.daemon.clients.note(op.op, op.sectors, took, op.error);
+    if (op.isWrite && op.error === ERRNO.OK) this.acknowledgedWrites += 1;
+    if (this.isBlind) return;
     this.tellModel(op);
     for (const checker of CHECKERS) checker.opEnded?.(this, op);
     op.poison();
@@ -291,6 +399,14 @@ export class World {
     return oldest;
   }
 
+  private diskSectors(index: number): number {
+    const { options } = this;
+    if (options.log === 'core')
+      return options.origin + options.sectors + Math.max(...options.blockSizes) / 512;
+    // Legs of different lengths: each has its metadata at its own end.
+    return nativeLegSectors(options.sectors, options.regionSectors) + 8 * index;
+  }
+
   private makeDisk(index: number): SimDisk {
     const { options } = this;
     const limits = {
@@ -305,8 +421,9 @@ export class World {
     return new SimDisk(
       {
         name: `leg${index}`,
-        sectors: options.origin + options.sectors + Math.max(...options.blockSizes) / 512,
+        sectors: this.diskSectors(index),
         limits,
+        rawFrom: this.rawFrom,
         origin: options.origin,
         fill: isFirst ? FIRST_TAG : FIRST_TAG + 1 + index,
         latencyUs: at(options.latencyUs, index),

@@ -9,8 +9,10 @@ import { staleNeverServed } from './i07-stale-never-served.ts';
 import { bitsSuperset } from './i08-bits-superset.ts';
 import { convergence } from './i09-convergence.ts';
 import { lastCopy } from './i10-last-copy.ts';
+import { splitBrain } from './i11-split-brain.ts';
 import { overlap } from './i13-overlap.ts';
 import { noInvention } from './i15-no-invention.ts';
+import { metadata } from './i16-metadata.ts';
 import { zeroes } from './i17-zeroes.ts';
 import { resources } from './i18-resources.ts';
 import { memory } from './memory.ts';
@@ -27,7 +29,9 @@ export const CHECKERS: readonly Checker[] = [
   anyLegAlone,
   staleNeverServed,
   bitsSuperset,
+  splitBrain,
   overlap,
+  metadata,
   zeroes,
   convergence,
   resources,

@@ -1,5 +1,4 @@
 import { STANDING } from '../../../core/mirror/leg.ts';
-import type { MirrorRecord } from '../../../core/mirror/record.ts';
 import { at } from '../at.ts';
 import type { Value } from '../content.ts';
 import { diskOf } from '../disk-of.ts';
@@ -14,6 +13,8 @@ export interface Checker {
   readonly sentence: string;
   /** A request of a client has ended; the model knows of it already. */
   opEnded?(world: World, op: ClientOp): void;
+  /** A daemon is about to start on what is there. */
+  started?(world: World): void;
   /** Nothing is under way but timers. */
   idle?(world: World): void;
   /** Faults have stopped, and all has been healed that can be. */
@@ -26,13 +27,7 @@ export function fail(checker: Checker, message: string): never {
 
 /** Legs that a restart would believe, by what is durable now or may be in a moment. */
 export function believedLegs(world: World): readonly number[] {
-  const { durable, attempt } = world.recorder;
-  const records: MirrorRecord[] = attempt === null ? [durable] : [durable, attempt];
-  const believed = (i: number): boolean =>
-    records.some(({ legs }) =>
-      legs.some(({ path, state }) => diskOf(path) === i && state === 'in-sync'),
-    );
-  return world.disks.map((_, i) => i).filter(believed);
+  return world.believed();
 }
 
 /** What leg i shows for a sector of the device. */

@@ -12,7 +12,7 @@ export const staleNeverServed: Checker = {
 
 /** Looks at each bio as it is sent to a leg. */
 export function watchLeg(world: World, index: number, bio: Bio): void {
-  if (bio.op !== REQ_OP.READ) return;
+  if (bio.op !== REQ_OP.READ || bio.sector >= world.rawFrom) return;
   const { set } = world.daemon;
   const leg = set.legs.find(({ name }) => diskOf(name) === index);
   const first = set.regionOf(bio.sector - world.options.origin);

@@ -1,0 +1,262 @@
+import type { Prng } from '../../core/base/prng.ts';
+import { DmIoClient } from '../../core/dm-io/client.ts';
+import { Loop } from '../../core/block/loop.ts';
+import {
+  assembleNative,
+  type LegMetadata,
+  type NativeAssembly,
+} from '../../core/mirror/assemble-native.ts';
+import { STANDING } from '../../core/mirror/leg.ts';
+import { regionsOf } from '../../core/mirror/native-describe.ts';
+import { formatNative } from '../../core/mirror/native-format.ts';
+import {
+  mapSectorOf,
+  mapShape,
+  SUPERBLOCK_SECTORS,
+  superblockSectors,
+} from '../../core/mirror/native-layout.ts';
+import { metadataOf, readLegs, readMap } from '../../core/mirror/native-reader.ts';
+import { nativeParts, slotsToRead, type NativeParts } from '../../core/mirror/native-start.ts';
+import type { RegionMap } from '../../core/mirror/region-map.ts';
+import { decodeSuperblock, type SuperblockRead } from '../../core/mirror/superblock.ts';
+import { at } from './at.ts';
+import type { SimClock } from './clock.ts';
+import type { SimDisk } from './disk.ts';
+import { SimFailure } from './failure.ts';
+import type { SimOptions } from './options.ts';
+
+type Assembled = Extract<NativeAssembly, { kind: 'assembled' }>;
+
+/** What a start found: the set's parts, or why there is none. */
+export type NativeBegin =
+  | { readonly kind: 'begun'; readonly assembly: Assembled; readonly parts: NativeParts }
+  | { readonly kind: 'refused'; readonly reason: string };
+
+const NO_COPY: SuperblockRead = { kind: 'none' };
+
+/** The metadata on the simulated legs: made, looked at from outside, and read by the core's reader. */
+export class NativeLegs {
+  /** Legs that the operator wants back at the next start. */
+  readonly readded = new Set<number>();
+  private readonly options: SimOptions;
+  private readonly disks: readonly SimDisk[];
+  private readonly clock: SimClock;
+  private readonly prng: Prng;
+  private readonly images = new Map<number, Uint32Array>();
+  private readonly decoded = new Map<string, SuperblockRead>();
+
+  constructor(options: SimOptions, disks: readonly SimDisk[], clock: SimClock, prng: Prng) {
+    this.options = options;
+    this.disks = disks;
+    this.clock = clock;
+    this.prng = prng;
+    this.format();
+  }
+
+  private format(): void {
+    const loop = this.openAll(this.disks.map((_, i) => i));
+    let result = -1;
+    const run = this.drawRun();
+    formatNative(
+      new DmIoClient(loop),
+      {
+        uuid: uuidOf(0xf00),
+        name: 'sim',
+        run,
+        dataSectors: this.options.sectors,
+        regionSectors: this.options.regionSectors,
+        zeroed: false,
+        nowMs: 0,
+        legs: this.disks.map((device, i) => ({
+          name: device.name,
+          uuid: uuidOf(i),
+          device,
+          inSync: this.options.membersAtFirst.includes(i),
+        })),
+      },
+      (errno) => {
+        result = errno;
+      },
+    );
+    this.run();
+    if (result !== 0) throw new SimFailure('exception', `format gave errno ${result}`);
+    this.clock.endLife();
+  }
+
+  /** What a start on these disks would decide, told from outside without any I/O. */
+  decide(disks: readonly number[], isDurable = false): NativeAssembly {
+    return assembleNative(
+      disks.map((i) => ({ name: `leg${i}`, metadata: this.metadata(i, isDurable) })),
+    );
+  }
+
+  /** Disks that a start on all of them would take for members. */
+  believed(): readonly number[] {
+    const all = this.disks.map((_, i) => i);
+    const now = membersOf(this.decide(all), all);
+    const later = membersOf(this.decide(all, true), all);
+    return all.filter((i) => now.includes(i) || later.includes(i));
+  }
+
+  metadata(disk: number, isDurable = false): LegMetadata {
+    const { medium, sectors } = at(this.disks, disk);
+    const { a, b } = superblockSectors(sectors);
+    const values = isDurable ? medium.durable : medium.visible;
+    const copies = { a: this.decode(disk, values, a), b: this.decode(disk, values, b) };
+    return metadataOf(copies);
+  }
+
+  private decode(disk: number, values: Uint32Array, sector: number): SuperblockRead {
+    const { raw, sectors } = at(this.disks, disk);
+    const key = `${disk}:${values.subarray(sector, sector + SUPERBLOCK_SECTORS).join()}`;
+    const known = this.decoded.get(key);
+    if (known !== undefined) return known;
+    const read = decodeSuperblock(raw.bytesOf(values, sector, SUPERBLOCK_SECTORS), 0, sectors);
+    this.decoded.set(key, read);
+    return read;
+  }
+
+  /** Starts on the disks that are present, in any order, through the core's own reader. */
+  begin(present: readonly number[]): NativeBegin {
+    const order = shuffled(present, this.prng);
+    const loop = this.openAll(order);
+    const client = new DmIoClient(loop);
+    const devices = order.map((i) => at(this.disks, i));
+    let assembly: NativeAssembly = { kind: 'refused', reason: 'the reader never answered' };
+    let map: RegionMap | null = null;
+    readLegs(client, devices, (legs) => {
+      assembly = assembleNative(
+        legs.map((copies, i) => ({ name: at(devices, i).name, metadata: metadataOf(copies) })),
+      );
+      if (assembly.kind === 'refused') return;
+      const geometry = { setUuid: assembly.ruler.setUuid, regions: regionsOf(assembly.ruler) };
+      const members = assembly.mapInputs.map((input) => at(devices, input));
+      readMap(client, members, geometry, slotsToRead(assembly), (found) => {
+        map = found;
+      });
+    });
+    this.run();
+    this.clock.endLife();
+    const decided = assembly as NativeAssembly;
+    if (decided.kind === 'refused' || map === null) {
+      return { kind: 'refused', reason: decided.kind === 'refused' ? decided.reason : 'no map' };
+    }
+    const parts = nativeParts({
+      assembly: decided,
+      map,
+      devices,
+      names: devices.map(({ name }) => name),
+      run: this.drawRun(),
+      wallClockMs: () => this.clock.nowMs(),
+      cleanAfterMs: this.options.cleanAfterMs,
+    });
+    return { kind: 'begun', assembly: decided, parts: this.withReadded(parts) };
+  }
+
+  /** The operator's re-add: a delta where the metadata allows it, else everything. */
+  private withReadded(parts: NativeParts): NativeParts {
+    const legs = parts.legs.map((leg) => {
+      const isBack = leg.standing === STANDING.STALE && this.readded.has(leg.slot ?? -1);
+      return isBack ? { ...leg, standing: STANDING.JOINING } : leg;
+    });
+    this.readded.clear();
+    return { ...parts, legs };
+  }
+
+  /** One copy of a leg's superblock is damaged; never the only one that says the newest. */
+  rotSuperblock(disk: number, prng: Prng): string {
+    const { medium, sectors, raw } = at(this.disks, disk);
+    const places = superblockSectors(sectors);
+    const a = this.decode(disk, medium.visible, places.a);
+    const b = this.decode(disk, medium.visible, places.b);
+    const newest = (read: SuperblockRead): number =>
+      read.kind === 'valid' ? read.superblock.sequence : 0;
+    if (newest(a) === 0 && newest(b) === 0) return 'nothing';
+    const isA = newest(a) === newest(b) ? prng.ratio(1, 2) : newest(a) < newest(b);
+    const first = isA ? places.a : places.b;
+    const kind = prng.pick(['zeroed', 'torn', 'bit'] as const);
+    for (let i = 0; i < SUPERBLOCK_SECTORS; i += 1) {
+      if (kind === 'zeroed') medium.damage(first + i, 0);
+      if (kind === 'torn' && prng.ratio(1, 2)) medium.damage(first + i, raw.noise(prng));
+    }
+    const where = first + prng.below(SUPERBLOCK_SECTORS);
+    if (kind === 'bit') medium.damage(where, raw.flipped(at(medium.visible, where), prng));
+    return `${kind} superblock ${isA ? 'A' : 'B'}`;
+  }
+
+  /** A sector of a leg's map is damaged: of the only member, or where another member says the same. */
+  rotMap(disk: number, prng: Prng): string {
+    const members = this.believed();
+    const regions = Math.ceil(this.options.sectors / this.options.regionSectors);
+    const shape = mapShape(regions);
+    const index = prng.below(shape.stateSectors + this.disks.length * shape.lackSectors);
+    const bytes = (i: number): string => {
+      const { medium, raw, sectors } = at(this.disks, i);
+      return raw.bytesOf(medium.visible, mapSectorOf(sectors, regions) + index, 1).join();
+    };
+    const others = members.filter((i) => i !== disk);
+    const isTold = others.length === 0 || others.some((i) => bytes(i) === bytes(disk));
+    if (members.includes(disk) && !isTold) return 'nothing';
+    const { medium, raw, sectors } = at(this.disks, disk);
+    const sector = mapSectorOf(sectors, regions) + index;
+    const old = at(medium.visible, sector);
+    const kind = prng.pick(['zeroed', 'noise', 'bit'] as const);
+    if (kind === 'zeroed') medium.damage(sector, 0);
+    else medium.damage(sector, kind === 'bit' ? raw.flipped(old, prng) : raw.noise(prng));
+    return `${kind} map sector ${index}`;
+  }
+
+  /** Now and then the image of a leg is kept, as by somebody who makes backups of it. */
+  keepImages(prng: Prng): void {
+    for (const [i, { medium }] of this.disks.entries()) {
+      if (prng.ratio(1, 3)) this.images.set(i, medium.snapshot());
+    }
+  }
+
+  rollBack(disk: number, prng: Prng): boolean {
+    const image = this.images.get(disk);
+    if (image === undefined || prng.ratio(1, 3)) return false;
+    at(this.disks, disk).medium.putBack(image);
+    return true;
+  }
+
+  private openAll(disks: readonly number[]): Loop {
+    const believed = this.believed();
+    const loop = new Loop({
+      wake: () => {
+        this.clock.in(this.prng.below(3), () => loop.run());
+      },
+      block: () => false,
+    });
+    for (const i of disks) at(this.disks, i).open(loop, believed.includes(i));
+    return loop;
+  }
+
+  private run(): void {
+    while (this.clock.busy > 0) this.clock.step();
+  }
+
+  private drawRun(): string {
+    const half = (): string => this.prng.u32().toString(16).padStart(8, '0');
+    return half() + half();
+  }
+}
+
+export function membersOf(assembly: NativeAssembly, disks: readonly number[]): readonly number[] {
+  if (assembly.kind === 'refused') return [];
+  return assembly.mapInputs.map((input) => at(disks, input));
+}
+
+export const copyOf = (read: LegMetadata): SuperblockRead =>
+  read.kind === 'superblock' ? { kind: 'valid', superblock: read.superblock } : NO_COPY;
+
+function uuidOf(n: number): string {
+  return `00000000-0000-4000-8000-${n.toString(16).padStart(12, '0')}`;
+}
+
+function shuffled(items: readonly number[], prng: Prng): number[] {
+  const left = [...items];
+  const out: number[] = [];
+  while (left.length > 0) out.push(...left.splice(prng.below(left.length), 1));
+  return out;
+}
