@@ -49,7 +49,7 @@ export function fdsOf(input: Readable, output: Writable): ClientFds | undefined 
 }
 
 /** The descriptor of an open socket; undefined when it is closed. Node shows it to nobody else. */
-function fdOf(socket: Socket): number | undefined {
+export function fdOf(socket: Socket): number | undefined {
   const { _handle: handle } = socket as unknown as {
     readonly _handle: { readonly fd?: number } | null;
   };
