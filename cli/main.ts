@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { ControlError, EXIT, oneLine } from '../core/control/error.ts';
 import { VERSION } from '../core/control/version.ts';
+import { addAssemble } from './commands/assemble.ts';
 import { addAttach } from './commands/attach.ts';
 import { addAttached } from './commands/attached.ts';
 import { addCompletion, addManual } from './commands/completion.ts';
@@ -36,6 +37,7 @@ import { DEFAULT_CONTROL, withExample } from './context.ts';
 const COMMANDS = [
   addServe,
   addCreate,
+  addAssemble,
   addRemove,
   addLs,
   addStatus,

@@ -24,6 +24,7 @@ const DEMO: DeviceRequest = {
   readOnly: false,
   mayCreate: true,
   createHint: '',
+  metadata: 'new',
   content: { kind: 'refuse', remedy: 'move the file away, or use it with `dmio create`' },
 };
 

@@ -44,6 +44,7 @@ const deviceRecord = z.strictObject({
   readPolicy: z.string(),
   cache: z.record(z.string(), z.enum(CACHE_MODES)).default({}),
   mirror: mirrorRecord.nullable(),
+  setUuid: z.string().nullable().default(null),
 });
 
 /** What changes only with another table, by `DeviceRecorder.replace`, and with the legs of a mirror. */
@@ -56,11 +57,16 @@ export interface DeviceIdentity {
   readonly readPolicy: string;
   /** By the path of the leg; the others have their kind's default. */
   readonly cache: Readonly<Record<string, CacheMode>>;
+  /** Of a mirror with the native log: the legs of this set, wherever they are found. */
+  readonly setUuid: string | null;
 }
 
 export interface DeviceRecord extends DeviceIdentity {
   readonly format: 1;
-  /** Who is in sync, as of which generation; null for a table without a mirror. */
+  /**
+   * Who is in sync, as of which generation; null for a table without a mirror. With the native log
+   * the legs say so themselves, and this is a guard against legs that are older.
+   */
   readonly mirror: MirrorRecord | null;
 }
 

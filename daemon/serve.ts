@@ -10,7 +10,7 @@ import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
 import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import { withAbsolutePaths } from './devices/assemble.ts';
-import type { DeviceRequest } from './devices/request.ts';
+import { DEFAULT_SERVE_LOG, type DeviceRequest } from './devices/request.ts';
 import { socketPathError } from './listen.ts';
 import { openLog } from './log.ts';
 import { parseRule, RULE_FORMAT } from './net/access.ts';
@@ -74,7 +74,7 @@ function requestOf(options: ServeOptions): DeviceRequest {
     linear: linear === undefined ? undefined : absoluteLeg(linear, folder),
     table: text === undefined ? undefined : withAbsolutePaths(text, folder),
     sizeBytes: options.size,
-    log: options.log,
+    log: mirror === undefined ? options.log : (options.log ?? DEFAULT_SERVE_LOG),
     regionSizeBytes: options.regionSize,
     readPolicy: options.readPolicy,
     cache: options.cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, folder))),
@@ -84,6 +84,7 @@ function requestOf(options: ServeOptions): DeviceRequest {
     createHint: '--create --size S makes it',
     // The same legs are served again and again: what they hold is then on all of them.
     content: create === true ? { kind: 'take' } : REFUSE_DIFFERENT,
+    metadata: create === true ? 'start-or-new' : 'start',
   };
 }
 

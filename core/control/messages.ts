@@ -13,6 +13,7 @@ import { z } from 'zod';
 import { ControlError } from './error.ts';
 import { parseJson } from './reply.ts';
 import type {
+  AssembleReport,
   AttachedReport,
   AttachReport,
   CreateReport,
@@ -70,6 +71,13 @@ const COMMAND_ARGS = {
     writeMostly: z.array(z.string()).optional(),
     assumeClean: z.boolean().optional(),
     readOnly: z.boolean().optional(),
+    force: z.boolean().optional(),
+  }),
+  assemble: z.strictObject({
+    legs: z.array(z.string()),
+    /** Left out: as the set is called. */
+    name: z.string().optional(),
+    /** Legs that are none of the set are left out. */
     force: z.boolean().optional(),
   }),
   remove: z.strictObject({ name: z.string(), force: z.boolean().optional() }),
@@ -167,6 +175,7 @@ export type CommandArgs<C extends CommandName> = z.infer<(typeof COMMAND_ARGS)[C
 
 export interface CommandResults {
   create: CreateReport;
+  assemble: AssembleReport;
   remove: RemoveReport;
   ls: ListReport;
   status: StatusReport;

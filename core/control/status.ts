@@ -187,6 +187,16 @@ export interface CreateReport {
   readonly createdLegs: readonly string[];
 }
 
+export interface AssembleReport {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly uri: string | null;
+  readonly state: DeviceState;
+  readonly legs: readonly LegStatus[];
+  /** Legs that were named and are none of the set. */
+  readonly leftOut: readonly string[];
+}
+
 export interface RemoveReport {
   readonly name: string;
   /** True when the config file names it too: it comes back at the next start. */

@@ -13,7 +13,11 @@ const REGION_SECTORS_MIN = 2;
 
 const USAGE = 'LOGTYPE #LOGARGS LOGARGS... #MIRRORS {DEV OFFSET}... [#FEATURES FEATURE...]';
 const LOG_USAGE =
-  'core #ARGS REGION_SIZE [sync|nosync] or disk #ARGS LOGDEV REGION_SIZE [sync|nosync]';
+  'core #ARGS REGION_SIZE [sync|nosync], native #ARGS REGION_SIZE [sync|nosync] ' +
+  'or disk #ARGS LOGDEV REGION_SIZE [sync|nosync]';
+const LOG_TYPES = ['core', 'disk', 'native'] as const;
+/** Where dirty regions are remembered: nowhere, on a device of their own, on the legs (ours alone). */
+export type MirrorLogType = (typeof LOG_TYPES)[number];
 
 interface MirrorLegArgs {
   readonly path: string;
@@ -29,7 +33,8 @@ interface MirrorFeatures {
 
 /** What a mirror line says. */
 export interface MirrorArgs {
-  /** The device of a `disk` log; null: the `core` log, in memory. */
+  readonly logType: MirrorLogType;
+  /** The device of a `disk` log; null: another log. */
   readonly logDevice: string | null;
   readonly regionSectors: number;
   /** `sync`: copy everything again; `nosync`: the legs are equal already; else the log decides. */
@@ -87,11 +92,20 @@ export function parseMirrorArgs(
 ): MirrorArgs {
   const words = new Words(args);
   const logType = words.next('the log type');
-  if (logType !== 'core' && logType !== 'disk') {
-    throw new TableError(`unknown mirror log ${JSON.stringify(logType)}, known are core and disk`);
+  const known = LOG_TYPES.find((each) => each === logType);
+  if (known === undefined) {
+    throw new TableError(
+      `unknown mirror log ${JSON.stringify(logType)}, known are ${LOG_TYPES.join(', ')}`,
+    );
   }
-  const log = parseLog(sectors, logType, words.group('the number of log arguments'));
+  const log = parseLog(sectors, known, words.group('the number of log arguments'));
   const legs = parseLegs(words, legsMin);
+  const shifted = legs.find(({ startSector }) => startSector !== 0);
+  if (known === 'native' && shifted !== undefined) {
+    throw new TableError(
+      `the offset on ${shifted.path} is ${shifted.startSector}: with the native log a leg is used from 0 on`,
+    );
+  }
   if (legs.some(({ path }) => path === log.logDevice)) {
     throw new TableError(`the log is on ${log.logDevice}, which is a leg`);
   }
@@ -115,7 +129,7 @@ export function formatMirrorArgs(args: MirrorArgs): string {
     ...(args.features.keepLog ? ['keep_log'] : []),
   ];
   const words = [
-    args.logDevice === null ? 'core' : 'disk',
+    args.logType,
     log.length,
     ...log,
     legs.length,
@@ -134,14 +148,14 @@ export function withMirrorLegs(line: string, legs: MirrorArgs['legs']): string {
 
 function parseLog(
   sectors: number,
-  logType: 'core' | 'disk',
+  logType: MirrorLogType,
   logArgs: readonly string[],
-): Pick<MirrorArgs, 'logDevice' | 'regionSectors' | 'sync'> {
+): Pick<MirrorArgs, 'logType' | 'logDevice' | 'regionSectors' | 'sync'> {
   const [logDevice, rest] =
-    logType === 'core' ? [null, logArgs] : [logArgs[0] ?? null, logArgs.slice(1)];
+    logType === 'disk' ? [logArgs[0] ?? null, logArgs.slice(1)] : [null, logArgs];
   const [regionWord, sync] = rest;
   if (regionWord === undefined || rest.length > 2) {
-    const counts = logType === 'core' ? '1 or 2' : '2 or 3';
+    const counts = logType === 'disk' ? '2 or 3' : '1 or 2';
     throw new TableError(`the ${logType} log takes ${counts} arguments: ${LOG_USAGE}`);
   }
   const regionSectors = parseSectors(regionWord, 'the region size');
@@ -159,7 +173,7 @@ function parseLog(
   if (sync !== undefined && sync !== 'sync' && sync !== 'nosync') {
     throw new TableError(`${JSON.stringify(sync)} after the region size, sync or nosync is wanted`);
   }
-  return { logDevice, regionSectors, sync };
+  return { logType, logDevice, regionSectors, sync };
 }
 
 /** The part of the log's device that the log takes. */

@@ -55,7 +55,12 @@ export type NativeAssembly =
       /** Inputs that are no legs of this set any more, or whose metadata is damaged. */
       readonly excluded: readonly { readonly input: number; readonly reason: string }[];
     }
-  | { readonly kind: 'refused'; readonly reason: string };
+  | {
+      readonly kind: 'refused';
+      readonly reason: string;
+      /** True: what is there could be started, and acknowledged writes would be lost. */
+      readonly wouldLoseData?: boolean;
+    };
 
 /** How the superblock of a leg stands to the one that rules. */
 type Relation =
@@ -121,17 +126,17 @@ export function assembleNative(inputs: readonly NativeLegInput[]): NativeAssembl
     found.push({ input, superblock: metadata.superblock, copy: metadata.copy });
   }
   const mixed = refuseMixed(inputs, found);
-  if (mixed !== null) return refused(mixed);
+  if (mixed !== null) return refused(mixed, false);
   // Superblocks that were never complete, newest first: they rule nothing, their legs are `ahead`.
   const incomplete: Found[] = [];
   for (;;) {
     const candidates = found.filter((each) => !incomplete.includes(each));
     const ruler = findRuler(candidates);
-    if (ruler === null) return refused(splitBrainReason(inputs, candidates));
+    if (ruler === null) return refused(splitBrainReason(inputs, candidates), true);
     const assembly = underRuler(inputs, found, incomplete, ruler);
     if (assembly.legs.some(({ standing }) => standing === STANDING.MEMBER)) return assembly;
     const same = candidates.filter((each) => isSamePoint(each.superblock, ruler.superblock));
-    if (!isIncomplete(ruler, candidates)) return refused(noMemberReason(inputs, ruler));
+    if (!isIncomplete(ruler, candidates)) return refused(noMemberReason(inputs, ruler), true);
     incomplete.push(...same);
   }
 }
@@ -331,6 +336,6 @@ function noMemberReason(inputs: readonly NativeLegInput[], ruler: Found): string
   return `no leg in sync is there: by ${says} wanted ${wanted.length === 1 ? 'is' : 'are'} ${wanted.join(', ')}`;
 }
 
-function refused(reason: string): NativeAssembly {
-  return { kind: 'refused', reason };
+function refused(reason: string, wouldLoseData: boolean): NativeAssembly {
+  return { kind: 'refused', reason, wouldLoseData };
 }

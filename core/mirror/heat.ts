@@ -1,3 +1,4 @@
+import { isNeverWritten } from './map.ts';
 import type { MirrorSet } from './set.ts';
 
 /**
@@ -10,7 +11,7 @@ import type { MirrorSet } from './set.ts';
  * | `?`    | in doubt: members may differ, it is settled before it is read  |
  * | `d`    | dirty: being written                                           |
  * | `.`    | clean: the same on every leg that is in sync                   |
- * | `_`    | never written since the mirror was made, as far as is known    |
+ * | `_`    | never written since the mirror was made; only a native log knows |
  */
 export function heatStrip(set: MirrorSet, cells: number): string {
   const width = Math.min(cells, set.regions);
@@ -31,7 +32,10 @@ function letterOf(set: MirrorSet, first: number, last: number): string {
       if (set.pending.isDirty(region)) return 'd';
     }
   }
-  return '.';
+  for (let region = first; region <= last; region += 1) {
+    if (!isNeverWritten(set, region)) return '.';
+  }
+  return '_';
 }
 
 function isIn(region: number, last: number): boolean {

@@ -25,6 +25,8 @@ export interface NewLeg {
   readonly writeMostly: boolean;
   /** Leaves when the new one is in sync. */
   readonly replaces: Leg | null;
+  /** Who it is from now on, where legs carry metadata; null: nowhere. */
+  readonly uuid?: string | null;
 }
 
 /** Why a device cannot be a leg of the set, as a sentence; null when it can. */
@@ -54,6 +56,7 @@ export function addLeg(set: MirrorSet, options: NewLeg, done: LegChangeDone): Le
   const { JOINING } = STANDING;
   const leg = new Leg(index, name, startSector, device, JOINING, set.regions, slot, writeMostly);
   leg.replaces = replaces?.slot ?? -1;
+  leg.uuid = options.uuid ?? null;
   leg.outOfSync.setAll();
   set.legs.push(leg);
   set.legsChanged();

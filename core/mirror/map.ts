@@ -1,6 +1,7 @@
 import type { Run } from '../block/run.ts';
 import { RUN } from '../block/run.ts';
 import type { Leg } from './leg.ts';
+import { MARK } from './region-marks.ts';
 import type { MirrorSet } from './set.ts';
 
 /** How a region of a mirror stands; the bits are those of NBD's context x-dmiod:mirror. */
@@ -24,10 +25,17 @@ export function regionState(set: MirrorSet, region: number): number {
   let state: number = REGION_STATE.CLEAN;
   if (set.pending.isDirty(region)) state |= REGION_STATE.DIRTY;
   if (set.doubt.test(region)) state |= REGION_STATE.IN_DOUBT;
+  if (isNeverWritten(set, region)) state |= REGION_STATE.NEVER_WRITTEN;
   for (const leg of set.legs) {
     if (leg.outOfSync.test(region)) return state | REGION_STATE.OUT_OF_SYNC;
   }
   return state;
+}
+
+/** The log knows that no client has ever written there; a set without such a log never does. */
+export function isNeverWritten(set: MirrorSet, region: number): boolean {
+  const mark = set.regionLog.marks.marks[region];
+  return mark === MARK.NEVER || mark === MARK.UNMARKING;
 }
 
 /** The run of regions in one state from `sector` on. */

@@ -33,6 +33,18 @@ export interface LegPast {
   readonly copy: 'a' | 'b';
 }
 
+/** What the set remembers of a leg that is out. Plain data. */
+export interface LegHistory {
+  readonly setUuid: string;
+  readonly legUuid: string;
+  /** The last superblock it was given for certain. */
+  readonly last: RunMark;
+  /** Below this generation it may lack more than is known. */
+  readonly clearedWhenLeft: number;
+  /** Runs the set goes back to. */
+  readonly runs: readonly string[];
+}
+
 interface LegMemory {
   state: LegState;
   changedGeneration: number;
@@ -91,6 +103,15 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
   noteCopy(legUuid: string, copy: 'a' | 'b'): void {
     const memory = this.memories.get(legUuid);
     if (memory !== undefined) memory.copy = copy;
+  }
+
+  /** What a leg that is out must show to be believed; null: nobody knows the leg. */
+  pastOf(legUuid: string): LegHistory | null {
+    const memory = this.memories.get(legUuid);
+    if (memory === undefined) return null;
+    const { setUuid, run, history } = this.identity;
+    const { last, clearedWhenLeft } = memory;
+    return { setUuid, legUuid, last, clearedWhenLeft, runs: [run, ...history.map((m) => m.run)] };
   }
 
   record(state: MirrorRecord, done: (errno: number) => void): void {

@@ -14,7 +14,7 @@ import { MAX_HISTORY, type RunMark } from './superblock.ts';
 export interface NativeStartOptions {
   readonly assembly: Extract<NativeAssembly, { kind: 'assembled' }>;
   /** Of the members, joined: `readMap` of the devices of `assembly.mapInputs`. */
-  readonly map: RegionMap;
+  readonly map: Pick<RegionMap, 'states' | 'lackOf'>;
   /** For each input of the assembly its device and its name. */
   readonly devices: readonly BlockDevice[];
   readonly names: readonly string[];

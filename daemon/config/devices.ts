@@ -1,6 +1,6 @@
 /** Devices of the config file: as requests, and held against what the state directory remembers. */
 import { bytesOfSectors } from '../../core/base/units.ts';
-import { linesOf, pathsOf, readTable } from '../devices/assemble.ts';
+import { isNativeTable, linesOf, pathsOf, readTable } from '../devices/assemble.ts';
 import { DEFAULT_READ_POLICY } from '../devices/read-policy.ts';
 import { cacheOf } from '../devices/request.ts';
 import type { DeviceRequest } from '../devices/request.ts';
@@ -28,6 +28,7 @@ export function requestOfConfig(name: string, config: DeviceConfig): DeviceReque
     readOnly: config['read-only'] === true,
     mayCreate: false,
     createHint: '',
+    metadata: 'start-or-new',
     content: assumeClean
       ? { kind: 'take' }
       : { kind: 'refuse', remedy: 'assume-clean = true takes legs that are copies of each other' },
@@ -56,8 +57,17 @@ export function contradiction(config: DeviceConfig, record: DeviceRecord): strin
   const spec = readTable(record.table.join('\n'));
   const wanted = config.mirror ?? (config.linear === undefined ? undefined : [config.linear]);
   const known = pathsOf(spec);
-  if (wanted !== undefined && !isSame(wanted, known)) {
-    return `its record has the legs ${known.join(', ')}, the config file ${wanted.join(', ')}`;
+  // Legs with metadata of their own are found in any order.
+  const isNative = isNativeTable(record.table.join('\n'));
+  const [ours, theirs] = isNative
+    ? [wanted?.toSorted(), known.toSorted()]
+    : [wanted, known];
+  if (ours !== undefined && !isSame(ours, theirs)) {
+    return `its record has the legs ${known.join(', ')}, the config file ${wanted?.join(', ') ?? ''}`;
+  }
+  if (config.log !== undefined && (config.log === 'native') !== isNative) {
+    const log = isNative ? 'native' : 'core';
+    return `its record has the log ${log}, the config file ${config.log}`;
   }
   if (config.table !== undefined && !isSame(linesOf(config.table), record.table)) {
     return 'its record has another table than the config file';

@@ -99,7 +99,7 @@ const device = z
       linear: path.optional(),
       table: tableLines.optional(),
       size: sizeBytes.optional(),
-      log: z.literal('core', { error: 'expected "core": there is no other log yet' }).optional(),
+      log: z.enum(['core', 'native'], { error: 'expected "native" or "core"' }).optional(),
       'region-size': regionSizeBytes.optional(),
       'read-policy': readPolicy.optional(),
       cache: cache.optional(),

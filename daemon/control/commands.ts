@@ -38,6 +38,7 @@ type Commands = {
 
 const COMMANDS: Commands = {
   create,
+  assemble,
   remove: async ({ name, force }, { manager, isConfigured, attachments }) => {
     if (force === true) await attachments.drop(name);
     await manager.remove(name, force === true);
@@ -156,6 +157,20 @@ async function create(
   return { name, sizeBytes, uri: uriOf(name), createdLegs };
 }
 
+async function assemble(
+  { legs: paths, name: asked, force }: CommandArgs<'assemble'>,
+  { manager, uriOf }: CommandContext,
+): Promise<CommandResults['assemble']> {
+  if (paths.length === 0) throw new ControlError('bad-argument', 'no leg is given');
+  for (const leg of paths) refuseRelative(leg);
+  const { device, leftOut } = await manager.assemble(paths, asked ?? null, force === true);
+  const { name } = device;
+  const [status] = await manager.status(name);
+  if (status === undefined) throw new ControlError('no-device', `no device ${name}`);
+  const { sizeBytes } = device.exported;
+  return { name, sizeBytes, uri: uriOf(name), state: status.state, legs: status.legs, leftOut };
+}
+
 async function addLeg(
   name: string,
   leg: string,
@@ -195,6 +210,7 @@ function requestOf(args: CommandArgs<'create'>): DeviceRequest {
     mayCreate: true,
     createHint: '--size S makes it',
     content: force === true ? { kind: 'take' } : REFUSE,
+    metadata: 'new',
   };
 }
 

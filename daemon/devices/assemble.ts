@@ -18,6 +18,7 @@ import type { TargetEnvironment, TargetType } from '../../core/dm/target.ts';
 import { Export } from '../../core/export/export.ts';
 import type { MirrorEvent, ReadPolicy } from '../../core/mirror/options.ts';
 import type { MirrorRecorder } from '../../core/mirror/record.ts';
+import type { NativeRecorder } from '../../core/mirror/native-recorder.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
 import { IoStats } from '../../core/stats/io-stats.ts';
 import { ControlError } from '../../core/control/error.ts';
@@ -75,6 +76,8 @@ export interface Assembled {
   readonly exported: Export;
   /** That of the live table. */
   mirror: MirrorSet | null;
+  /** Who knows what is on the legs of a set with the native log. */
+  native: NativeRecorder | null;
   attach(leg: OpenLeg): BlockDevice;
   /** What clients have asked of it, and how long that took. */
   readonly clients: IoStats;
@@ -130,6 +133,14 @@ export function readTable(
 function hasDiskLog(line: string): boolean {
   const [, , type, log] = splitWords(line);
   return type === 'mirror' && log === 'disk';
+}
+
+/** True for the lines of a mirror whose legs carry its metadata. */
+export function isNativeTable(text: string): boolean {
+  return linesOf(text).some((line) => {
+    const [, , type, log] = splitWords(line);
+    return type === 'mirror' && log === 'native';
+  });
 }
 
 /** The lines that are targets: no blank ones, no comments. */
@@ -194,11 +205,11 @@ export async function refuseTwins(paths: readonly string[]): Promise<void> {
 export function assemble(request: AssemblyRequest, environment: TargetEnvironment): Assembled {
   const { name, readOnly, legs } = request;
   const clients = new IoStats();
-  const { table, mirror } = assembleTable(request, environment, clients);
+  const { table, mirror, native } = assembleTable(request, environment, clients);
   const mapped = new MappedDevice(name, table, environment.loop);
   const watch = { clock: environment.clock, stats: clients };
   const exported = new Export({ name, device: mapped, readOnly, watch });
-  return { mapped, exported, mirror, clients, attach: (leg) => legs.attach(leg) };
+  return { mapped, exported, mirror, native, clients, attach: (leg) => legs.attach(leg) };
 }
 
 /**
@@ -211,7 +222,8 @@ export function swapTable(
   request: AssemblyRequest,
   environment: TargetEnvironment,
 ): void {
-  const { table, mirror } = assembleTable(request, environment, parts.clients);
+  const { table, mirror, native } = assembleTable(request, environment, parts.clients);
+  parts.native = native;
   parts.mirror?.retire();
   parts.mapped.swap(table);
   parts.mirror = mirror;
@@ -222,11 +234,17 @@ export function assembleTable(
   request: AssemblyRequest,
   environment: TargetEnvironment,
   clients = new IoStats(),
-): { readonly table: Table; readonly mirror: MirrorSet | null } {
+): {
+  readonly table: Table;
+  readonly mirror: MirrorSet | null;
+  readonly native: NativeRecorder | null;
+} {
   let mirror: MirrorSet | null = null;
+  let native: NativeRecorder | null = null;
   const build: BuildMirror = (parts, devices) => {
     refuseSmallRegions(parts.args.regionSectors, devices);
     const start = request.mirror.start(placesOf(parts.args, devices, request.legs), parts.args);
+    native = start.native ?? null;
     mirror = makeSet(request, start, parts, environment, clients);
     return new MirrorTarget(parts, mirror);
   };
@@ -237,7 +255,7 @@ export function assembleTable(
       line.spec.devices.map(({ path }) => legs.deviceOf(path, environment.loop)),
     );
     const table = buildTable(readOnly ? forReadOnly(spec) : spec, devices, environment);
-    return { table, mirror };
+    return { table, mirror, native };
   } catch (error) {
     throw tableErrorOf(error);
   }
@@ -281,12 +299,13 @@ function makeSet(
   environment: TargetEnvironment,
   clients: IoStats,
 ): MirrorSet {
-  const { readPolicy, recorder, onEvent, eventNr = 0 } = mirror;
+  const { readPolicy, onEvent, eventNr = 0 } = mirror;
+  const { native: _, ...parts } = start;
   return new MirrorSet({
     ...environment,
-    ...start,
+    ...parts,
     name,
-    recorder,
+    recorder: start.recorder ?? mirror.recorder,
     sectors,
     regionSectors: args.regionSectors,
     readPolicy,

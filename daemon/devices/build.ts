@@ -10,7 +10,30 @@ import { errnoName } from '../../core/base/errno.ts';
 import type { DeviceIdentity, DeviceRecord, DeviceRecorder } from '../device-record.ts';
 import type { EngineName } from '../engine.ts';
 import type { StateStore } from '../state-store.ts';
-import { isMirror, linesOf, pathsOf, readKnownTable, readTable, refuseTwins } from './assemble.ts';
+import {
+  isMirror,
+  isNativeTable,
+  linesOf,
+  pathsOf,
+  readKnownTable,
+  readTable,
+  refuseTwins,
+} from './assemble.ts';
+import { eraseLegs } from './native-metadata.ts';
+import {
+  adoptSet,
+  createdBytes,
+  fitLegs,
+  formatNew,
+  isNativeRequest,
+  markedOf,
+  nativeTable,
+  refuseMarked,
+  refuseStacked,
+  type Marked,
+  type NativeMade,
+} from './native-build.ts';
+import { excludedOf, planNative, recordOfPlan, tableOfPlan, type NativePlan } from './native-start.ts';
 import { Device } from './device.ts';
 import { LegChanges } from './leg-changes.ts';
 import { LegReturn, type ReturnPolicy } from './leg-return.ts';
@@ -49,23 +72,132 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
   checkRequest(request);
   const legs = await openNew(request, context);
   try {
-    const table = await tableOf(request, legs);
-    const identity: DeviceIdentity = {
-      name: request.name,
-      source: request.source,
-      table: linesOf(table),
-      readOnly: request.readOnly,
-      readPolicy: request.readPolicy ?? DEFAULT_READ_POLICY,
-      cache: cacheOf(request.cache, pathsOf(readTable(table))),
-    };
     // Made a moment ago, all of them: zeros everywhere.
-    const areEqual = pathsOf(readTable(table)).every((path) => legs.created.includes(path));
-    const writeMostly = request.writeMostly ?? [];
-    const how = { recorded: null, areEqual, writeMostly, thread: null };
-    const device = await start(identity, legs, context, how);
-    return { device, createdLegs: [...legs.created] };
+    const areEqual = pathsOfRequest(request).every((path) => legs.created.includes(path));
+    const made = await metadataOf(request, legs, areEqual, context);
+    try {
+      const table = made === null ? await tableOf(request, legs) : tableOfPlan(made.plan);
+      const identity: DeviceIdentity = {
+        name: request.name,
+        source: request.source,
+        table: linesOf(table),
+        readOnly: request.readOnly,
+        readPolicy: request.readPolicy ?? DEFAULT_READ_POLICY,
+        cache: cacheOf(request.cache, pathsOf(readKnownTable(table))),
+        setUuid: made?.plan.assembly.ruler.setUuid ?? null,
+      };
+      const writeMostly = request.writeMostly ?? [];
+      const native = made?.plan ?? null;
+      if (native !== null) await fitLegs(legs, native);
+      const recorded = native === null ? null : recordOfPlan(native);
+      const how = { recorded, areEqual, writeMostly, thread: null, native, isNew: true };
+      const device = await start(identity, legs, context, how);
+      return { device, createdLegs: [...legs.created] };
+    } catch (error) {
+      await made?.undo().catch(() => undefined);
+      throw error;
+    }
   } catch (error) {
     await legs.undo();
+    throw error;
+  }
+}
+
+/** The metadata of a set with the native log: written, or found. Null: another log. */
+async function metadataOf(
+  request: DeviceRequest,
+  legs: OpenLegs,
+  areCreated: boolean,
+  { environment: { loop } }: BuildContext,
+): Promise<NativeMade | null> {
+  const marked = await markedOf(legs, pathsOfRequest(request), loop);
+  if (!isNativeRequest(request)) {
+    // Taken by force: from now on they are no legs of another set.
+    const isMirrored = request.mirror !== undefined && marked.length > 0;
+    if (isMirrored) await eraseLegs(marked.map(({ device }) => device), loop);
+    return null;
+  }
+  refuseStacked(legs);
+  if (isAdopting(request, marked)) return adoptSet(request, legs, marked, loop);
+  if (request.metadata === 'start') {
+    throw new ControlError(
+      'bad-leg',
+      `leg ${pathsOfRequest(request)[0] ?? ''} carries no metadata of a mirror; --create --size S writes it`,
+    );
+  }
+  return formatNew(request, nativeTable(request, legs), legs, areCreated, loop);
+}
+
+/** The legs are of a mirror already, and the request is to start that. */
+function isAdopting(request: DeviceRequest, marked: readonly Marked[]): boolean {
+  const isOfSet = marked.some(({ metadata }) => metadata.kind === 'superblock');
+  return isNativeRequest(request) && request.metadata !== 'new' && isOfSet;
+}
+
+function pathsOfRequest({ mirror, linear, table }: DeviceRequest): readonly string[] {
+  return mirror ?? (linear === undefined ? pathsOf(readTable(table ?? '')) : [linear]);
+}
+
+/** A set that its legs know and this daemon does not: open, and what is to become of it. */
+export interface FoundSet {
+  readonly legs: OpenLegs;
+  readonly plan: NativePlan;
+}
+
+/** @throws ControlError bad-leg, would-lose-data, and what opening refuses; nothing is open then */
+export async function findSet(
+  paths: readonly string[],
+  force: boolean,
+  { environment }: BuildContext,
+): Promise<FoundSet> {
+  await refuseTwins(paths);
+  const legs = await OpenLegs.open(paths, {
+    ...environment,
+    upper: '',
+    stack: null,
+    readOnly: false,
+    cache: {},
+    createBytes: null,
+    createHint: '',
+    mayBeMissing: false,
+  });
+  try {
+    const known = { setUuid: null, record: null };
+    const plan = await planNative(legs.devices, known, environment.loop);
+    const [stranger] = excludedOf(plan);
+    if (stranger !== undefined && !force) {
+      const { path, reason } = stranger;
+      throw new ControlError('would-lose-data', `leg ${path}: ${reason}; --force leaves it out`);
+    }
+    return { legs, plan };
+  } catch (error) {
+    await legs.close();
+    throw error;
+  }
+}
+
+/** The set becomes a device of this name. @throws ControlError nothing has changed, and nothing is open then */
+export async function buildFound(
+  name: string,
+  { legs, plan }: FoundSet,
+  context: BuildContext,
+): Promise<Device> {
+  try {
+    await fitLegs(legs, plan);
+    const identity: DeviceIdentity = {
+      name,
+      source: 'create',
+      table: [tableOfPlan(plan)],
+      readOnly: false,
+      readPolicy: DEFAULT_READ_POLICY,
+      cache: {},
+      setUuid: plan.assembly.ruler.setUuid,
+    };
+    const recorded = recordOfPlan(plan);
+    const how = { recorded, areEqual: false, writeMostly: [], thread: null, native: plan, isNew: true };
+    return await start(identity, legs, context, how);
+  } catch (error) {
+    await legs.close();
     throw error;
   }
 }
@@ -95,8 +227,20 @@ export async function buildRecorded(
   });
   try {
     const { format: _, mirror, ...identity } = record;
-    const how = { recorded: mirror, areEqual: false, writeMostly: [], thread };
-    return await start(identity, legs, context, how);
+    const how = { areEqual: false, writeMostly: [], thread, isNew: false };
+    if (!isNativeTable(table)) {
+      return await start(identity, legs, context, { ...how, recorded: mirror, native: null });
+    }
+    refuseStacked(legs);
+    const known = { setUuid: record.setUuid, record: mirror };
+    const native = await planNative(legs.devices, known, context.environment.loop);
+    for (const { path, reason } of excludedOf(native)) {
+      context.environment.log.warn({ device: record.name, leg: path, reason }, 'no leg of the set');
+    }
+    await fitLegs(legs, native);
+    const recorded = recordOfPlan(native);
+    const found = { ...identity, table: [tableOfPlan(native)] };
+    return await start(found, legs, context, { ...how, recorded, native });
   } catch (error) {
     await legs.undo();
     throw error;
@@ -121,12 +265,15 @@ async function openNew(
     stack,
     readOnly: request.readOnly && !isNewMirror,
     cache: cacheOf(request.cache, paths),
-    createBytes: mayCreate && sizeBytes !== undefined ? sizeBytes : null,
+    createBytes: mayCreate && sizeBytes !== undefined ? createdBytes(request, sizeBytes) : null,
     createHint: table === undefined ? request.createHint : '',
     mayBeMissing: false,
   });
   try {
-    if (isNewMirror) await refuseContent(request, legs, paths);
+    if (isNewMirror) {
+      const marked = await markedOf(legs, paths, environment.loop);
+      if (!isAdopting(request, marked)) await refuseContent(request, legs, paths, marked);
+    }
     return legs;
   } catch (error) {
     await legs.undo();
@@ -138,7 +285,9 @@ async function refuseContent(
   { content }: DeviceRequest,
   legs: OpenLegs,
   paths: readonly string[],
+  marked: readonly Marked[],
 ): Promise<void> {
+  if (content.kind !== 'take') refuseMarked(marked, paths, content.remedy);
   switch (content.kind) {
     case 'take':
       return;
@@ -177,7 +326,9 @@ async function start(
   identity: DeviceIdentity,
   legs: OpenLegs,
   context: BuildContext,
-  how: Pick<Made, 'recorded' | 'areEqual' | 'writeMostly' | 'thread'>,
+  { isNew, ...how }: Pick<Made, 'recorded' | 'areEqual' | 'writeMostly' | 'thread' | 'native'> & {
+    readonly isNew: boolean;
+  },
 ): Promise<Device> {
   const { recorded } = how;
   const { exports, store } = context;
@@ -188,7 +339,7 @@ async function start(
     context.engine === 'uring' ? await runInWorker(made, context) : runHere(made, context);
   if (recorder !== null) {
     try {
-      await saved(recorder, name, recorded === null);
+      await saved(recorder, name, isNew);
     } catch (error) {
       await running.runner.settle();
       throw error;

@@ -12,6 +12,7 @@ import {
   removeLeg,
   whenDurable,
 } from '../../core/mirror/leg-changes.ts';
+import type { LegHistory } from '../../core/mirror/native-recorder.ts';
 import { MAX_LEGS, type Leg } from '../../core/mirror/leg.ts';
 import type { MirrorSet } from '../../core/mirror/set.ts';
 import { outOfSyncBytes } from '../../core/mirror/status.ts';
@@ -32,16 +33,30 @@ export interface LegCalls {
       readonly device: OpenLeg;
       readonly writeMostly: boolean;
       readonly replaces: string | null;
+      /** Who it is from now on, where legs carry metadata. */
+      readonly uuid: string;
     };
     readonly value: LegFacts;
   };
+  /** What a leg must show to come back, where legs carry metadata; null where they do not. */
+  'leg-history': { readonly args: { readonly leg: string }; readonly value: LegHistory | null };
   /** Its device may be closed and opened again; refused while requests are under way there. */
   'detach-leg': { readonly args: { readonly leg: string }; readonly value: LegFacts };
   /** `isSame` false: it may hold anything. */
   're-add-leg': {
-    readonly args: { readonly device: OpenLeg; readonly isSame: boolean };
+    readonly args: {
+      readonly device: OpenLeg;
+      readonly isSame: boolean;
+      /** The superblock it came with: ours must be newer, and not over it. */
+      readonly own: OwnSuperblock | null;
+    };
     readonly value: LegFacts;
   };
+}
+
+export interface OwnSuperblock {
+  readonly sequence: number;
+  readonly copy: 'a' | 'b';
 }
 
 type LegHandlers = {
@@ -71,7 +86,12 @@ export const LEG_HANDLERS: LegHandlers = {
     if (!removeLeg(set, leg, answerWith(set, leg, answer))) throw lastCopy(set, leg);
   },
 
-  'add-leg': (parts, { device, writeMostly, replaces }, answer) => {
+  'leg-history': (parts, { leg }, answer) => {
+    const { uuid } = findLeg(setOf(parts), leg);
+    answer.done(uuid === null ? null : (parts.native?.pastOf(uuid) ?? null));
+  },
+
+  'add-leg': (parts, { device, writeMostly, replaces, uuid }, answer) => {
     const set = setOf(parts);
     const old = replaces === null ? null : findLeg(set, replaces);
     const twin = set.legs.find(({ name }) => name === device.path);
@@ -81,7 +101,8 @@ export const LEG_HANDLERS: LegHandlers = {
     }
     refuseSecond(set, old);
     const attached = attach(parts, set, device, 0);
-    const options = { name: device.path, startSector: 0, writeMostly, replaces: old };
+    const ours = parts.native === null ? null : uuid;
+    const options = { name: device.path, startSector: 0, writeMostly, replaces: old, uuid: ours };
     const leg = addLeg(set, { ...options, device: attached }, (errno) => tell(errno));
     const tell = answerWith(set, leg, answer);
   },
@@ -104,11 +125,15 @@ export const LEG_HANDLERS: LegHandlers = {
     });
   },
 
-  're-add-leg': (parts, { device, isSame }, answer) => {
+  're-add-leg': (parts, { device, isSame, own }, answer) => {
     const set = setOf(parts);
     const leg = findLeg(set, device.path);
     refuseBusy(leg);
     const attached = attach(parts, set, device, leg.startSector);
+    if (own !== null && leg.uuid !== null) {
+      parts.native?.noteSequence(own.sequence);
+      parts.native?.noteCopy(leg.uuid, own.copy);
+    }
     readdLeg(set, leg, attached, isSame, (errno) => tell(errno));
     const tell = answerWith(set, leg, answer);
   },

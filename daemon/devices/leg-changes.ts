@@ -1,8 +1,12 @@
 /** Legs of a running mirror come and go: opened, checked and closed here, changed where the set lives. */
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ControlError } from '../../core/control/error.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { LegStatus } from '../../core/control/status.ts';
+import { bytesOfSectors, sectorsFloor } from '../../core/base/units.ts';
+import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
+import type { LegHistory } from '../../core/mirror/native-recorder.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import { RemoteLeg } from '../remote/leg.ts';
 import { refuseTwins } from './assemble.ts';
@@ -10,6 +14,9 @@ import type { LegFacts } from './leg-calls.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { identityAt, identityOf, type LegIdentity } from './leg-identity.ts';
 import { openLegOf, refuseForeignContent, refuseStranger, type OpenLegs } from './legs.ts';
+import { markedOf, refuseMarked } from './native-build.ts';
+import { eraseLegs, metadataAt } from './native-metadata.ts';
+import { claimOf } from './native-return.ts';
 import type { LegDevice } from './open-leg.ts';
 import { isWiped } from './wiped.ts';
 import type { DeviceSnapshot, Runner } from './runner.ts';
@@ -132,22 +139,24 @@ export class LegChanges {
       upper: this.name,
       stack: null,
       readOnly: false,
-      createBytes: create ? sizeBytes : null,
+      createBytes: create ? await this.createdBytes(sizeBytes) : null,
       createHint: '--create makes it',
       mayBeMissing: false,
     });
     const isCreated = this.legs.created.includes(path);
     try {
+      const { loop } = this.environment;
+      const marked = await markedOf(this.legs, [path], loop);
       if (!force) {
-        const remedy = 'it would be overwritten; --force does it';
-        await refuseForeignContent(this.legs, [path], remedy);
+        refuseMarked(marked, [], OVERWRITTEN);
+        await refuseForeignContent(this.legs, [path], OVERWRITTEN);
       }
+      // It is no leg of another set from now on.
+      if (marked.length > 0) await eraseLegs([device], loop);
       this.known.set(path, await identityOf(device));
       const replaces = old?.leg ?? null;
-      const facts = await this.attached(
-        device,
-        this.runner.call('add-leg', { device: openLegOf(path, device), writeMostly, replaces }),
-      );
+      const leg = { device: openLegOf(path, device), writeMostly, replaces, uuid: randomUUID() };
+      const facts = await this.attached(device, this.runner.call('add-leg', leg));
       return { ...facts, isCreated, replaces };
     } catch (error) {
       if (!isTheSets(error)) await this.legs.undoOne(path);
@@ -176,6 +185,8 @@ export class LegChanges {
     const facts = await this.runner.call('leg-facts', { leg: wanted });
     if (facts.state === 'in-sync' || facts.state === 'resyncing') return facts;
     const path = facts.leg;
+    const history = await this.runner.call('leg-history', { leg: path });
+    if (history !== null) return this.readdMarked(path, history, force);
     await this.detach(path);
     const before = await this.close(path);
     const found = await identityAt(path);
@@ -193,12 +204,42 @@ export class LegChanges {
       this.known.set(path, now);
       return await this.attached(
         device,
-        this.runner.call('re-add-leg', { device: openLegOf(path, device), isSame }),
+        this.runner.call('re-add-leg', { device: openLegOf(path, device), isSame, own: null }),
       );
     } catch (error) {
       if (!isTheSets(error)) await this.legs.closeOne(path);
       throw error;
     }
+  }
+
+  /** A leg that carries metadata says itself who it is, and what it has lived through. */
+  private async readdMarked(path: string, history: LegHistory, force: boolean): Promise<LegFacts> {
+    const { loop } = this.environment;
+    await this.detach(path);
+    await this.legs.closeOne(path);
+    const device = await this.reopen(path);
+    try {
+      const [metadata = { kind: 'none' } as const] = await metadataAt([device], loop);
+      const claim = claimOf(path, metadata, history);
+      if (claim.refusal !== null && !force) throw claim.refusal;
+      if (!claim.isOurs && !force) await this.refuseStranger(path);
+      if (!claim.isSame && metadata.kind !== 'none') await eraseLegs([device], loop);
+      const { isSame, own } = claim;
+      const call = { device: openLegOf(path, device), isSame, own };
+      return await this.attached(device, this.runner.call('re-add-leg', call));
+    } catch (error) {
+      if (!isTheSets(error)) await this.legs.closeOne(path);
+      throw error;
+    }
+  }
+
+  /** A new leg file holds the data and, where legs carry metadata, that too. */
+  private async createdBytes(sizeBytes: number): Promise<number> {
+    const { regions, statusLines } = await this.mirror();
+    const isNative = statusLines.some((line) => line.endsWith(' native'));
+    if (regions === null || !isNative) return sizeBytes;
+    const region = sectorsFloor(regions.sizeBytes);
+    return bytesOfSectors(nativeLegSectors(sectorsFloor(sizeBytes), region));
   }
 
   private async detach(leg: string): Promise<void> {
@@ -265,6 +306,8 @@ export class LegChanges {
     throw new ControlError('no-leg', `device ${this.name} is no mirror, it has no legs`);
   }
 }
+
+const OVERWRITTEN = 'it would be overwritten; --force does it';
 
 /** A leg as it was before it is opened again. */
 class Before {

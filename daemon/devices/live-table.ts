@@ -20,6 +20,7 @@ import type { DeviceIdentity, DeviceRecorder } from '../device-record.ts';
 import {
   assembleTable,
   isMirror,
+  isNativeTable,
   linesOf,
   pathsOf,
   readKnownTable,
@@ -55,6 +56,7 @@ export async function load(
   const spec = readTable(text);
   const paths = pathsOf(spec);
   const live = await liveSpec(device);
+  refuseNative(device, text);
   refuseSmaller(device.name, live, spec);
   if (isMirror(spec)) await refuseTwins(paths);
   const mirror = await device.runner.call('mirror-record', null);
@@ -165,6 +167,15 @@ async function save(
 /** Legs of a mirror come and go: what the data plane says is the table. */
 async function liveSpec(device: Device): Promise<TableSpec> {
   return readKnownTable((await device.tableLines()).join('\n'));
+}
+
+/** Who is in sync is on the legs then, and another table would not know of it. */
+function refuseNative({ name, identity }: Device, text: string): void {
+  if (identity.setUuid === null && !isNativeTable(text)) return;
+  throw new ControlError(
+    'unsupported',
+    `device ${name}: a mirror with the native log is not reloaded; leg add and leg remove change its legs, remove and create the rest`,
+  );
 }
 
 /** NBD cannot tell a client that its device has become smaller. */

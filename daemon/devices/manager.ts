@@ -1,5 +1,6 @@
 /** All devices of a daemon, by name: those that serve and those that could not be assembled. */
 import { ControlError } from '../../core/control/error.ts';
+import { nameError } from '../../core/control/name.ts';
 import type {
   DeviceInfo,
   DeviceSource,
@@ -19,13 +20,14 @@ import type { EventKind } from '../event.ts';
 import type { NbdServer } from '../net/server.ts';
 import { EventLog } from '../events.ts';
 import { reasonOf } from '../system-error.ts';
-import { buildNew, buildRecorded } from './build.ts';
+import { buildFound, buildNew, buildRecorded, findSet } from './build.ts';
 import type { BuildContext, Built } from './build.ts';
 import type { CallArgs, CallName, CallValue } from './calls.ts';
 import { Device } from './device.ts';
 import { FailedDevice } from './failed-device.ts';
 import { clear, resume } from './live-table.ts';
 import type { LegChanges } from './leg-changes.ts';
+import { excludedOf } from './native-start.ts';
 import type { DeviceRequest } from './request.ts';
 import type { PlaneThread } from '../worker/threads.ts';
 import { lowerNameOf } from './stack.ts';
@@ -34,6 +36,12 @@ import { lowerNameOf } from './stack.ts';
 const REMOVE_DRAIN_MS = 5000;
 
 type Entry = Device | FailedDevice;
+
+export interface Assembly {
+  readonly device: Device;
+  /** Legs that were named and are none of the set. */
+  readonly leftOut: readonly string[];
+}
 
 export interface ManagerOptions extends Omit<BuildContext, 'onEvent' | 'onDeath' | 'stack'> {
   readonly server: NbdServer;
@@ -84,6 +92,42 @@ export class DeviceManager {
       this.note(name, 'device-created', `device ${name} was created`);
       this.changed();
       return built;
+    });
+  }
+
+  /**
+   * Starts a set that its legs know and this daemon does not; `name` null: as the set is called.
+   * @throws ControlError exists; bad-leg; would-lose-data; nothing has changed then
+   */
+  async assemble(
+    paths: readonly string[],
+    asked: string | null,
+    force: boolean,
+  ): Promise<Assembly> {
+    const found = await findSet(paths, force, this.context);
+    const { setName } = found.plan.assembly.ruler;
+    const name = asked ?? setName;
+    const problem = nameError(name);
+    const exists = this.devices.has(name) ? `device ${name} exists already` : undefined;
+    const refusal = problem ?? exists;
+    if (refusal !== undefined) {
+      await found.legs.close();
+      const way = asked === null ? '; --name N gives it another name' : '';
+      throw new ControlError(exists === undefined ? 'bad-argument' : 'exists', `${refusal}${way}`);
+    }
+    const leftOut = excludedOf(found.plan).map(({ path }) => path);
+    const begin = async (): Promise<Assembly> => {
+      const device = await buildFound(name, found, this.context);
+      this.devices.set(name, device);
+      const { setUuid } = found.plan.assembly.ruler;
+      this.options.log.info({ device: name, setUuid, legs: paths.join(' ') }, 'device assembled');
+      this.note(name, 'device-created', `device ${name} was assembled from its legs`);
+      this.changed();
+      return { device, leftOut };
+    };
+    return this.reserving(name, begin).catch(async (error: unknown) => {
+      await found.legs.close();
+      throw error;
     });
   }
 

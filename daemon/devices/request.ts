@@ -5,7 +5,7 @@ import { ControlError } from '../../core/control/error.ts';
 import { nameError } from '../../core/control/name.ts';
 import type { DeviceSource } from '../../core/control/status.ts';
 import { MAX_REGIONS } from '../../core/base/error-bits.ts';
-import { formatMirrorArgs } from '../../core/dm/target-mirror.ts';
+import { formatMirrorArgs, type MirrorLogType } from '../../core/dm/target-mirror.ts';
 import { escapeWord } from '../../core/dm/args.ts';
 import type { ReadPolicy } from '../../core/mirror/options.ts';
 import { legProblem } from './open-leg.ts';
@@ -34,7 +34,17 @@ export interface DeviceRequest {
   readonly createHint: string;
   /** What to do about legs of a new mirror that carry data. */
   readonly content: ContentRule;
+  /** With the native log: what becomes of legs that are of a mirror already, and of those of none. */
+  readonly metadata: MetadataRule;
 }
+
+/** `new`: it is written; `start`: it must be there; `start-or-new`: written where no leg has any. */
+type MetadataRule = 'new' | 'start' | 'start-or-new';
+
+/** Of `dmio create` and the config file; `dmio serve` has its own. */
+export const DEFAULT_LOG = 'core' satisfies MirrorLogType;
+/** Of `dmio serve`, which leaves nothing on legs that it was not told to. */
+export const DEFAULT_SERVE_LOG = 'core' satisfies MirrorLogType;
 
 type ContentRule =
   | { readonly kind: 'take' }
@@ -43,6 +53,7 @@ type ContentRule =
   /** Copies of one another are welcome: they were a mirror before. */
   | { readonly kind: 'refuse-different'; readonly remedy: string };
 
+export const LOG_FORMAT = 'native (on the legs) or core (in memory)';
 const MIN_LEGS = 2;
 const DEFAULT_REGION_BYTES = 512 * 1024;
 
@@ -59,6 +70,7 @@ export function checkRequest(request: DeviceRequest): void {
     throw bad(`region size ${regionSizeBytes}: a power of two of at least 1024 bytes is wanted`);
   }
   if (log !== undefined) checkLog(log);
+  if (log !== undefined && mirror === undefined) throw bad('only a mirror of legs has a log; a table names its own');
   readPolicyOf(request.readPolicy, mirror?.length);
 }
 
@@ -75,11 +87,16 @@ export function readPolicyOf(text: string | undefined, legs: number = MAX_REGION
 }
 
 /** The line of a mirror whose legs are used from their beginning. */
-export function mirrorTable(request: DeviceRequest, sectors: number): string {
+export function mirrorTable(
+  request: DeviceRequest,
+  sectors: number,
+  regionSectors = regionSectorsOf(request.regionSizeBytes, sectors),
+): string {
   const legs = request.mirror ?? [];
   const words = formatMirrorArgs({
+    logType: logOf(request),
     logDevice: null,
-    regionSectors: regionSectorsOf(request.regionSizeBytes, sectors),
+    regionSectors,
     sync: request.assumeClean ? 'nosync' : undefined,
     legs: legs.map((path) => ({ path, startSector: 0 })),
     // What we do in any case: a leg that fails is dropped, the rest goes on.
@@ -143,12 +160,17 @@ function writeMostlyError({ mirror, writeMostly }: DeviceRequest): string | unde
     : `write-mostly ${stranger}: it is no leg of the mirror`;
 }
 
+/** The log of a mirror that is given by its legs. */
+export function logOf({ log }: DeviceRequest): 'core' | 'native' {
+  return (log ?? DEFAULT_LOG) === 'native' ? 'native' : 'core';
+}
+
 function checkLog(log: string): void {
-  if (log === 'core') return;
-  if (log === 'native' || log.startsWith('disk=')) {
-    throw new ControlError('unsupported', `log ${log}: this version has core only (in memory)`);
+  if (log === 'core' || log === 'native') return;
+  if (log.startsWith('disk=')) {
+    throw new ControlError('unsupported', `log ${log}: this version has ${LOG_FORMAT}`);
   }
-  throw bad(`log ${JSON.stringify(log)}: expected core`);
+  throw bad(`log ${JSON.stringify(log)}: expected ${LOG_FORMAT}`);
 }
 
 function bad(message: string): ControlError {

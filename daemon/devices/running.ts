@@ -13,6 +13,7 @@ import { readPolicyOf } from './request.ts';
 import { LocalRunner, type Runner, type SwapPlan } from './runner.ts';
 import type { WorkerTable } from '../worker/messages.ts';
 import type { PlaneThread } from '../worker/threads.ts';
+import { startOfPlan, type NativePlan } from './native-start.ts';
 import { mirrorOfRecord, newMirror } from './standing.ts';
 
 export interface Made {
@@ -27,6 +28,8 @@ export interface Made {
   readonly recorder: DeviceRecorder | null;
   /** The thread it has to live in; null: that of the devices it stands on, or any. */
   readonly thread: PlaneThread | null;
+  /** Of a mirror with the native log: what its legs say. */
+  readonly native: NativePlan | null;
 }
 
 export interface Running {
@@ -38,18 +41,22 @@ export interface Running {
 
 /** @throws ControlError */
 export function runHere(made: Made, { environment, onEvent }: BuildContext): Running {
-  const { areEqual, writeMostly, recorder } = made;
+  const { areEqual, writeMostly, recorder, native } = made;
+  const { log } = environment;
+  const guard = recorder ?? new NoRecorder(environment.loop);
   const requestOf = ({ identity, legs, recorded, eventNr }: SwapPlan): AssemblyRequest => {
     const { name, readOnly } = identity;
     const mirror: MirrorPlan = {
       readPolicy: readPolicyOf(identity.readPolicy),
-      recorder: recorder ?? new NoRecorder(environment.loop),
+      recorder: guard,
       onEvent: (event) => onEvent(name, event),
       eventNr,
-      start: (places, args: MirrorArgs) =>
-        recorded === null
+      start: (places, args: MirrorArgs) => {
+        if (native !== null) return startOfPlan(native, places, guard, log);
+        return recorded === null
           ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
-          : mirrorOfRecord(places, recorded),
+          : mirrorOfRecord(places, recorded);
+      },
     };
     return { name, table: identity.table.join('\n'), legs, readOnly, mirror };
   };
@@ -65,7 +72,7 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
   const { WorkerHost } = await import('../worker/host.ts');
   const { WorkerOffer } = await import('../worker/offer.ts');
   const { workerTaker } = await import('../worker/taker.ts');
-  const { identity, legs, recorded, areEqual, writeMostly, recorder } = made;
+  const { identity, legs, recorded, areEqual, writeMostly, recorder, native } = made;
   const { name, readPolicy } = identity;
   const lower = [...legs.stacked.values()].map(({ below }) => below.place?.thread);
   const host = await WorkerHost.start({
@@ -77,6 +84,7 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
       areEqual,
       writeMostly,
       isRecorded: recorder !== null,
+      native,
     },
     tableOf,
     log: context.environment.log,

@@ -5,7 +5,9 @@ import { assembleFromRecord } from '../../core/mirror/assemble.ts';
 import { STANDING } from '../../core/mirror/leg.ts';
 import type { Standing } from '../../core/mirror/leg.ts';
 import type { MirrorLegOptions } from '../../core/mirror/options.ts';
-import type { LegRecord, MirrorRecord } from '../../core/mirror/record.ts';
+import type { NativeRecorder } from '../../core/mirror/native-recorder.ts';
+import type { LegRecord, MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
+import type { RegionLogStart } from '../../core/mirror/region-log.ts';
 
 export interface LegPlace {
   readonly path: string;
@@ -19,6 +21,11 @@ export interface MirrorStart {
   readonly legs: readonly MirrorLegOptions[];
   readonly generation: number;
   readonly membersEqual: boolean;
+  /** Of a set with the native log: where dirty regions and the record are kept. */
+  readonly regionLog?: RegionLogStart;
+  readonly clearedGeneration?: number;
+  readonly recorder?: MirrorRecorder;
+  readonly native?: NativeRecorder;
 }
 
 /**

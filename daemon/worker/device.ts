@@ -6,13 +6,14 @@ import type { Log, LogFields } from '../../core/base/ports.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
-import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
 import { NoRecorder } from '../../core/mirror/record.ts';
 import { AbsentDevice } from '../devices/absent-device.ts';
 import { assemble, swapTable } from '../devices/assemble.ts';
 import type { Assembled, AssemblyRequest, MirrorPlan, OpenLeg } from '../devices/assemble.ts';
 import { callDevice, offerFacts } from '../devices/calls.ts';
 import { readPolicyOf } from '../devices/request.ts';
+import { startOfPlan } from '../devices/native-start.ts';
 import { settle } from '../devices/runner.ts';
 import { mirrorOfRecord, newMirror } from '../devices/standing.ts';
 import type { RemotePlan } from '../remote/leg.ts';
@@ -86,7 +87,7 @@ export class WorkerDevice {
 
   private requestOf(table: WorkerTable): AssemblyRequest {
     const { loop } = this.plane;
-    const { name, readPolicy, areEqual, writeMostly, isRecorded } = this.start;
+    const { name, readPolicy, areEqual, writeMostly, isRecorded, native } = this.start;
     const devices = new Map<string, BlockDevice>(
       table.legs.map((leg) => [leg.path, this.legOf(leg)]),
     );
@@ -96,17 +97,20 @@ export class WorkerDevice {
       devices.set(path, device);
     }
     const { recorded, eventNr } = table;
+    const recorder: MirrorRecorder = isRecorded
+      ? { record: (state, done) => this.record(state, done) }
+      : new NoRecorder(loop);
     const mirror: MirrorPlan = {
       readPolicy: readPolicyOf(readPolicy),
-      recorder: isRecorded
-        ? { record: (state, done) => this.record(state, done) }
-        : new NoRecorder(loop),
+      recorder,
       onEvent: (event) => this.say({ kind: 'event', event }),
       eventNr,
-      start: (places, args) =>
-        recorded === null
+      start: (places, args) => {
+        if (native !== null) return startOfPlan(native, places, recorder, this.environment.log);
+        return recorded === null
           ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
-          : mirrorOfRecord(places, recorded),
+          : mirrorOfRecord(places, recorded);
+      },
     };
     const legs = {
       missing: new Map(table.missing),

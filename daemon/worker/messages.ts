@@ -6,6 +6,7 @@ import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { OpenLeg } from '../devices/assemble.ts';
 import type { Agreement } from '../../core/nbd/agreement.ts';
 import type { ClientFds } from '../net/socket-taker.ts';
+import type { NativePlan } from '../devices/native-start.ts';
 import type { CallArgs, CallName, CallValue } from '../devices/calls.ts';
 
 /** A table, and what it is made of. */
@@ -52,6 +53,8 @@ export interface WorkerStart extends WorkerTable {
   readonly writeMostly: readonly string[];
   /** False: nothing is remembered, and `record` messages are not sent. */
   readonly isRecorded: boolean;
+  /** Of a mirror with the native log: what its legs say. */
+  readonly native: NativePlan | null;
 }
 
 /** What clients negotiate about; the device itself is in the worker. */

@@ -127,6 +127,7 @@ const PARTS: MirrorParts = {
   startSector: 0,
   sectors: 0,
   args: {
+    logType: 'core',
     logDevice: null,
     regionSectors: 2,
     sync: undefined,

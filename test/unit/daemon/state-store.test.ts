@@ -24,6 +24,7 @@ const IDENTITY: DeviceIdentity = {
   table: ['0 8 mirror core 1 2 2 /a 0 /b 0'],
   readOnly: false,
   readPolicy: 'least-pending',
+  setUuid: null,
   cache: { '/a': 'none' },
 };
 

@@ -20,6 +20,7 @@ const legs64 = Array.from({ length: 64 }, (_, i) => `/dev/leg${i} 0`).join(' ');
 describe('a mirror line', () => {
   it('is read as the kernel reads it', () => {
     expect(parse('core 2 1024 nosync 2 /dev/a 0 /dev/b 8 1 handle_errors')).toEqual({
+      logType: 'core',
       logDevice: null,
       regionSectors: 1024,
       sync: 'nosync',
