@@ -95,6 +95,7 @@ export class RegionLog {
   private isWriting = false;
   private mayClear = false;
   private cursor = 0;
+  private whenIdle: (() => void) | null = null;
 
   constructor(set: MirrorSet, start: RegionLogStart | null) {
     this.set = set;
@@ -143,6 +144,22 @@ export class RegionLog {
   stop(done: () => void): void {
     if (this.cleaner === null) done();
     else this.cleaner.stop(done);
+  }
+
+  /** Suspended: nothing is cleaned any more. `done` when nothing is on its way to the log. */
+  pause(done: () => void): void {
+    if (this.cleaner === null) {
+      done();
+      return;
+    }
+    this.cleaner.pause(() => {
+      if (this.isIdle) done();
+      else this.whenIdle = done;
+    });
+  }
+
+  resume(): void {
+    this.cleaner?.resume();
   }
 
   /** Somebody has left, come, or been filled: lack bits may be due. */
@@ -282,6 +299,10 @@ export class RegionLog {
     this.answerBarriers(blocks, errno);
     this.answerWaiters(errno);
     this.writeNext();
+    if (!this.isIdle) return;
+    const { whenIdle } = this;
+    this.whenIdle = null;
+    whenIdle?.();
   }
 
   private settleMark(region: number, errno: number): void {

@@ -385,7 +385,9 @@ export class MirrorSet {
   /** Suspended: nothing is copied any more. No request of a client may be under way until `resume`. */
   quiesce(done: () => void): void {
     this.scrub.pause(() => {
-      this.recovery.pause(done);
+      this.recovery.pause(() => {
+        this.regionLog.pause(done);
+      });
     });
   }
 
@@ -395,14 +397,23 @@ export class MirrorSet {
   }
 
   resume(): void {
+    this.regionLog.resume();
     this.recovery.resume();
     this.scrub.resume();
   }
 
-  /** A quiet set gives way to another: from now on it records nothing. What it would have recorded. */
+  /**
+   * A quiet set gives way to another: from now on it records nothing, and nothing is on its way to
+   * a log on the legs. What it would have recorded.
+   */
   freeze(done: (record: MirrorRecord) => void): void {
-    this.journal.freeze(() => {
+    const { recorder } = this.options;
+    const settled = (): void => {
       done(this.record());
+    };
+    this.journal.freeze(() => {
+      if (recorder.settle === undefined) settled();
+      else recorder.settle(settled);
     });
   }
 

@@ -194,7 +194,11 @@ export class World {
    * calling meanwhile, and a crash may come at any step: then `done` is never called.
    */
   reload(done: (errno: number) => void): void {
-    const { daemon, recorder } = this;
+    const { daemon, recorder, native } = this;
+    if (native !== null) {
+      this.reloadNative(native, done);
+      return;
+    }
     daemon.freeze((frozen) => {
       if (typeof frozen === 'number') {
         done(frozen);
@@ -215,10 +219,37 @@ export class World {
         if (assembly.kind === 'refused') throw new SimFailure('I10', assembly.reason);
         this.say(() => `RELOAD ${assembly.standings.join(' ')}`);
         daemon.swap(this.startOf(next, assembly));
-        this.wasMember = assembly.standings.map((standing) => standing === 'member');
+        this.noteMembers(this.startOf(next, assembly));
         done(0);
       });
     });
+  }
+
+  /** With the native log the legs themselves say what the next set is made of. */
+  private reloadNative(native: NativeLegs, done: (errno: number) => void): void {
+    const { daemon } = this;
+    daemon.freeze((frozen) => {
+      if (typeof frozen === 'number') {
+        done(frozen);
+        return;
+      }
+      const here = this.disks.flatMap((_, i) => (this.present[i] === true ? [i] : []));
+      for (const disk of here) if (this.prng.ratio(1, 2)) native.readded.add(disk);
+      native.beginAgain(daemon.loop, here, (begun) => {
+        if (begun.kind === 'refused') throw new SimFailure('I10', begun.reason);
+        const standings = begun.parts.legs.map(({ standing }) => standing);
+        this.say(() => `RELOAD ${standings.join(' ')}`);
+        daemon.swap(begun.parts);
+        this.noteMembers(begun.parts);
+        done(0);
+      });
+    });
+  }
+
+  private noteMembers({ legs }: Pick<DaemonStart, 'legs'>): void {
+    this.wasMember = this.disks.map((disk) =>
+      legs.some(({ device, standing }) => device === disk && standing === 'member'),
+    );
   }
 
   /** The record may name the next table: no bio goes on before it names the live one again. */
@@ -279,9 +310,7 @@ export class World {
     const { believed, start, told } =
       this.native === null ? this.beginCore() : this.beginNative(this.native);
     this.say(() => `START ${told}`);
-    this.wasMember = this.disks.map((disk) =>
-      start.legs.some(({ device, standing }) => device === disk && standing === 'member'),
-    );
+    this.noteMembers(start);
     for (const [i, disk] of this.disks.entries()) {
       disk.onSubmit = (bio): void => {
         this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
