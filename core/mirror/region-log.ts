@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { ERRNO } from '../base/errno.ts';
 import { Ring } from '../base/ring.ts';
+import type { BlockDevice } from '../block/device.ts';
 import { STATES_PER_SECTOR } from './native-layout.ts';
 import { RegionBits } from './region-bits.ts';
 import { REGION_STATE } from './region-map.ts';
@@ -35,6 +36,8 @@ export interface RegionLogStore {
     mayClear: boolean,
     done: (errno: number) => void,
   ): void;
+  /** Why a device has no place for the log, as a sentence; left out: the log is elsewhere. */
+  legProblem?(device: BlockDevice, dataSectors: number): string | null;
   /** Told once whose log it keeps, if it wants to know. */
   attach?(set: MirrorSet): void;
 }

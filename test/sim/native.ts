@@ -54,7 +54,8 @@ export class NativeLegs {
   }
 
   private format(): void {
-    const loop = this.openAll(this.disks.map((_, i) => i));
+    const first = this.disks.slice(0, this.options.legs);
+    const loop = this.openAll(first.map((_, i) => i));
     let result = -1;
     const run = this.drawRun();
     formatNative(
@@ -67,7 +68,7 @@ export class NativeLegs {
         regionSectors: this.options.regionSectors,
         zeroed: false,
         nowMs: 0,
-        legs: this.disks.map((device, i) => ({
+        legs: first.map((device, i) => ({
           name: device.name,
           uuid: uuidOf(i),
           device,
@@ -96,6 +97,11 @@ export class NativeLegs {
     const now = membersOf(this.decide(all), all);
     const later = membersOf(this.decide(all, true), all);
     return all.filter((i) => now.includes(i) || later.includes(i));
+  }
+
+  /** The uuid of a leg that is added now: drawn by who adds it. */
+  drawUuid(): string {
+    return uuidOf(this.prng.u32() + 2 ** 33);
   }
 
   metadata(disk: number, isDurable = false): LegMetadata {

@@ -202,7 +202,9 @@ class Play {
   }
 
   private readdSome(): void {
-    for (let i = 0; i < this.world.recorder.durable.legs.length; i += 1) {
+    const { native, recorder, disks } = this.world;
+    const legs = native === null ? recorder.durable.legs.length : disks.length;
+    for (let i = 0; i < legs; i += 1) {
       if (this.prng.below(100) < this.options.readdPercent) this.world.readd(i);
     }
   }
