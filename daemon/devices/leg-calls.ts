@@ -1,4 +1,5 @@
 /** Calls that change the legs of a mirror, where it lives. They answer when the record says so. */
+import type { LegMetadata } from '../../core/mirror/assemble-native.ts';
 import { errnoName } from '../../core/base/errno.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { LegReport } from '../../core/control/status.ts';
@@ -47,16 +48,11 @@ export interface LegCalls {
     readonly args: {
       readonly device: OpenLeg;
       readonly isSame: boolean;
-      /** The superblock it came with: ours must be newer, and not over it. */
-      readonly own: OwnSuperblock | null;
+      /** What it carries, where legs carry metadata: then that says whether it is the same. */
+      readonly found: LegMetadata | null;
     };
     readonly value: LegFacts;
   };
-}
-
-export interface OwnSuperblock {
-  readonly sequence: number;
-  readonly copy: 'a' | 'b';
 }
 
 type LegHandlers = {
@@ -101,8 +97,8 @@ export const LEG_HANDLERS: LegHandlers = {
     }
     refuseSecond(set, old);
     const attached = attach(parts, set, device, 0);
-    const ours = parts.native === null ? null : uuid;
-    const options = { name: device.path, startSector: 0, writeMostly, replaces: old, uuid: ours };
+    const ours = parts.native === null ? {} : { uuid };
+    const options = { name: device.path, startSector: 0, writeMostly, replaces: old, ...ours };
     const leg = addLeg(set, { ...options, device: attached }, (errno) => tell(errno));
     const tell = answerWith(set, leg, answer);
   },
@@ -125,16 +121,13 @@ export const LEG_HANDLERS: LegHandlers = {
     });
   },
 
-  're-add-leg': (parts, { device, isSame, own }, answer) => {
+  're-add-leg': (parts, { device, isSame, found }, answer) => {
     const set = setOf(parts);
     const leg = findLeg(set, device.path);
     refuseBusy(leg);
     const attached = attach(parts, set, device, leg.startSector);
-    if (own !== null && leg.uuid !== null) {
-      parts.native?.noteSequence(own.sequence);
-      parts.native?.noteCopy(leg.uuid, own.copy);
-    }
-    readdLeg(set, leg, attached, isSame, (errno) => tell(errno));
+    const isAsItLeft = found === null ? isSame : set.strangenessOf(leg, found) === null;
+    readdLeg(set, leg, attached, isAsItLeft, (errno) => tell(errno));
     const tell = answerWith(set, leg, answer);
   },
 };

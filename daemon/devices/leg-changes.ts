@@ -16,7 +16,7 @@ import { identityAt, identityOf, type LegIdentity } from './leg-identity.ts';
 import { openLegOf, refuseForeignContent, refuseStranger, type OpenLegs } from './legs.ts';
 import { markedOf, refuseMarked } from './native-build.ts';
 import { eraseLegs, metadataAt } from './native-metadata.ts';
-import { claimOf } from './native-return.ts';
+import { refuseApart } from './native-return.ts';
 import type { LegDevice } from './open-leg.ts';
 import { isWiped } from './wiped.ts';
 import type { DeviceSnapshot, Runner } from './runner.ts';
@@ -204,7 +204,7 @@ export class LegChanges {
       this.known.set(path, now);
       return await this.attached(
         device,
-        this.runner.call('re-add-leg', { device: openLegOf(path, device), isSame, own: null }),
+        this.runner.call('re-add-leg', { device: openLegOf(path, device), isSame, found: null }),
       );
     } catch (error) {
       if (!isTheSets(error)) await this.legs.closeOne(path);
@@ -219,13 +219,12 @@ export class LegChanges {
     await this.legs.closeOne(path);
     const device = await this.reopen(path);
     try {
-      const [metadata = { kind: 'none' } as const] = await metadataAt([device], loop);
-      const claim = claimOf(path, metadata, history);
-      if (claim.refusal !== null && !force) throw claim.refusal;
-      if (!claim.isOurs && !force) await this.refuseStranger(path);
-      if (!claim.isSame && metadata.kind !== 'none') await eraseLegs([device], loop);
-      const { isSame, own } = claim;
-      const call = { device: openLegOf(path, device), isSame, own };
+      const [found = { kind: 'none' } as const] = await metadataAt([device], loop);
+      if (!force) {
+        if (found.kind === 'superblock') refuseApart(path, found.superblock, history);
+        else await this.refuseStranger(path);
+      }
+      const call = { device: openLegOf(path, device), isSame: false, found };
       return await this.attached(device, this.runner.call('re-add-leg', call));
     } catch (error) {
       if (!isTheSets(error)) await this.legs.closeOne(path);

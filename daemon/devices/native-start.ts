@@ -16,8 +16,8 @@ import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { formatMirrorArgs } from '../../core/dm/target-mirror.ts';
-import { assembleNative, type NativeAssembly } from '../../core/mirror/assemble-native.ts';
-import { STANDING, type LegState, type Standing } from '../../core/mirror/leg.ts';
+import { assembleNative, type LegMetadata, type NativeAssembly } from '../../core/mirror/assemble-native.ts';
+import { STANDING, type Leg, type LegState, type Standing } from '../../core/mirror/leg.ts';
 import { regionsOf } from '../../core/mirror/native-describe.ts';
 import { nativeParts, slotsToRead } from '../../core/mirror/native-start.ts';
 import type { NativeRecorder } from '../../core/mirror/native-recorder.ts';
@@ -136,9 +136,9 @@ function legRecords(
       path,
       slot: entry.slot,
       startSector: 0,
-      writeMostly: before?.writeMostly ?? entry.writeMostly,
-      failedByHand: (before?.failedByHand ?? false) && entry.state !== 'in-sync',
-      replaces: before?.replaces ?? null,
+      writeMostly: entry.writeMostly,
+      failedByHand: entry.failedByHand,
+      replaces: entry.replaces,
       state: STATE_OF[standing],
       reason: standing === STANDING.MEMBER ? null : reasonFor(standing, before),
       errors: entry.errors,
@@ -264,6 +264,10 @@ class GuardedRecorder implements MirrorRecorder {
 
   attach(set: MirrorSet): void {
     this.legs.attach(set);
+  }
+
+  strangeness(leg: Leg, found: LegMetadata): string | null {
+    return this.legs.strangeness(leg, found);
   }
 
   settle(done: () => void): void {
