@@ -10,7 +10,9 @@ interface AssembleOptions {
 export function addAssemble(program: Command): void {
   const command = program
     .command('assemble')
-    .description('start a mirror from the metadata on its legs, in any order, any subset that is safe')
+    .description(
+      'start a mirror from the metadata on its legs, in any order, any subset that is safe',
+    )
     .argument('<LEG...>', 'its legs, or those that are there', legsOption)
     .option('--name <N>', 'device and export name (default: as the mirror is called)')
     .option('--force', 'leave out legs that are none of the mirror');
@@ -26,7 +28,9 @@ export function addAssemble(program: Command): void {
     const out = report.legs.filter(({ state }) => state !== 'in-sync');
     context.print(report, [
       `${report.name}  ${size}  ${report.state}  ${report.uri ?? 'no URI'}`,
-      ...out.map(({ leg, state, reason }) => `${leg} is ${state}${reason === null ? '' : `: ${reason}`}`),
+      ...out.map(
+        ({ leg, state, reason }) => `${leg} is ${state}${reason === null ? '' : `: ${reason}`}`,
+      ),
       ...report.leftOut.map((leg) => `${leg} was left out: it is no leg of this mirror`),
     ]);
   });

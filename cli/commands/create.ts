@@ -37,8 +37,15 @@ export function addCreate(program: Command): void {
       'size; missing leg files are created (default: the smallest leg)',
       sizeOption,
     )
-    .option('--log <LOG>', 'where the mirror remembers who is in sync and what was being written: native (on the legs) or core (memory; default)')
-    .option('--region-size <S>', 'a power of two (default: 512KiB; with the native log more above 512GiB)', sizeOption)
+    .option(
+      '--log <LOG>',
+      'where the mirror remembers who is in sync and what was being written: native (on the legs) or core (memory; default)',
+    )
+    .option(
+      '--region-size <S>',
+      'a power of two (default: 512KiB; with the native log more above 512GiB)',
+      sizeOption,
+    )
     .option(
       '--read-policy <P>',
       'which leg answers reads: least-pending (default), round-robin, prefer=N',

@@ -128,13 +128,7 @@ export function formatMirrorArgs(args: MirrorArgs): string {
     ...(args.features.handleErrors ? ['handle_errors'] : []),
     ...(args.features.keepLog ? ['keep_log'] : []),
   ];
-  const words = [
-    args.logType,
-    log.length,
-    ...log,
-    legs.length,
-    ...legs,
-  ];
+  const words = [args.logType, log.length, ...log, legs.length, ...legs];
   if (features.length > 0) words.push(features.length, ...features);
   return words.join(' ');
 }

@@ -59,9 +59,7 @@ export function contradiction(config: DeviceConfig, record: DeviceRecord): strin
   const known = pathsOf(spec);
   // Legs with metadata of their own are found in any order.
   const isNative = isNativeTable(record.table.join('\n'));
-  const [ours, theirs] = isNative
-    ? [wanted?.toSorted(), known.toSorted()]
-    : [wanted, known];
+  const [ours, theirs] = isNative ? [wanted?.toSorted(), known.toSorted()] : [wanted, known];
   if (ours !== undefined && !isSame(ours, theirs)) {
     return `its record has the legs ${known.join(', ')}, the config file ${wanted?.join(', ') ?? ''}`;
   }

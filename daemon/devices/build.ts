@@ -33,7 +33,13 @@ import {
   type Marked,
   type NativeMade,
 } from './native-build.ts';
-import { excludedOf, planNative, recordOfPlan, tableOfPlan, type NativePlan } from './native-start.ts';
+import {
+  excludedOf,
+  planNative,
+  recordOfPlan,
+  tableOfPlan,
+  type NativePlan,
+} from './native-start.ts';
 import { Device } from './device.ts';
 import { LegChanges } from './leg-changes.ts';
 import { LegReturn, type ReturnPolicy } from './leg-return.ts';
@@ -114,7 +120,11 @@ async function metadataOf(
   if (!isNativeRequest(request)) {
     // Taken by force: from now on they are no legs of another set.
     const isMirrored = request.mirror !== undefined && marked.length > 0;
-    if (isMirrored) await eraseLegs(marked.map(({ device }) => device), loop);
+    if (isMirrored)
+      await eraseLegs(
+        marked.map(({ device }) => device),
+        loop,
+      );
     return null;
   }
   refuseStacked(legs);
@@ -194,7 +204,14 @@ export async function buildFound(
       setUuid: plan.assembly.ruler.setUuid,
     };
     const recorded = recordOfPlan(plan);
-    const how = { recorded, areEqual: false, writeMostly: [], thread: null, native: plan, isNew: true };
+    const how = {
+      recorded,
+      areEqual: false,
+      writeMostly: [],
+      thread: null,
+      native: plan,
+      isNew: true,
+    };
     return await start(identity, legs, context, how);
   } catch (error) {
     await legs.close();
@@ -326,7 +343,10 @@ async function start(
   identity: DeviceIdentity,
   legs: OpenLegs,
   context: BuildContext,
-  { isNew, ...how }: Pick<Made, 'recorded' | 'areEqual' | 'writeMostly' | 'thread' | 'native'> & {
+  {
+    isNew,
+    ...how
+  }: Pick<Made, 'recorded' | 'areEqual' | 'writeMostly' | 'thread' | 'native'> & {
     readonly isNew: boolean;
   },
 ): Promise<Device> {

@@ -40,10 +40,16 @@ export function nativeTable(request: DeviceRequest, legs: OpenLegs): string {
   if (request.table !== undefined) return request.table;
   const sizes = [...legs.devices.values()].map(({ sectors }) => sectors);
   const { sizeBytes } = request;
-  const region = regionSectors(request, sizeBytes === undefined ? Math.min(...sizes) : sectorsFloor(sizeBytes));
-  const sectors = sizeBytes === undefined ? nativeSetSectors(sizes, region) : sectorsFloor(sizeBytes);
+  const region = regionSectors(
+    request,
+    sizeBytes === undefined ? Math.min(...sizes) : sectorsFloor(sizeBytes),
+  );
+  const sectors =
+    sizeBytes === undefined ? nativeSetSectors(sizes, region) : sectorsFloor(sizeBytes);
   if (sectors <= 0) {
-    const small = [...legs.devices.values()].find((device) => device.sectors === Math.min(...sizes));
+    const small = [...legs.devices.values()].find(
+      (device) => device.sectors === Math.min(...sizes),
+    );
     throw new ControlError(
       'bad-leg',
       `leg ${small?.name ?? ''} has ${bytesOfSectors(small?.sectors ?? 0)} bytes, too small for the metadata of the native log`,
@@ -89,7 +95,11 @@ function refuseUnfit(table: string, legs: OpenLegs): void {
   }
 }
 
-function geometryOf(table: string): { readonly sectors: number; readonly regionSectors: number; readonly isNosync: boolean } {
+function geometryOf(table: string): {
+  readonly sectors: number;
+  readonly regionSectors: number;
+  readonly isNosync: boolean;
+} {
   const { sectors } = readTable(table);
   const words = splitWords(linesOf(table)[0] ?? '');
   const args = parseMirrorArgs(sectors, words.slice(3));
@@ -133,7 +143,11 @@ export async function markedOf(
 }
 
 /** @throws ControlError would-lose-data */
-export function refuseMarked(marked: readonly Marked[], paths: readonly string[], remedy: string): void {
+export function refuseMarked(
+  marked: readonly Marked[],
+  paths: readonly string[],
+  remedy: string,
+): void {
   const [first] = marked;
   if (first === undefined) return;
   const { path, metadata } = first;
@@ -146,7 +160,9 @@ export function refuseMarked(marked: readonly Marked[], paths: readonly string[]
   const { setName, setUuid } = metadata.superblock;
   const isWhole =
     marked.length === paths.length &&
-    marked.every((leg) => leg.metadata.kind === 'superblock' && leg.metadata.superblock.setUuid === setUuid);
+    marked.every(
+      (leg) => leg.metadata.kind === 'superblock' && leg.metadata.superblock.setUuid === setUuid,
+    );
   const way = isWhole ? `dmio assemble ${paths.join(' ')} starts it; ${remedy}` : remedy;
   throw new ControlError(
     'would-lose-data',
@@ -225,15 +241,24 @@ export async function adoptSet(
   const plan = await planNative(legs.devices, { setUuid: null, record: null }, loop);
   const [stranger] = excludedOf(plan);
   if (stranger !== undefined) {
-    throw new ControlError('bad-leg', `leg ${stranger.path}: ${stranger.reason}; the other legs are of a mirror: leave it out`);
+    throw new ControlError(
+      'bad-leg',
+      `leg ${stranger.path}: ${stranger.reason}; the other legs are of a mirror: leave it out`,
+    );
   }
   const has = bytesOfSectors(plan.assembly.ruler.dataSectors);
   if (request.sizeBytes !== undefined && request.sizeBytes !== has) {
-    throw new ControlError('bad-argument', `size ${request.sizeBytes}: the mirror on these legs has ${has} bytes`);
+    throw new ControlError(
+      'bad-argument',
+      `size ${request.sizeBytes}: the mirror on these legs has ${has} bytes`,
+    );
   }
   const region = bytesOfSectors(plan.assembly.ruler.regionSectors);
   if (request.regionSizeBytes !== undefined && request.regionSizeBytes !== region) {
-    throw new ControlError('bad-argument', `region size ${request.regionSizeBytes}: the mirror on these legs has ${region}`);
+    throw new ControlError(
+      'bad-argument',
+      `region size ${request.regionSizeBytes}: the mirror on these legs has ${region}`,
+    );
   }
   return { plan, undo: () => Promise.resolve() };
 }
@@ -242,6 +267,7 @@ export async function adoptSet(
 export async function fitLegs(legs: OpenLegs, plan: NativePlan): Promise<void> {
   for (const { path } of excludedOf(plan)) await legs.closeOne(path);
   for (const { path, state } of plan.legs) {
-    if (state === 'missing' && !legs.missing.has(path)) legs.missing.set(path, 'not found among the legs');
+    if (state === 'missing' && !legs.missing.has(path))
+      legs.missing.set(path, 'not found among the legs');
   }
 }

@@ -77,6 +77,8 @@ function endOf(
       return;
     }
     const name = names[leg] ?? names[0] ?? '';
-    failed(new ControlError('io', `leg ${name}: its metadata cannot be ${what}: ${errnoName(errno)}`));
+    failed(
+      new ControlError('io', `leg ${name}: its metadata cannot be ${what}: ${errnoName(errno)}`),
+    );
   };
 }

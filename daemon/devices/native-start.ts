@@ -16,7 +16,11 @@ import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { formatMirrorArgs } from '../../core/dm/target-mirror.ts';
-import { assembleNative, type LegMetadata, type NativeAssembly } from '../../core/mirror/assemble-native.ts';
+import {
+  assembleNative,
+  type LegMetadata,
+  type NativeAssembly,
+} from '../../core/mirror/assemble-native.ts';
 import { STANDING, type Leg, type LegState, type Standing } from '../../core/mirror/leg.ts';
 import { regionsOf } from '../../core/mirror/native-describe.ts';
 import { nativeParts, slotsToRead } from '../../core/mirror/native-start.ts';
@@ -156,7 +160,10 @@ const STATE_OF: Readonly<Record<Standing, LegState>> = {
 
 function reasonFor(standing: Standing, before: LegRecord | undefined): string | null {
   if (standing === STANDING.MISSING) return 'not found among the legs';
-  if (standing === STANDING.STALE) return before?.reason ?? 'it was out when others were written';
+  if (standing === STANDING.STALE) {
+    const known = before?.state === 'missing' ? null : before?.reason;
+    return known ?? 'it was out when others were written';
+  }
   return null;
 }
 

@@ -70,7 +70,8 @@ export function checkRequest(request: DeviceRequest): void {
     throw bad(`region size ${regionSizeBytes}: a power of two of at least 1024 bytes is wanted`);
   }
   if (log !== undefined) checkLog(log);
-  if (log !== undefined && mirror === undefined) throw bad('only a mirror of legs has a log; a table names its own');
+  if (log !== undefined && mirror === undefined)
+    throw bad('only a mirror of legs has a log; a table names its own');
   readPolicyOf(request.readPolicy, mirror?.length);
 }
 

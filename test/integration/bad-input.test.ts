@@ -140,9 +140,9 @@ const CREATES: readonly (readonly [readonly string[], number, string])[] = [
   [
     ['x', '--mirror', 'a.img', 'b.img', '--log', 'disk=/x'],
     1,
-    'log disk=/x: this version has core only (in memory)',
+    'log disk=/x: this version has native (on the legs) or core (in memory)',
   ],
-  [['x', '--mirror', 'a.img', 'b.img', '--log', 'paper'], 2, 'log "paper": expected core'],
+  [['x', '--mirror', 'a.img', 'b.img', '--log', 'paper'], 2, 'log "paper": expected native (on the legs) or core (in memory)'],
   [
     ['x', '--mirror', 'a.img', 'b.img', '--read-policy', 'prefer=2'],
     2,

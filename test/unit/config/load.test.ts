@@ -181,9 +181,9 @@ const BAD: readonly (readonly [string, number, string])[] = [
     'key "device.x.table": table line 2: unknown target "nope", known are delay, dust, error, flakey, linear, mirror, striped, zero',
   ],
   [
-    '[device.x]\nmirror = ["/a", "/b"]\nlog = "native"',
+    '[device.x]\nmirror = ["/a", "/b"]\nlog = "paper"',
     3,
-    'key "device.x.log": expected "core": there is no other log yet',
+    'key "device.x.log": expected "native" or "core"',
   ],
   [
     '[device.x]\nmirror = ["/a", "/b"]\nread-policy = "fast"',
