@@ -49,6 +49,8 @@ function firstSuperblock(set: NewSet, slot: number, leg: NewLeg): Superblock {
     slot: i,
     state: each.inSync ? 'in-sync' : 'resyncing',
     writeMostly: false,
+    failedByHand: false,
+    replaces: null,
     errors: NO_ERRORS,
     changedGeneration: 1,
     clearedWhenLeft: 0,
