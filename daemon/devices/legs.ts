@@ -208,7 +208,7 @@ export class OpenLegs {
       if (!wasThere && lstatSync(path).blocks === 0) this.created.push(path);
     } catch (error) {
       if (options.mayBeMissing && isAbsence(error)) this.missing.set(path, error.message);
-      else throw withHint(error, options);
+      else throw isLegUri(path) ? error : withHint(error, options);
     }
   }
 }

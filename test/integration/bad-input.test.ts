@@ -91,9 +91,9 @@ const CREATES: readonly (readonly [readonly string[], number, string])[] = [
     `leg F/fs.img carries an ext2/3/4 file system; ${FORCE}`,
   ],
   [
-    ['x', '--mirror', 'a.img', 'nbd://h/x'],
-    1,
-    'leg nbd://h/x: only file and block device paths so far',
+    ['x', '--mirror', 'a.img', 'nbd+unix:///x?socket=/none'],
+    4,
+    'leg nbd+unix:///x?socket=/none cannot be used: there is no such socket',
   ],
   [
     ['x', '--mirror', '--size', '1M', 'a.img'],
@@ -178,7 +178,7 @@ const CREATES: readonly (readonly [readonly string[], number, string])[] = [
   [
     ['x', '--table', '0 8 raid5 a.img'],
     1,
-    'table line 1: unknown target "raid5", known are error, linear, mirror, zero',
+    'table line 1: unknown target "raid5", known are delay, dust, error, flakey, linear, mirror, striped, zero',
   ],
   [
     ['x', '--table', '0 8 zero\n16 8 zero'],
