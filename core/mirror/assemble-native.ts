@@ -224,8 +224,9 @@ function isAncient(other: Superblock, one: Superblock): boolean {
   if (goesBackTo(other, one)) return false;
   const oldest = one.history.at(-1);
   if (oldest === undefined || one.history.length < MAX_HISTORY) return false;
+  // Removed long ago, while it was not there to be wiped: it is left out, whatever it says.
   const entry = entryOf(one, other.legUuid);
-  if (entry === undefined || entry.state !== 'in-sync') return false;
+  if (entry !== undefined && entry.state !== 'in-sync') return false;
   return other.sequence < oldest.sequence;
 }
 

@@ -192,7 +192,9 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
       this.wipe(others, done);
       return;
     }
+    leg.enter();
     eraseNative(this.owner.client, [leg.device], (errno) => {
+      leg.leave();
       if (errno !== 0) this.failLeg(leg, errno);
       else leg.isStranger = false;
       this.wipe(others, done);
