@@ -155,7 +155,8 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     for (const leg of this.flushed) leg.leave();
     const isMember = (leg: Leg): boolean => leg.standing === STANDING.MEMBER;
     if (!this.flushed.some((leg, i) => isMember(leg) && !request.errorBits.test(i))) {
-      this.done(request.regions[0]?.error ?? ERRNO.EIO);
+      const failed = this.flushed.findIndex((_, i) => request.errorBits.test(i));
+      this.done(request.regions[failed]?.error ?? ERRNO.EIO);
       return;
     }
     this.isFoundDurable = true;
