@@ -13,7 +13,7 @@ it('install:system serves, again over a busy device; uninstall:system refuses, t
     ln -s /host/node /opt/tools/node
     printf '#!/bin/sh\\nexec /host/node /host/npm/bin/npm-cli.js "$@"\\n' > /opt/tools/npm
     chmod +x /opt/tools/npm
-    PATH=$PATH:/opt/tools
+    PATH=/usr/local/bin:$PATH:/opt/tools
     cd /host/tree
     echo INSTALL
     npm run install:system
