@@ -14,6 +14,8 @@ export interface RegionLogStore {
   readonly blocks: number;
   /** True: it keeps lack bits too, so a leg that is out comes back by a delta. */
   readonly keepsLacks: boolean;
+  /** The log's part of the kernel's status line; left out: that of a `core` log. */
+  readonly statusWords?: string;
   /** The block that holds the region's mark. */
   blockOf(region: number): number;
   /** Regions first..last whose marks the block holds; null: it holds none. */
@@ -95,6 +97,7 @@ export class RegionLog {
   private isWriting = false;
   private mayClear = false;
   private cursor = 0;
+  private whenIdle: (() => void) | null = null;
 
   constructor(set: MirrorSet, start: RegionLogStart | null) {
     this.set = set;
@@ -143,6 +146,22 @@ export class RegionLog {
   stop(done: () => void): void {
     if (this.cleaner === null) done();
     else this.cleaner.stop(done);
+  }
+
+  /** The set is suspended: nothing goes to the log until `resume`. `done` when that is so. */
+  pause(done: () => void): void {
+    if (this.cleaner === null) {
+      done();
+      return;
+    }
+    this.cleaner.pause(() => {
+      if (this.isIdle) done();
+      else this.whenIdle = done;
+    });
+  }
+
+  resume(): void {
+    this.cleaner?.resume();
   }
 
   /** Somebody has left, come, or been filled: lack bits may be due. */
@@ -282,6 +301,13 @@ export class RegionLog {
     this.answerBarriers(blocks, errno);
     this.answerWaiters(errno);
     this.writeNext();
+    if (this.whenIdle !== null && this.isIdle) this.tellIdle();
+  }
+
+  private tellIdle(): void {
+    const { whenIdle } = this;
+    this.whenIdle = null;
+    whenIdle?.();
   }
 
   private settleMark(region: number, errno: number): void {

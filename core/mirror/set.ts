@@ -262,6 +262,11 @@ export class MirrorSet {
    * cleared one. A leg without it comes from before, and may lack what was cleared (D1).
    */
   raiseGeneration(done: (errno: number) => void): void {
+    if (this.regionLog.store?.keepsLacks !== true) {
+      // No leg comes back by what the log says, so no leg has to be told apart.
+      this.loop.defer({ complete: () => done(ERRNO.OK) });
+      return;
+    }
     this.generation += 1;
     const raised = this.generation;
     const whenRaised = (errno: number): void => {
@@ -385,7 +390,9 @@ export class MirrorSet {
   /** Suspended: nothing is copied any more. No request of a client may be under way until `resume`. */
   quiesce(done: () => void): void {
     this.scrub.pause(() => {
-      this.recovery.pause(done);
+      this.recovery.pause(() => {
+        this.regionLog.pause(done);
+      });
     });
   }
 
@@ -395,6 +402,7 @@ export class MirrorSet {
   }
 
   resume(): void {
+    this.regionLog.resume();
     this.recovery.resume();
     this.scrub.resume();
   }
