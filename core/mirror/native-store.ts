@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts';
 import { ERRNO } from '../base/errno.ts';
 import { MAX_REGIONS } from '../base/error-bits.ts';
 import { bytesOfSectors, SECTOR_SIZE } from '../base/units.ts';
+import type { BlockDevice } from '../block/device.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
 import { STANDING, type Leg } from './leg.ts';
@@ -10,8 +11,10 @@ import {
   LACKS_PER_SECTOR,
   mapSectorOf,
   mapShape,
+  MAX_LOGICAL_BLOCK,
   MAX_SLOTS,
   STATES_PER_SECTOR,
+  SUPERBLOCK_SECTORS,
   UNIT_SECTORS,
   type MapShape,
 } from './native-layout.ts';
@@ -55,6 +58,19 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
   /** The set whose legs it writes to. */
   attach(set: MirrorSet): void {
     this.set = set;
+  }
+
+  legProblem({ sectors, limits }: BlockDevice, dataSectors: number): string | null {
+    const { regions } = this.shape;
+    if (mapSectorOf(sectors, regions) < dataSectors) {
+      const wanted = dataSectors + this.shape.mapSectors + 2 * SUPERBLOCK_SECTORS + UNIT_SECTORS;
+      return (
+        `it has ${bytesOfSectors(sectors)} bytes, too small: ${bytesOfSectors(wanted)} are enough ` +
+        'for the data and the metadata at its end'
+      );
+    }
+    if (limits.logicalBlockSize <= MAX_LOGICAL_BLOCK) return null;
+    return `it has blocks of ${limits.logicalBlockSize} bytes, metadata is written in ${MAX_LOGICAL_BLOCK}`;
   }
 
   blockOf(region: number): number {
@@ -123,8 +139,10 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
     this.encode(blocks);
     request.clearRegions();
     request.memory.setBytes(this.bytes, 0);
-    for (const { device } of this.targets) {
+    for (const leg of this.targets) {
+      const { device } = leg;
       if (device === null) continue;
+      leg.enter();
       const start = mapSectorOf(device.sectors, this.shape.regions);
       let memory = 0;
       for (const { first, count } of runs) {
@@ -137,6 +155,7 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
   }
 
   dmIoDone(request: DmIoRequest): void {
+    for (const leg of this.targets) leg.leave();
     const errno = this.settleErrors(request);
     if (errno !== 0) {
       // What is on disk is not known any more.

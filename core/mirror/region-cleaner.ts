@@ -48,19 +48,7 @@ export class RegionCleaner {
     });
   }
 
-  /** A last pass over all that is dirty: nobody writes any more. */
-  stop(done: () => void): void {
-    this.isStopped = true;
-    this.timer?.cancel();
-    this.timer = null;
-    const last = (): void => {
-      this.pass(true, done);
-    };
-    if (this.isBusy) this.whenDone = last;
-    else last();
-  }
-
-  /** Suspended: no pass is under way when `done` comes, perhaps from inside, and none until `resume`. */
+  /** `done` when the pass under way has ended; no other begins until `resume`. */
   pause(done: () => void): void {
     this.isPaused = true;
     this.timer?.cancel();
@@ -72,6 +60,18 @@ export class RegionCleaner {
   resume(): void {
     this.isPaused = false;
     this.armIfNeeded();
+  }
+
+  /** A last pass over all that is dirty: nobody writes any more. */
+  stop(done: () => void): void {
+    this.isStopped = true;
+    this.timer?.cancel();
+    this.timer = null;
+    const last = (): void => {
+      this.pass(true, done);
+    };
+    if (this.isBusy) this.whenDone = last;
+    else last();
   }
 
   private turn(): void {

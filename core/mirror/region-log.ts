@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { ERRNO } from '../base/errno.ts';
 import { Ring } from '../base/ring.ts';
+import type { BlockDevice } from '../block/device.ts';
 import { STATES_PER_SECTOR } from './native-layout.ts';
 import { RegionBits } from './region-bits.ts';
 import { REGION_STATE } from './region-map.ts';
@@ -37,6 +38,8 @@ export interface RegionLogStore {
     mayClear: boolean,
     done: (errno: number) => void,
   ): void;
+  /** Why a device has no place for the log, as a sentence; left out: the log is elsewhere. */
+  legProblem?(device: BlockDevice, dataSectors: number): string | null;
   /** Told once whose log it keeps, if it wants to know. */
   attach?(set: MirrorSet): void;
 }
@@ -148,7 +151,7 @@ export class RegionLog {
     else this.cleaner.stop(done);
   }
 
-  /** The set is suspended: nothing goes to the log until `resume`. `done` when that is so. */
+  /** Suspended: nothing is cleaned any more. `done` when nothing is on its way to the log. */
   pause(done: () => void): void {
     if (this.cleaner === null) {
       done();
@@ -301,10 +304,7 @@ export class RegionLog {
     this.answerBarriers(blocks, errno);
     this.answerWaiters(errno);
     this.writeNext();
-    if (this.whenIdle !== null && this.isIdle) this.tellIdle();
-  }
-
-  private tellIdle(): void {
+    if (!this.isIdle) return;
     const { whenIdle } = this;
     this.whenIdle = null;
     whenIdle?.();

@@ -320,6 +320,6 @@ function makeSet(
   });
 }
 
-export function tableErrorOf(error: unknown): unknown {
+function tableErrorOf(error: unknown): unknown {
   return error instanceof TableError ? new ControlError('bad-table', error.message) : error;
 }

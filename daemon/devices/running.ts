@@ -103,7 +103,7 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
 }
 
 /** A table and its open legs, for the other thread. */
-export function tableOf({ identity, legs, recorded, log, eventNr }: SwapPlan): WorkerTable {
+function tableOf({ identity, legs, recorded, log, eventNr }: SwapPlan): WorkerTable {
   return {
     table: identity.table.join('\n'),
     readOnly: identity.readOnly,

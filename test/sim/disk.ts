@@ -142,6 +142,12 @@ export class SimDisk implements BlockDevice {
     this.openLoop = null;
   }
 
+  /** Somebody else has had it; `keepsMetadata`: and has not touched what is behind the data. */
+  overwrite(value: Value, keepsMetadata: boolean): void {
+    this.medium.overwrite(value, Math.min(this.rawFrom, this.sectors));
+    if (!keepsMetadata && this.rawFrom < this.sectors) this.medium.clearFrom(this.rawFrom);
+  }
+
   powerCut(): void {
     this.daemonDied();
     this.medium.powerCut(this.prng);

@@ -160,7 +160,7 @@ function main(): number {
   else if (values.scrub) return playScrubs(Number(values.seed), Number(values.count), values.trace);
   else if (values.small !== undefined) return playSmall(Number(values.small), log);
   else {
-    const draw: Draw = values.legs ? drawLegOptions : (seed) => drawOptions(seed, log);
+    const draw: Draw = (seed) => (values.legs ? drawLegOptions : drawOptions)(seed, log);
     return playSeeds(Number(values.seed), Number(values.count), values.trace, draw);
   }
   return 0;

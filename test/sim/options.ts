@@ -165,8 +165,8 @@ function drawBackground(seed: number): Pick<SimOptions, 'pace' | 'scrubEvery' | 
  * The same seed with spare disks and an operator at work on the legs. The draws of `drawOptions` stay
  * what they are: its seeds are regressions.
  */
-export function drawLegOptions(seed: number): SimOptions {
-  const base = drawOptions(seed);
+export function drawLegOptions(seed: number, log: SimLog = 'core'): SimOptions {
+  const base = drawOptions(seed, log);
   const prng = new Prng(seed + 2 ** 46);
   const spares = prng.between(1, 3);
   const more = <T>(draw: () => T): T[] => Array.from({ length: spares }, draw);

@@ -7,7 +7,7 @@ import { assembleFromRecord, type Assembly } from '../../core/mirror/assemble.ts
 import type { LegState } from '../../core/mirror/leg.ts';
 import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
-import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
 import { at } from './at.ts';
 import { CHECKERS } from './checkers/all.ts';
 import { watchLeg } from './checkers/i07-stale-never-served.ts';
@@ -34,6 +34,11 @@ interface Begin {
   readonly start: DaemonStart;
   readonly believed: readonly number[];
   readonly told: string;
+}
+
+export interface RecordedLeg {
+  readonly path: string;
+  readonly state: LegState;
 }
 
 /** Where lines of the trace go. */
@@ -67,6 +72,8 @@ export class World {
   acknowledgedWrites = 0;
   /** Told of the mirror's events. */
   onEvent: ((event: MirrorEvent) => void) | null = null;
+  /** Told of each record that becomes durable. */
+  onDurable: ((before: MirrorRecord, after: MirrorRecord) => void) | null = null;
   /** Counts what happens; the model's time. */
   step = 0;
   private readonly prng: Prng;
@@ -91,6 +98,7 @@ export class World {
       this.prng,
       options.recorderLatencyUs,
     );
+    this.recorder.onDurable = (before, after) => this.onDurable?.(before, after);
     this.present = options.latencyUs.map(() => true);
     const metaPrng = new Prng(options.seed + 2 ** 46);
     this.native = isNative ? new NativeLegs(options, this.disks, this.clock, metaPrng) : null;
@@ -194,7 +202,11 @@ export class World {
    * calling meanwhile, and a crash may come at any step: then `done` is never called.
    */
   reload(done: (errno: number) => void): void {
-    const { daemon, recorder } = this;
+    const { daemon, recorder, native } = this;
+    if (native !== null) {
+      this.reloadNative(native, done);
+      return;
+    }
     daemon.freeze((frozen) => {
       if (typeof frozen === 'number') {
         done(frozen);
@@ -215,10 +227,37 @@ export class World {
         if (assembly.kind === 'refused') throw new SimFailure('I10', assembly.reason);
         this.say(() => `RELOAD ${assembly.standings.join(' ')}`);
         daemon.swap(this.startOf(next, assembly));
-        this.wasMember = assembly.standings.map((standing) => standing === 'member');
+        this.noteMembers(this.startOf(next, assembly));
         done(0);
       });
     });
+  }
+
+  /** With the native log the legs themselves say what the next set is made of. */
+  private reloadNative(native: NativeLegs, done: (errno: number) => void): void {
+    const { daemon } = this;
+    daemon.freeze((frozen) => {
+      if (typeof frozen === 'number') {
+        done(frozen);
+        return;
+      }
+      const here = this.disks.flatMap((_, i) => (this.present[i] === true ? [i] : []));
+      for (const disk of here) if (this.prng.ratio(1, 2)) native.readded.add(disk);
+      native.beginAgain(daemon.loop, here, (begun) => {
+        if (begun.kind === 'refused') throw new SimFailure('I10', begun.reason);
+        const standings = begun.parts.legs.map(({ standing }) => standing);
+        this.say(() => `RELOAD ${standings.join(' ')}`);
+        daemon.swap(begun.parts);
+        this.noteMembers(begun.parts);
+        done(0);
+      });
+    });
+  }
+
+  private noteMembers({ legs }: Pick<DaemonStart, 'legs'>): void {
+    this.wasMember = this.disks.map((disk) =>
+      legs.some(({ device, standing }) => device === disk && standing === 'member'),
+    );
   }
 
   /** The record may name the next table: no bio goes on before it names the live one again. */
@@ -255,6 +294,17 @@ export class World {
     this.recorder.durable = withState(durable, leg, 'resyncing');
   }
 
+  /** Legs that a restart would find, and how they would stand. */
+  onRecord(): readonly RecordedLeg[] {
+    if (this.native === null) return this.recorder.durable.legs;
+    const assembly = this.native.decide(this.disks.map((_, i) => i));
+    if (assembly.kind === 'refused') return [];
+    return assembly.legs.map(({ entry, input, standing }) => ({
+      path: input === null ? entry.name : at(this.disks, input).name,
+      state: standing === 'member' ? 'in-sync' : entry.state,
+    }));
+  }
+
   /** By what is durable the set was stopped with all members equal. */
   isClean(): boolean {
     if (this.native === null) return this.recorder.durable.clean;
@@ -279,9 +329,7 @@ export class World {
     const { believed, start, told } =
       this.native === null ? this.beginCore() : this.beginNative(this.native);
     this.say(() => `START ${told}`);
-    this.wasMember = this.disks.map((disk) =>
-      start.legs.some(({ device, standing }) => device === disk && standing === 'member'),
-    );
+    this.noteMembers(start);
     for (const [i, disk] of this.disks.entries()) {
       disk.onSubmit = (bio): void => {
         this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
@@ -318,7 +366,23 @@ export class World {
       (leg) => leg.standing + (leg.lacks === undefined ? '' : `-${leg.lacks.count}`),
     );
     const told = `${each.join(' ')} gen ${assembly.ruler.generation}${assembly.membersEqual ? ' clean' : ''}`;
+    this.watchRecords(parts.recorder);
     return { start: parts, believed, told };
+  }
+
+  /** With the native log, too, each durable record of a life is held against the one before. */
+  private watchRecords(recorder: MirrorRecorder): void {
+    let before: MirrorRecord | null = null;
+    const record = recorder.record.bind(recorder);
+    recorder.record = (state, done) => {
+      record(state, (errno) => {
+        if (errno === 0) {
+          if (before !== null) this.onDurable?.(before, state);
+          before = state;
+        }
+        done(errno);
+      });
+    };
   }
 
   private beginCore(): Begin {
