@@ -36,7 +36,7 @@ export class DiskLog implements DmIoOwner {
   health: LogHealth = 'A';
   /** Told when `health` has changed. */
   onHealth: (errno: number) => void = () => undefined;
-  private readonly client: DmIoClient;
+  private client: DmIoClient | null = null;
   private readonly request = new DmIoRequest();
   private readonly jobs: Job[] = [];
   private isFlushing = false;
@@ -51,7 +51,6 @@ export class DiskLog implements DmIoOwner {
     if (found !== null) this.image.set(found.subarray(0, length));
     writeDiskLog(this.image, dirty);
     this.blocks = Math.ceil(length / LOG_BLOCK_BYTES);
-    this.client = new DmIoClient(device.loop);
     this.request.owner = this;
   }
 
@@ -74,6 +73,7 @@ export class DiskLog implements DmIoOwner {
       const sectors = Math.min(BLOCK_SECTORS, sectorsFloor(this.image.length) - first);
       request.addRegion(this.device, first, sectors, first);
     }
+    this.client ??= new DmIoClient(this.device.loop);
     this.client.submit(request);
   }
 
@@ -88,7 +88,7 @@ export class DiskLog implements DmIoOwner {
       request.memory.setNone();
       request.clearRegions();
       request.addRegion(this.device, 0, 0);
-      this.client.submit(request);
+      this.client?.submit(request);
     }
   }
 
