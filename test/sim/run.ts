@@ -85,6 +85,8 @@ class Play {
       const planted = this.atlas.plant(world.daemon.set, world.oldestCall());
       world.say(() => `fault: ${planted}`);
     }
+    const logFault = world.diskLog?.act() ?? null;
+    if (logFault !== null) world.say(() => `log: ${logFault}`);
     if (this.is(options.crashEvery)) this.crash();
     if (this.is(options.operatorEvery)) this.operate();
     if (this.is(options.legChangeEvery)) this.legs.act();
@@ -228,6 +230,7 @@ class Play {
       // A leg that was cut off from a superblock is no copy, so the last one may be unreadable.
       if (this.options.atlas === 'broken' || world.native !== null) disk.faults.healLatent();
     }
+    world.diskLog?.disk.faults.heal();
     world.recorder.failureRate = 0;
     world.say(() => 'faults have stopped');
     this.writeHot();

@@ -15,6 +15,7 @@ import { watchLeg } from './checkers/i07-stale-never-served.ts';
 import { SimClock } from './clock.ts';
 import { FIRST_TAG } from './content.ts';
 import { Daemon, type DaemonStart } from './daemon.ts';
+import { SimDiskLog } from './disk-log.ts';
 import { diskOf } from './disk-of.ts';
 import { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
@@ -57,6 +58,8 @@ export class World {
   readonly recorder: SimRecorder;
   /** The metadata on the legs; null: the record is in one place, as with the core log. */
   readonly native: NativeLegs | null;
+  /** The dirty log on a device of its own; null: another log. */
+  readonly diskLog: SimDiskLog | null;
   /** Sectors of a disk from here on are metadata. */
   readonly rawFrom: number;
   /** Requests of clients under way. */
@@ -102,6 +105,7 @@ export class World {
     this.recorder.onDurable = (before, after) => this.onDurable?.(before, after);
     this.present = options.latencyUs.map(() => true);
     const metaPrng = new Prng(options.seed + 2 ** 46);
+    this.diskLog = options.log === 'disk' ? new SimDiskLog(options, this.clock) : null;
     this.native = isNative ? new NativeLegs(options, this.disks, this.clock, metaPrng) : null;
     this.daemon = this.makeDaemon();
   }
@@ -171,6 +175,7 @@ export class World {
       if (power) disk.powerCut();
       else disk.daemonDied();
     }
+    this.diskLog?.died(power);
     if (power) this.model.powerCut(this.step);
   }
 
@@ -338,7 +343,9 @@ export class World {
       };
       disk.step = (): number => this.step;
     }
-    const { options, disks, clock, prng } = this;
+    const { options, clock, prng, diskLog } = this;
+    const disks = diskLog === null ? this.disks : [...this.disks, diskLog.disk];
+    if (diskLog !== null) diskLog.disk.step = (): number => this.step;
     return new Daemon(options, start, disks, believed, clock, prng, (event) => {
       this.onEvent?.(event);
     });
@@ -408,7 +415,7 @@ export class World {
     { legs }: MirrorRecord,
     { standings, generation, membersEqual }: Extract<Assembly, { kind: 'assembled' }>,
   ): DaemonStart {
-    return {
+    const start = {
       recorder: this.recorder,
       legs: standings.map((standing, i) => {
         const { path, slot, startSector, writeMostly, failedByHand, replaces } = at(legs, i);
@@ -419,9 +426,11 @@ export class World {
       generation,
       membersEqual,
     };
+    return this.diskLog === null ? start : this.diskLog.begin(start);
   }
 
   private opEnded(op: ClientOp): void {
+    if (this.diskLog?.hasFailed() === true) this.recorder.failures += 1;
     if (this.submitting) throw new SimFailure('endings', `${String(op)} ended inside submit`);
     if (!this.ops.delete(op)) throw new SimFailure('endings', `${String(op)} ended after a crash`);
     this.step += 1;
@@ -466,7 +475,7 @@ export class World {
 
   private diskSectors(index: number): number {
     const { options } = this;
-    if (options.log === 'core')
+    if (options.log !== 'native')
       return options.origin + options.sectors + Math.max(...options.blockSizes) / 512;
     // Legs of different lengths: each has its metadata at its own end.
     return nativeLegSectors(options.sectors, options.regionSectors) + 8 * index;
