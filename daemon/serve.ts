@@ -10,7 +10,7 @@ import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
 import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import { withAbsolutePaths } from './devices/assemble.ts';
-import { DEFAULT_SERVE_LOG, type DeviceRequest } from './devices/request.ts';
+import { DEFAULT_SERVE_LOG, mapLogPath, type DeviceRequest } from './devices/request.ts';
 import { socketPathError } from './listen.ts';
 import { openLog } from './log.ts';
 import { parseRule, RULE_FORMAT } from './net/access.ts';
@@ -74,7 +74,10 @@ function requestOf(options: ServeOptions): DeviceRequest {
     linear: linear === undefined ? undefined : absoluteLeg(linear, folder),
     table: text === undefined ? undefined : withAbsolutePaths(text, folder),
     sizeBytes: options.size,
-    log: mirror === undefined ? options.log : (options.log ?? DEFAULT_SERVE_LOG),
+    log: mapLogPath(
+      mirror === undefined ? options.log : (options.log ?? DEFAULT_SERVE_LOG),
+      (path) => resolve(folder, path),
+    ),
     regionSizeBytes: options.regionSize,
     readPolicy: options.readPolicy,
     cache: options.cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, folder))),

@@ -39,7 +39,7 @@ export function addCreate(program: Command): void {
     )
     .option(
       '--log <LOG>',
-      'where the mirror remembers who is in sync and what was being written: native (on the legs) or core (memory; default)',
+      "where the mirror remembers who is in sync and what was being written: native (on the legs), disk=PATH (the kernel's dirty log) or core (memory; default)",
     )
     .option(
       '--region-size <S>',

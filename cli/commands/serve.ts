@@ -20,7 +20,7 @@ export function addServe(program: Command): void {
     .option('--create', 'make leg files of --size that are missing; legs may carry other data')
     .option(
       '--log <LOG>',
-      'where the mirror remembers who is in sync and what was being written: native (on the legs) or core (memory; default)',
+      "where the mirror remembers who is in sync and what was being written: native (on the legs), disk=PATH (the kernel's dirty log) or core (memory; default)",
     )
     .option(
       '--region-size <S>',

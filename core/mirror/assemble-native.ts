@@ -212,7 +212,11 @@ function goesBackTo(later: Superblock, earlier: Superblock): boolean {
 function isUnended(other: Superblock, one: Superblock): boolean {
   if (goesBackTo(other, one)) return false;
   const weOfThem = entryOf(one, other.legUuid);
-  if (weOfThem === undefined) return false;
+  if (weOfThem === undefined) {
+    // Just being added when a crash came: it knew of `one`, which was never told of it.
+    const itself = entryOf(other, other.legUuid)?.state;
+    return itself !== 'in-sync' && entryOf(other, one.legUuid)?.state === 'in-sync';
+  }
   // Each counts the other in sync: the rest of a torn superblock has made another one whole again.
   if (weOfThem.state === 'in-sync') return entryOf(other, one.legUuid)?.state === 'in-sync';
   const hasMissedIt = ({ uuid, state, changedGeneration }: LegEntry): boolean =>
@@ -225,8 +229,9 @@ function isAncient(other: Superblock, one: Superblock): boolean {
   if (goesBackTo(other, one)) return false;
   const oldest = one.history.at(-1);
   if (oldest === undefined || one.history.length < MAX_HISTORY) return false;
+  // Removed long ago, while it was not there to be wiped: it is left out, whatever it says.
   const entry = entryOf(one, other.legUuid);
-  if (entry === undefined || entry.state !== 'in-sync') return false;
+  if (entry !== undefined && entry.state !== 'in-sync') return false;
   return other.sequence < oldest.sequence;
 }
 
@@ -297,7 +302,11 @@ function planLeg(
     superblock.dataSectors === ruler.dataSectors &&
     superblock.regionSectors === ruler.regionSectors;
   assert(fits || standing !== STANDING.MEMBER, 'members of different sizes');
-  const deltaPossible = fits && relation !== 'ancient' && superblock.generation >= cleared;
+  // One that is out and was put back from a copy lacks what it had when it left, too (D1).
+  const { run, sequence } = entry.last;
+  const isAsItLeft = superblock.run === run && superblock.sequence >= sequence;
+  const isKnown = fits && relation !== 'ancient' && (!isOut || isAsItLeft);
+  const deltaPossible = isKnown && superblock.generation >= cleared;
   return { input, standing, deltaPossible, entry, own: { superblock, copy } };
 }
 

@@ -17,7 +17,7 @@ import { Journal } from './journal.ts';
 import { isLastCopyOfSome } from './last-copy.ts';
 import { endReplacements } from './leg-changes.ts';
 import { LegWatch } from './leg-watch.ts';
-import type { Leg} from './leg.ts';
+import type { Leg } from './leg.ts';
 import { MAX_LEGS, STANDING, type LegErrorKind } from './leg.ts';
 import type { MirrorEventKind, MirrorOptions } from './options.ts';
 import { PendingWrites } from './pending.ts';
@@ -263,6 +263,11 @@ export class MirrorSet {
    * cleared one. A leg without it comes from before, and may lack what was cleared (D1).
    */
   raiseGeneration(done: (errno: number) => void): void {
+    if (this.regionLog.store?.keepsLacks !== true) {
+      // No leg comes back by what the log says, so no leg has to be told apart.
+      this.loop.defer({ complete: () => done(ERRNO.OK) });
+      return;
+    }
     this.generation += 1;
     const raised = this.generation;
     const whenRaised = (errno: number): void => {

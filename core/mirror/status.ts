@@ -86,12 +86,9 @@ export function kernelStatus(set: MirrorSet): string {
   const names = set.legs.map((leg) => leg.name).join(' ');
   const inSync = set.regions - countOutOfSync(set);
   const letters = set.legs.map(healthLetter).join('');
-  return `${String(set.legs.length)} ${names} ${String(inSync)}/${String(set.regions)} 1 ${letters} 1 ${logName(set)}`;
-}
-
-function logName({ regionLog: { store } }: MirrorSet): string {
-  if (store === null) return 'core';
-  return store.keepsLacks ? 'native' : 'disk';
+  const log =
+    set.regionLog.store === null ? '1 core' : (set.regionLog.store.statusWords ?? '1 native');
+  return `${String(set.legs.length)} ${names} ${String(inSync)}/${String(set.regions)} 1 ${letters} ${log}`;
 }
 
 /** A leg that is out without an error of its own (missing, stale, failed by hand) counts as D. */

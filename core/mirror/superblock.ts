@@ -70,8 +70,8 @@ export interface Superblock {
 }
 
 export const MAX_HISTORY = 14;
-export const NAME_BYTES = 64;
-export const LEG_NAME_BYTES = 48;
+const NAME_BYTES = 64;
+const LEG_NAME_BYTES = 48;
 
 const MAGIC = 'DMIODMIR';
 const VERSION = 1;

@@ -1,6 +1,6 @@
 /** Devices of the config file: as requests, and held against what the state directory remembers. */
 import { bytesOfSectors } from '../../core/base/units.ts';
-import { isNativeTable, linesOf, pathsOf, readTable } from '../devices/assemble.ts';
+import { isNativeTable, linesOf, logPathOf, pathsOf, readTable } from '../devices/assemble.ts';
 import { DEFAULT_READ_POLICY } from '../devices/read-policy.ts';
 import { cacheOf } from '../devices/request.ts';
 import type { DeviceRequest } from '../devices/request.ts';
@@ -56,16 +56,18 @@ function legsOfTable(table: string): readonly string[] {
 export function contradiction(config: DeviceConfig, record: DeviceRecord): string | undefined {
   const spec = readTable(record.table.join('\n'));
   const wanted = config.mirror ?? (config.linear === undefined ? undefined : [config.linear]);
-  const known = pathsOf(spec);
+  const table = record.table.join('\n');
+  const log = logPathOf(table);
+  const known = pathsOf(spec).filter((path) => path !== log);
+  const isNative = isNativeTable(table);
+  const has = isNative ? 'native' : log === undefined ? 'core' : `disk=${log}`;
+  if (config.table === undefined && config.log !== undefined && config.log !== has) {
+    return `its record has the log ${has}, the config file ${config.log}`;
+  }
   // Legs with metadata of their own are found in any order.
-  const isNative = isNativeTable(record.table.join('\n'));
   const [ours, theirs] = isNative ? [wanted?.toSorted(), known.toSorted()] : [wanted, known];
   if (ours !== undefined && !isSame(ours, theirs)) {
     return `its record has the legs ${known.join(', ')}, the config file ${wanted?.join(', ') ?? ''}`;
-  }
-  if (config.log !== undefined && (config.log === 'native') !== isNative) {
-    const log = isNative ? 'native' : 'core';
-    return `its record has the log ${log}, the config file ${config.log}`;
   }
   if (config.table !== undefined && !isSame(linesOf(config.table), record.table)) {
     return 'its record has another table than the config file';

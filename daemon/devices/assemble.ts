@@ -29,6 +29,12 @@ import { controlErrorOf } from './legs.ts';
 import { MirrorTarget } from './mirror-target.ts';
 import type { LegPlace, MirrorStart } from './standing.ts';
 
+/** Where a `disk` log is, and of how many regions. */
+export interface LogPlace {
+  readonly device: BlockDevice;
+  readonly regions: number;
+}
+
 /** How the one mirror of a table comes to life. */
 export interface MirrorPlan {
   readonly readPolicy: ReadPolicy;
@@ -36,7 +42,8 @@ export interface MirrorPlan {
   readonly onEvent: (event: MirrorEvent) => void;
   /** The last event's number of the mirror that this one replaces. */
   readonly eventNr?: number;
-  start(places: readonly LegPlace[], args: MirrorArgs): MirrorStart;
+  /** `log`: the device of a `disk` log. */
+  start(places: readonly LegPlace[], args: MirrorArgs, log: LogPlace | null): MirrorStart;
 }
 
 /** Where the devices of a table come from. */
@@ -115,11 +122,11 @@ export function readTable(
   try {
     const spec = parseTable(text, types);
     const mirrors = spec.lines.filter((line) => line.spec.type.name === 'mirror');
-    if (linesOf(text).some(hasDiskLog)) {
-      throw new ControlError(
-        'unsupported',
-        'mirror log disk: this version has core only (in memory)',
-      );
+    const log = linesOf(text)
+      .map(logDeviceIn)
+      .find((path) => path !== undefined);
+    if (log !== undefined && isLegUri(log)) {
+      throw new TableError(`the log ${log}: a file or a block device is wanted`);
     }
     if (mirrors.length > 0 && spec.lines.length > 1) {
       throw new TableError('a mirror must be the only target of its table');
@@ -130,9 +137,17 @@ export function readTable(
   }
 }
 
-function hasDiskLog(line: string): boolean {
-  const [, , type, log] = splitWords(line);
-  return type === 'mirror' && log === 'disk';
+/** Of a line that has been parsed. */
+function logDeviceIn(line: string): string | undefined {
+  const [, , type, log, , device] = splitWords(line);
+  return type === 'mirror' && log === 'disk' ? device : undefined;
+}
+
+/** The path of the `disk` log of a table that can be read. */
+export function logPathOf(text: string): string | undefined {
+  return linesOf(text)
+    .map(logDeviceIn)
+    .find((path) => path !== undefined);
 }
 
 /** True for the lines of a mirror whose legs carry its metadata. */
@@ -242,8 +257,10 @@ export function assembleTable(
   let mirror: MirrorSet | null = null;
   let native: NativeRecorder | null = null;
   const build: BuildMirror = (parts, devices) => {
-    refuseSmallRegions(parts.args.regionSectors, devices);
-    const start = request.mirror.start(placesOf(parts.args, devices, request.legs), parts.args);
+    const { args } = parts;
+    refuseSmallRegions(args.regionSectors, devices.slice(0, args.legs.length));
+    const log = logPlaceOf(parts, devices);
+    const start = request.mirror.start(placesOf(args, devices, request.legs), args, log);
     native = start.native ?? null;
     mirror = makeSet(request, start, parts, environment, clients);
     return new MirrorTarget(parts, mirror);
@@ -281,6 +298,15 @@ function refuseSmallRegions(regionSectors: number, devices: readonly BlockDevice
   }
 }
 
+function logPlaceOf(
+  { args, sectors }: MirrorParts,
+  devices: readonly BlockDevice[],
+): LogPlace | null {
+  const device = devices[args.legs.length];
+  if (args.logDevice === null || device === undefined) return null;
+  return { device, regions: Math.ceil(sectors / args.regionSectors) };
+}
+
 function placesOf(
   args: MirrorArgs,
   devices: readonly BlockDevice[],
@@ -300,12 +326,13 @@ function makeSet(
   clients: IoStats,
 ): MirrorSet {
   const { readPolicy, onEvent, eventNr = 0 } = mirror;
-  const { native: _, ...parts } = start;
+  const { regionLog, native: _, ...rest } = start;
   return new MirrorSet({
     ...environment,
-    ...parts,
+    recorder: mirror.recorder,
+    ...rest,
+    ...(regionLog !== undefined && { regionLog }),
     name,
-    recorder: start.recorder ?? mirror.recorder,
     sectors,
     regionSectors: args.regionSectors,
     readPolicy,
@@ -315,6 +342,6 @@ function makeSet(
   });
 }
 
-export function tableErrorOf(error: unknown): unknown {
+function tableErrorOf(error: unknown): unknown {
   return error instanceof TableError ? new ControlError('bad-table', error.message) : error;
 }

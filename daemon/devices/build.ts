@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { bytesOfSectors, sectorsFloor } from '../../core/base/units.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
+import type { Loop } from '../../core/block/loop.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { ExportTable } from '../../core/export/export-table.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
@@ -14,6 +15,7 @@ import {
   isMirror,
   isNativeTable,
   linesOf,
+  logPathOf,
   pathsOf,
   readKnownTable,
   readTable,
@@ -41,11 +43,20 @@ import {
   type NativePlan,
 } from './native-start.ts';
 import { Device } from './device.ts';
+import { loggedMirrorOf, lookAtLog, newLogBytes, NO_LOG, settleLog } from './disk-log.ts';
 import { LegChanges } from './leg-changes.ts';
 import { LegReturn, type ReturnPolicy } from './leg-return.ts';
 import { OpenLegs, refuseDifferentContent, refuseForeignContent } from './legs.ts';
+import type { OpenLegsOptions } from './legs.ts';
 import { DEFAULT_READ_POLICY } from './read-policy.ts';
-import { cacheOf, checkRequest, linearTable, mirrorTable } from './request.ts';
+import {
+  cacheOf,
+  checkRequest,
+  linearTable,
+  logDeviceOf,
+  mirrorTable,
+  regionSectorsOf,
+} from './request.ts';
 import type { DeviceRequest } from './request.ts';
 import type { PlaneThread } from '../worker/threads.ts';
 import type { Stack } from './stack.ts';
@@ -78,26 +89,43 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
   checkRequest(request);
   const legs = await openNew(request, context);
   try {
+    const { loop } = context.environment;
+    const marked = await markedOf(legs, pathsOfRequest(request), loop);
     // Made a moment ago, all of them: zeros everywhere.
     const areEqual = pathsOfRequest(request).every((path) => legs.created.includes(path));
-    const made = await metadataOf(request, legs, areEqual, context);
+    const made = await nativeOf(request, legs, areEqual, marked, loop);
     try {
       const table = made === null ? await tableOf(request, legs) : tableOfPlan(made.plan);
+      const spec = readKnownTable(table);
       const identity: DeviceIdentity = {
         name: request.name,
         source: request.source,
         table: linesOf(table),
         readOnly: request.readOnly,
         readPolicy: request.readPolicy ?? DEFAULT_READ_POLICY,
-        cache: cacheOf(request.cache, pathsOf(readKnownTable(table))),
+        cache: cacheOf(request.cache, pathsOf(spec)),
         setUuid: made?.plan.assembly.ruler.setUuid ?? null,
       };
+      const log = loggedMirrorOf(table);
+      const rule = request.table === undefined ? 'new' : 'by-word';
+      const isForced = request.content.kind === 'take' && request.source !== 'config';
+      const found = log === undefined ? NO_LOG : await lookAtLog(log, legs, rule, isForced);
+      // What a daemon without a state directory has remembered says more than what legs look like.
+      if (made === null && found.record === null && isMirror(spec)) {
+        await refuseContent(request, legs, legPathsOf(table), marked);
+        // Taken by force: from now on they are no legs of another set.
+        await eraseLegs(
+          marked.map(({ device }) => device),
+          loop,
+        );
+      }
       const writeMostly = request.writeMostly ?? [];
+      if (log !== undefined) await settleLog(log, legs, found);
       const native = made?.plan ?? null;
       if (native !== null) await fitLegs(legs, native);
-      const recorded = native === null ? null : recordOfPlan(native);
-      const how = { recorded, areEqual, writeMostly, thread: null, native, isNew: true };
-      const device = await start(identity, legs, context, how);
+      const recorded = native === null ? found.record : recordOfPlan(native);
+      const how = { recorded, log: found.bytes, areEqual, writeMostly, thread: null, native };
+      const device = await start(identity, legs, context, { ...how, isNew: true });
       return { device, createdLegs: [...legs.created] };
     } catch (error) {
       await made?.undo().catch(() => undefined);
@@ -110,31 +138,24 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
 }
 
 /** The metadata of a set with the native log: written, or found. Null: another log. */
-async function metadataOf(
+async function nativeOf(
   request: DeviceRequest,
   legs: OpenLegs,
   areCreated: boolean,
-  { environment: { loop } }: BuildContext,
+  marked: readonly Marked[],
+  loop: Loop,
 ): Promise<NativeMade | null> {
-  const marked = await markedOf(legs, pathsOfRequest(request), loop);
-  if (!isNativeRequest(request)) {
-    // Taken by force: from now on they are no legs of another set.
-    const isMirrored = request.mirror !== undefined && marked.length > 0;
-    if (isMirrored)
-      await eraseLegs(
-        marked.map(({ device }) => device),
-        loop,
-      );
-    return null;
-  }
+  if (!isNativeRequest(request)) return null;
   refuseStacked(legs);
   if (isAdopting(request, marked)) return adoptSet(request, legs, marked, loop);
+  const paths = pathsOfRequest(request);
   if (request.metadata === 'start') {
     throw new ControlError(
       'bad-leg',
-      `leg ${pathsOfRequest(request)[0] ?? ''} carries no metadata of a mirror; --create --size S writes it`,
+      `leg ${paths[0] ?? ''} carries no metadata of a mirror; --create --size S writes it`,
     );
   }
+  await refuseContent(request, legs, paths, marked);
   return formatNew(request, nativeTable(request, legs), legs, areCreated, loop);
 }
 
@@ -209,6 +230,7 @@ export async function buildFound(
       areEqual: false,
       writeMostly: [],
       thread: null,
+      log: null,
       native: plan,
       isNew: true,
     };
@@ -241,12 +263,18 @@ export async function buildRecorded(
     createBytes: null,
     createHint: '',
     mayBeMissing: isMirror(spec) && record.mirror !== null,
+    dirtyLog: logOptions(logPathOf(table)),
   });
   try {
     const { format: _, mirror, ...identity } = record;
-    const how = { areEqual: false, writeMostly: [], thread, isNew: false };
+    const how = { areEqual: false, writeMostly: [], thread };
     if (!isNativeTable(table)) {
-      return await start(identity, legs, context, { ...how, recorded: mirror, native: null });
+      const log = loggedMirrorOf(table);
+      const found = log === undefined ? NO_LOG : await lookAtLog(log, legs, 'recorded', false);
+      if (log !== undefined) await settleLog(log, legs, found);
+      const { bytes } = found;
+      const more = { recorded: mirror, log: bytes, native: null, isNew: mirror === null };
+      return await start(identity, legs, context, { ...how, ...more });
     }
     refuseStacked(legs);
     const known = { setUuid: record.setUuid, record: mirror };
@@ -257,7 +285,8 @@ export async function buildRecorded(
     await fitLegs(legs, native);
     const recorded = recordOfPlan(native);
     const found = { ...identity, table: [tableOfPlan(native)] };
-    return await start(found, legs, context, { ...how, recorded, native });
+    const more = { recorded, log: null, native, isNew: false };
+    return await start(found, legs, context, { ...how, ...more });
   } catch (error) {
     await legs.undo();
     throw error;
@@ -270,32 +299,51 @@ async function openNew(
 ): Promise<OpenLegs> {
   const { mirror, linear, table, sizeBytes, mayCreate } = request;
   const spec = table === undefined ? null : readTable(table);
-  const paths = mirror ?? (linear === undefined ? pathsOf(spec ?? readTable('')) : [linear]);
+  const log = logDeviceOf(request.log);
+  const named = mirror === undefined || log === null ? mirror : [...mirror, log];
+  const paths = named ?? (linear === undefined ? pathsOf(spec ?? readTable('')) : [linear]);
   const isNewMirror = mirror !== undefined || (spec !== null && isMirror(spec));
   if (isNewMirror) {
     await refuseTwins(paths.map((path) => (isLegUri(path) ? path : resolve(path))));
   }
   await stack.gather(paths, null);
-  const legs = await OpenLegs.open(paths, {
+  const createBytes = mayCreate && sizeBytes !== undefined ? sizeBytes : null;
+  const createHint = table === undefined ? request.createHint : '';
+  return OpenLegs.open(paths, {
     ...environment,
     upper: request.name,
     stack,
     readOnly: request.readOnly && !isNewMirror,
     cache: cacheOf(request.cache, paths),
-    createBytes: mayCreate && sizeBytes !== undefined ? createdBytes(request, sizeBytes) : null,
-    createHint: table === undefined ? request.createHint : '',
+    createBytes: createBytes === null ? null : createdBytes(request, createBytes),
+    createHint,
     mayBeMissing: false,
+    dirtyLog: logOptions(
+      log ?? logPathOf(table ?? ''),
+      createBytes === null ? null : newLogLength(request, createBytes),
+      createHint,
+    ),
   });
-  try {
-    if (isNewMirror) {
-      const marked = await markedOf(legs, paths, environment.loop);
-      if (!isAdopting(request, marked)) await refuseContent(request, legs, paths, marked);
-    }
-    return legs;
-  } catch (error) {
-    await legs.undo();
-    throw error;
-  }
+}
+
+/** A `disk` log among the legs of a device. */
+function logOptions(
+  path: string | undefined,
+  createBytes: number | null = null,
+  hint = '',
+): OpenLegsOptions['dirtyLog'] {
+  return path === undefined ? undefined : { path, createBytes, hint };
+}
+
+function newLogLength({ regionSizeBytes }: DeviceRequest, sizeBytes: number): number {
+  const sectors = sectorsFloor(sizeBytes);
+  return newLogBytes(sectors, regionSectorsOf(regionSizeBytes, sectors));
+}
+
+/** What a table names but its log. */
+function legPathsOf(table: string): readonly string[] {
+  const log = logPathOf(table);
+  return pathsOf(readTable(table)).filter((path) => path !== log);
 }
 
 async function refuseContent(
@@ -322,7 +370,9 @@ async function tableOf(request: DeviceRequest, legs: OpenLegs): Promise<string> 
   const lower = [...legs.stacked.values()].map(({ name, below }) => {
     return { name, sectors: below.sectors };
   });
-  const devices = [...legs.devices.values(), ...lower];
+  const log = logDeviceOf(request.log);
+  const open = [...legs.devices].flatMap(([path, device]) => (path === log ? [] : [device]));
+  const devices = [...open, ...lower];
   const sizes = devices.map((device) => bytesOfSectors(device.sectors));
   const sizeBytes = request.sizeBytes ?? Math.min(...sizes);
   const small = devices.find((device) => bytesOfSectors(device.sectors) < sizeBytes);
@@ -343,14 +393,11 @@ async function start(
   identity: DeviceIdentity,
   legs: OpenLegs,
   context: BuildContext,
-  {
-    isNew,
-    ...how
-  }: Pick<Made, 'recorded' | 'areEqual' | 'writeMostly' | 'thread' | 'native'> & {
+  how: Pick<Made, 'recorded' | 'log' | 'areEqual' | 'writeMostly' | 'thread' | 'native'> & {
     readonly isNew: boolean;
   },
 ): Promise<Device> {
-  const { recorded } = how;
+  const { recorded, isNew } = how;
   const { exports, store } = context;
   const { name } = identity;
   const recorder = store?.recorder(identity, recorded) ?? null;

@@ -19,12 +19,12 @@ import { isNativeTable, linesOf, readTable } from './assemble.ts';
 import type { OpenLegs } from './legs.ts';
 import { eraseLegs, formatLegs, metadataAt } from './native-metadata.ts';
 import { drawRun, excludedOf, planNative, type NativePlan } from './native-start.ts';
-import { logOf, mirrorTable, type DeviceRequest } from './request.ts';
+import { logTypeOf, mirrorTable, type DeviceRequest } from './request.ts';
 
 /** True: the request is for a mirror whose legs carry its metadata. */
 export function isNativeRequest(request: DeviceRequest): boolean {
   const { mirror, table } = request;
-  if (mirror !== undefined) return logOf(request) === 'native';
+  if (mirror !== undefined) return logTypeOf(request.log) === 'native';
   return table !== undefined && isNativeTable(table);
 }
 
@@ -55,7 +55,11 @@ export function nativeTable(request: DeviceRequest, legs: OpenLegs): string {
       `leg ${small?.name ?? ''} has ${bytesOfSectors(small?.sectors ?? 0)} bytes, too small for the metadata of the native log`,
     );
   }
-  return mirrorTable(request, sectors, Math.min(region, largestRegion(sectors)));
+  return mirrorTable(
+    request,
+    sectors,
+    request.regionSizeBytes === undefined ? Math.min(region, largestRegion(sectors)) : region,
+  );
 }
 
 function regionSectors({ regionSizeBytes }: DeviceRequest, sectors: number): number {

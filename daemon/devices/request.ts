@@ -53,7 +53,7 @@ type ContentRule =
   /** Copies of one another are welcome: they were a mirror before. */
   | { readonly kind: 'refuse-different'; readonly remedy: string };
 
-export const LOG_FORMAT = 'native (on the legs) or core (in memory)';
+export const LOG_FORMAT = 'native, core or disk=PATH';
 const MIN_LEGS = 2;
 const DEFAULT_REGION_BYTES = 512 * 1024;
 
@@ -95,8 +95,8 @@ export function mirrorTable(
 ): string {
   const legs = request.mirror ?? [];
   const words = formatMirrorArgs({
-    logType: logOf(request),
-    logDevice: null,
+    logType: logTypeOf(request.log),
+    logDevice: logDeviceOf(request.log),
     regionSectors,
     sync: request.assumeClean ? 'nosync' : undefined,
     legs: legs.map((path) => ({ path, startSector: 0 })),
@@ -111,7 +111,7 @@ export function linearTable(path: string, sectors: number): string {
 }
 
 /** The default shrinks to fit: no region is longer than its mirror (the kernel's rule). */
-function regionSectorsOf(asked: number | undefined, sectors: number): number {
+export function regionSectorsOf(asked: number | undefined, sectors: number): number {
   if (asked !== undefined) return sectorsFloor(asked);
   let region = sectorsFloor(DEFAULT_REGION_BYTES);
   while (region > sectors && region > 2) region /= 2;
@@ -162,14 +162,34 @@ function writeMostlyError({ mirror, writeMostly }: DeviceRequest): string | unde
 }
 
 /** The log of a mirror that is given by its legs. */
-export function logOf({ log }: DeviceRequest): 'core' | 'native' {
+export function logTypeOf(log: string | undefined): MirrorLogType {
+  if (logDeviceOf(log) !== null) return 'disk';
   return (log ?? DEFAULT_LOG) === 'native' ? 'native' : 'core';
 }
 
+/** The path of `disk=PATH`; null: another log. */
+export function logDeviceOf(log: string | undefined): string | null {
+  return log?.startsWith(DISK_PREFIX) === true ? log.slice(DISK_PREFIX.length) : null;
+}
+
+/** `disk=PATH` with the path as `absolute` has it; other logs as they are. */
+export function mapLogPath(
+  log: string | undefined,
+  absolute: (path: string) => string,
+): string | undefined {
+  const path = logDeviceOf(log);
+  return path === null || path === '' ? log : `${DISK_PREFIX}${absolute(path)}`;
+}
+
+const DISK_PREFIX = 'disk=';
+
 function checkLog(log: string): void {
   if (log === 'core' || log === 'native') return;
-  if (log.startsWith('disk=')) {
-    throw new ControlError('unsupported', `log ${log}: this version has ${LOG_FORMAT}`);
+  const path = logDeviceOf(log);
+  if (path !== null) {
+    const isPath = path.startsWith('/') && !/[\0\n\r]/.test(path);
+    if (isPath) return;
+    throw bad(`log ${JSON.stringify(log)}: expected disk=PATH, of a file or a block device`);
   }
   throw bad(`log ${JSON.stringify(log)}: expected ${LOG_FORMAT}`);
 }

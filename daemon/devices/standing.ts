@@ -21,10 +21,12 @@ export interface MirrorStart {
   readonly legs: readonly MirrorLegOptions[];
   readonly generation: number;
   readonly membersEqual: boolean;
-  /** Of a set with the native log: where dirty regions and the record are kept. */
-  readonly regionLog?: RegionLogStart;
-  readonly clearedGeneration?: number;
+  /** Left out: dirty regions are kept in memory. */
+  readonly regionLog?: RegionLogStart | undefined;
+  /** Where the record is kept, if the log keeps it. */
   readonly recorder?: MirrorRecorder;
+  /** Of a set with the native log. */
+  readonly clearedGeneration?: number;
   readonly native?: NativeRecorder;
 }
 

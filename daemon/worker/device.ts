@@ -6,12 +6,13 @@ import type { Log, LogFields } from '../../core/base/ports.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
-import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
+import type { MirrorRecord } from '../../core/mirror/record.ts';
 import { NoRecorder } from '../../core/mirror/record.ts';
 import { AbsentDevice } from '../devices/absent-device.ts';
 import { assemble, swapTable } from '../devices/assemble.ts';
 import type { Assembled, AssemblyRequest, MirrorPlan, OpenLeg } from '../devices/assemble.ts';
 import { callDevice, offerFacts } from '../devices/calls.ts';
+import { withDiskLog } from '../devices/disk-log.ts';
 import { readPolicyOf } from '../devices/request.ts';
 import { startOfPlan } from '../devices/native-start.ts';
 import { settle } from '../devices/runner.ts';
@@ -96,20 +97,24 @@ export class WorkerDevice {
       assert(device !== undefined, 'a device below that is not in this thread');
       devices.set(path, device);
     }
-    const { recorded, eventNr } = table;
-    const recorder: MirrorRecorder = isRecorded
-      ? { record: (state, done) => this.record(state, done) }
-      : new NoRecorder(loop);
+    const { recorded, log, eventNr } = table;
+    const recorder = isRecorded
+      ? { record: (state: MirrorRecord, done: (errno: number) => void) => this.record(state, done) }
+      : null;
     const mirror: MirrorPlan = {
       readPolicy: readPolicyOf(readPolicy),
-      recorder,
+      recorder: recorder ?? new NoRecorder(loop),
       onEvent: (event) => this.say({ kind: 'event', event }),
       eventNr,
-      start: (places, args) => {
-        if (native !== null) return startOfPlan(native, places, recorder, this.environment.log);
-        return recorded === null
-          ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
-          : mirrorOfRecord(places, recorded);
+      start: (places, args, at) => {
+        const guard = recorder ?? new NoRecorder(loop);
+        if (native !== null) return startOfPlan(native, places, guard, this.environment.log);
+        const start =
+          recorded === null
+            ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
+            : mirrorOfRecord(places, recorded);
+        const isKnown = recorded !== null;
+        return withDiskLog(start, at, { found: log, args, isRecorded: isKnown, recorder });
       },
     };
     const legs = {

@@ -32,8 +32,6 @@ export type NativeBegin =
   | { readonly kind: 'begun'; readonly assembly: Assembled; readonly parts: NativeParts }
   | { readonly kind: 'refused'; readonly reason: string };
 
-const NO_COPY: SuperblockRead = { kind: 'none' };
-
 /** The metadata on the simulated legs: made, looked at from outside, and read by the core's reader. */
 export class NativeLegs {
   /** Legs that the operator wants back at the next start. */
@@ -260,9 +258,6 @@ export function membersOf(assembly: NativeAssembly, disks: readonly number[]): r
   if (assembly.kind === 'refused') return [];
   return assembly.mapInputs.map((input) => at(disks, input));
 }
-
-export const copyOf = (read: LegMetadata): SuperblockRead =>
-  read.kind === 'superblock' ? { kind: 'valid', superblock: read.superblock } : NO_COPY;
 
 function uuidOf(n: number): string {
   return `00000000-0000-4000-8000-${n.toString(16).padStart(12, '0')}`;
