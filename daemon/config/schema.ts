@@ -92,7 +92,7 @@ const cache = z.union([cacheWord.transform((word) => [word]), z.array(cacheWord)
   error: `expected ${CACHE_FORMAT}, or an array of these`,
 });
 
-const LOG_FORMAT = 'expected "core" or "disk=PATH"';
+const LOG_FORMAT = 'expected "native", "core" or "disk=PATH"';
 
 const device = z
   .strictObject(

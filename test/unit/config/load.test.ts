@@ -183,7 +183,7 @@ const BAD: readonly (readonly [string, number, string])[] = [
   [
     '[device.x]\nmirror = ["/a", "/b"]\nlog = "paper"',
     3,
-    'key "device.x.log": expected "native" or "core"',
+    'key "device.x.log": expected "native", "core" or "disk=PATH"',
   ],
   [
     '[device.x]\nmirror = ["/a", "/b"]\nread-policy = "fast"',

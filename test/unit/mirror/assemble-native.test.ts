@@ -84,7 +84,11 @@ describe('two legs, every word of each about each', () => {
 /** The table of assemble-native.ts, row by row: leg 0 rules, leg 1 is judged. */
 describe('what the ruler calls a leg, and how it stands', () => {
   const judged = (state: LegState, more: Partial<Superblock>, clearedWhenLeft = 3): string => {
-    const legs = [entry(0, 'in-sync'), entry(1, state, { clearedWhenLeft, changedGeneration: 4 })];
+    // It was put aside as it left, unless it went on by itself.
+    const { run, sequence } = superblock(1, more);
+    const last = more === beside ? {} : { last: { run, sequence } };
+    const left = { clearedWhenLeft, changedGeneration: 4, ...last };
+    const legs = [entry(0, 'in-sync'), entry(1, state, left)];
     const result = decide(
       superblock(0, { legs, history: HISTORY }),
       superblock(1, { legs: [entry(0, 'in-sync'), entry(1, 'in-sync')], ...more }),
@@ -112,7 +116,7 @@ describe('what the ruler calls a leg, and how it stands', () => {
     ['failed', older, 'stale+'],
     ['failed', past, 'stale+'],
     ['failed', cleared, 'stale'],
-    ['missing', beside, 'stale+'],
+    ['missing', beside, 'stale'],
     ['missing', past, 'stale+'],
     ['stale', cleared, 'stale'],
   ] as const)('%s %j: %s', (state, more, wanted) => {
