@@ -169,7 +169,11 @@ describe('stories', () => {
       sequence: 11,
       generation: 6,
       history: [mark(1, 10)],
-      legs: [out(0, 'missing', 6), entry(1, 'in-sync'), out(2, 'missing', 6)],
+      legs: [
+        { ...out(0, 'missing', 6), last: mark(1, 10) },
+        entry(1, 'in-sync'),
+        out(2, 'missing', 6),
+      ],
     });
     expect(told(decide(half, alone))).toBe('0:stale+ 1:member+ 2:missing+');
   });
@@ -198,6 +202,7 @@ describe('stories', () => {
     expect(result).toEqual({
       kind: 'refused',
       reason: `no leg in sync is there: by /dev/1 (generation 5) wanted is leg0 (leg ${uuidOf(0)})`,
+      wouldLoseData: true,
     });
   });
 
@@ -210,6 +215,7 @@ describe('stories', () => {
     expect(assembleNative([none, bad])).toEqual({
       kind: 'refused',
       reason: 'no leg carries metadata that can be read (/x: no metadata; /y: torn)',
+      wouldLoseData: false,
     });
   });
 
