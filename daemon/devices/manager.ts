@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- assemble came to the verbs of a device; to be cut along create, change and ask */
 /** All devices of a daemon, by name: those that serve and those that could not be assembled. */
 import { ControlError } from '../../core/control/error.ts';
 import { nameError } from '../../core/control/name.ts';

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one story after the other on real files; to be cut along its describes */
 // The native log on real files: legs say who is in sync, wherever they are found, and after a crash
 // only what was being written is settled. Damage to the metadata is survived, or told in words.
 import {
