@@ -337,6 +337,7 @@ export class World {
         watchLeg(this, i, bio);
       };
       disk.step = (): number => this.step;
+      disk.mayDrop = (): boolean => !isGoodLegBehind(this);
     }
     const { options, disks, clock, prng } = this;
     return new Daemon(options, start, disks, believed, clock, prng, (event) => {
