@@ -15,6 +15,8 @@ export interface RegionLogStore {
   readonly blocks: number;
   /** True: it keeps lack bits too, so a leg that is out comes back by a delta. */
   readonly keepsLacks: boolean;
+  /** The log's part of the kernel's status line; left out: that of a `core` log. */
+  readonly statusWords?: string;
   /** The block that holds the region's mark. */
   blockOf(region: number): number;
   /** Regions first..last whose marks the block holds; null: it holds none. */

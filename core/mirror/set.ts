@@ -263,6 +263,11 @@ export class MirrorSet {
    * cleared one. A leg without it comes from before, and may lack what was cleared (D1).
    */
   raiseGeneration(done: (errno: number) => void): void {
+    if (this.regionLog.store?.keepsLacks !== true) {
+      // No leg comes back by what the log says, so no leg has to be told apart.
+      this.loop.defer({ complete: () => done(ERRNO.OK) });
+      return;
+    }
     this.generation += 1;
     const raised = this.generation;
     const whenRaised = (errno: number): void => {

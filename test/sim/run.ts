@@ -85,6 +85,8 @@ class Play {
       const planted = this.atlas.plant(world.daemon.set, world.oldestCall());
       world.say(() => `fault: ${planted}`);
     }
+    const logFault = world.diskLog?.act() ?? null;
+    if (logFault !== null) world.say(() => `log: ${logFault}`);
     if (this.is(options.crashEvery)) this.crash();
     if (this.is(options.operatorEvery)) this.operate();
     if (this.is(options.legChangeEvery)) this.legs.act();
@@ -162,6 +164,9 @@ class Play {
     const isRollback = prng.below(100) < options.rollbackPercent;
     for (let leg = 0; leg < options.legs; leg += 1) {
       if (options.atlas === 'broken' || !this.atlas.maySpare(leg)) continue;
+      // What no other leg holds nobody can have back, and what is no leg is not ours.
+      const isLeg = world.onRecord().some(({ path }) => diskOf(path) === leg);
+      if (!isLeg || native.believed().every((disk) => disk === leg)) continue;
       if (isRollback && prng.ratio(1, 2) && native.rollBack(leg, prng)) {
         world.say(() => `leg ${leg} is put back to an earlier day`);
       }
@@ -225,6 +230,7 @@ class Play {
       // A leg that was cut off from a superblock is no copy, so the last one may be unreadable.
       if (this.options.atlas === 'broken' || world.native !== null) disk.faults.healLatent();
     }
+    world.diskLog?.disk.faults.heal();
     world.recorder.failureRate = 0;
     world.say(() => 'faults have stopped');
     this.writeHot();

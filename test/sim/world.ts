@@ -10,10 +10,12 @@ import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
 import { at } from './at.ts';
 import { CHECKERS } from './checkers/all.ts';
+import { isGoodLegBehind } from './checkers/i10-last-copy.ts';
 import { watchLeg } from './checkers/i07-stale-never-served.ts';
 import { SimClock } from './clock.ts';
 import { FIRST_TAG } from './content.ts';
 import { Daemon, type DaemonStart } from './daemon.ts';
+import { SimDiskLog } from './disk-log.ts';
 import { diskOf } from './disk-of.ts';
 import { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
@@ -56,6 +58,8 @@ export class World {
   readonly recorder: SimRecorder;
   /** The metadata on the legs; null: the record is in one place, as with the core log. */
   readonly native: NativeLegs | null;
+  /** The dirty log on a device of its own; null: another log. */
+  readonly diskLog: SimDiskLog | null;
   /** Sectors of a disk from here on are metadata. */
   readonly rawFrom: number;
   /** Requests of clients under way. */
@@ -101,6 +105,7 @@ export class World {
     this.recorder.onDurable = (before, after) => this.onDurable?.(before, after);
     this.present = options.latencyUs.map(() => true);
     const metaPrng = new Prng(options.seed + 2 ** 46);
+    this.diskLog = options.log === 'disk' ? new SimDiskLog(options, this.clock) : null;
     this.native = isNative ? new NativeLegs(options, this.disks, this.clock, metaPrng) : null;
     this.daemon = this.makeDaemon();
   }
@@ -170,6 +175,7 @@ export class World {
       if (power) disk.powerCut();
       else disk.daemonDied();
     }
+    this.diskLog?.died(power);
     if (power) this.model.powerCut(this.step);
   }
 
@@ -185,7 +191,7 @@ export class World {
     if (this.clock.timers > 0) throw new SimFailure('I18', 'a timer outlives the set');
     this.say(() => `stopped, errno ${result}, clean ${String(this.isClean())}`);
     const excused = this.options.atlas === 'broken' || this.options.recorderFailureRate > 0;
-    if (result !== 0 && !excused) throw new SimFailure('I10', `a clean stop gave errno ${result}`);
+    if (result !== 0 && !excused && !isGoodLegBehind(this)) throw new SimFailure('I10', `a clean stop gave errno ${result}`);
     this.clock.endLife();
   }
 
@@ -336,8 +342,11 @@ export class World {
         watchLeg(this, i, bio);
       };
       disk.step = (): number => this.step;
+      disk.mayDrop = (): boolean => !isGoodLegBehind(this);
     }
-    const { options, disks, clock, prng } = this;
+    const { options, clock, prng, diskLog } = this;
+    const disks = diskLog === null ? this.disks : [...this.disks, diskLog.disk];
+    if (diskLog !== null) diskLog.disk.step = (): number => this.step;
     return new Daemon(options, start, disks, believed, clock, prng, (event) => {
       this.onEvent?.(event);
     });
@@ -407,7 +416,7 @@ export class World {
     { legs }: MirrorRecord,
     { standings, generation, membersEqual }: Extract<Assembly, { kind: 'assembled' }>,
   ): DaemonStart {
-    return {
+    const start = {
       recorder: this.recorder,
       legs: standings.map((standing, i) => {
         const { path, slot, startSector, writeMostly, failedByHand, replaces } = at(legs, i);
@@ -418,9 +427,11 @@ export class World {
       generation,
       membersEqual,
     };
+    return this.diskLog === null ? start : this.diskLog.begin(start);
   }
 
   private opEnded(op: ClientOp): void {
+    if (this.diskLog?.hasFailed() === true) this.recorder.failures += 1;
     if (this.submitting) throw new SimFailure('endings', `${String(op)} ended inside submit`);
     if (!this.ops.delete(op)) throw new SimFailure('endings', `${String(op)} ended after a crash`);
     this.step += 1;
@@ -465,7 +476,7 @@ export class World {
 
   private diskSectors(index: number): number {
     const { options } = this;
-    if (options.log === 'core')
+    if (options.log !== 'native')
       return options.origin + options.sectors + Math.max(...options.blockSizes) / 512;
     // Legs of different lengths: each has its metadata at its own end.
     return nativeLegSectors(options.sectors, options.regionSectors) + 8 * index;
