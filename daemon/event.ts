@@ -18,6 +18,7 @@ export const EVENT_IDS = {
   'scrub-ended': '6f2f8f2d4b5d4a0d9c5d3f0c8f6b1a0b',
   'device-created': '6f2f8f2d4b5d4a0d9c5d3f0c8f6b1a0c',
   'device-removed': '6f2f8f2d4b5d4a0d9c5d3f0c8f6b1a0d',
+  'log-failed': '6f2f8f2d4b5d4a0d9c5d3f0c8f6b1a0e',
 } as const satisfies Readonly<Record<EventKind, string>>;
 
 export const EVENT_KINDS = Object.keys(EVENT_IDS) as [EventKind, ...EventKind[]];

@@ -10,7 +10,7 @@ import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
 import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import { withAbsolutePaths } from './devices/assemble.ts';
-import type { DeviceRequest } from './devices/request.ts';
+import { mapLogPath, type DeviceRequest } from './devices/request.ts';
 import { socketPathError } from './listen.ts';
 import { openLog } from './log.ts';
 import { parseRule, RULE_FORMAT } from './net/access.ts';
@@ -74,7 +74,7 @@ function requestOf(options: ServeOptions): DeviceRequest {
     linear: linear === undefined ? undefined : absoluteLeg(linear, folder),
     table: text === undefined ? undefined : withAbsolutePaths(text, folder),
     sizeBytes: options.size,
-    log: options.log,
+    log: mapLogPath(options.log, (path) => resolve(folder, path)),
     regionSizeBytes: options.regionSize,
     readPolicy: options.readPolicy,
     cache: options.cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, folder))),

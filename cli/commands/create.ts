@@ -37,7 +37,7 @@ export function addCreate(program: Command): void {
       'size; missing leg files are created (default: the smallest leg)',
       sizeOption,
     )
-    .option('--log <LOG>', 'where the mirror remembers dirty regions: core (memory)')
+    .option('--log <LOG>', 'where the mirror remembers dirty regions: core (memory), or disk=PATH (the kernel\'s dirty log)')
     .option('--region-size <S>', 'a power of two (default: 512KiB)', sizeOption)
     .option(
       '--read-policy <P>',

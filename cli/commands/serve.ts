@@ -18,7 +18,7 @@ export function addServe(program: Command): void {
     .option('--table <TABLE>', "table lines, the kernel's, one a target; - reads stdin")
     .option('--size <S>', 'size (default: the smallest leg)', sizeOption)
     .option('--create', 'make leg files of --size that are missing; legs may carry other data')
-    .option('--log <LOG>', 'where the mirror remembers dirty regions: core (memory)')
+    .option('--log <LOG>', 'where the mirror remembers dirty regions: core (memory), or disk=PATH (the kernel\'s dirty log)')
     .option('--region-size <S>', 'a power of two (default: 512KiB)', sizeOption)
     .option('--cache <MODE>', CACHE_HELP, wordsOption)
     .option('--assume-clean', 'the legs are equal already: no first resync')

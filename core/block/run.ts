@@ -29,6 +29,6 @@ export interface Mapped {
    * device. ZERO is a promise: a READ that began now would give zeros. It may change with the next write.
    */
   allocationAt?(sector: number, sectors: number, run: Run): void;
-  /** The same of a mirror's state: `flags` are MIRROR_STATE of nbd/proto.ts. */
+  /** The same of a mirror's state: `flags` are REGION_STATE of mirror/map.ts. */
   mirrorStateAt?(sector: number, sectors: number, run: Run): void;
 }

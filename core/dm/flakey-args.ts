@@ -8,7 +8,7 @@ const FEATURES =
   'random_read_corrupt P, random_write_corrupt P';
 
 /** `corrupt_bio_byte N r|w VALUE FLAGS`. */
-export interface CorruptByte {
+interface CorruptByte {
   /** Counted from 1, from the bio's first byte. */
   readonly nth: number;
   readonly direction: 'r' | 'w';

@@ -16,7 +16,9 @@ import { RegionBits } from './region-bits.ts';
 
 const MAGIC = 0x4d695272;
 const VERSION = 2;
-const BITS_AT = 1024;
+/** Where the bits begin. */
+export const DISK_LOG_BITS_AT = 1024;
+const BITS_AT = DISK_LOG_BITS_AT;
 const REGIONS_PER_SECTOR = SECTOR_SIZE * 8;
 const WORD_REGIONS = 64;
 
@@ -30,6 +32,8 @@ export type DiskLogFound =
       readonly dirty: RegionBits;
       /** False: no log was there, or the line says to forget it. */
       readonly wasThere: boolean;
+      /** As many regions as its header says; 0 where no log was there. */
+      readonly stored: number;
     }
   | { readonly kind: 'refused'; readonly reason: string };
 
@@ -62,7 +66,7 @@ export function readDiskLog(bytes: Uint8Array, regions: number, sync: LogSync): 
     if (bit === 0) dirty.setRange(region, region);
   }
   if (known < regions && sync !== 'nosync') dirty.setRange(known, regions - 1);
-  return { kind: 'read', dirty, wasThere };
+  return { kind: 'read', dirty, wasThere, stored: hasMagic ? storedRegions(view) : 0 };
 }
 
 /** Writes header and bits; bytes 16 to 1023 stay what they were. */
@@ -93,6 +97,9 @@ export function setDiskLogBit(bytes: Uint8Array, region: number, isClean: boolea
 
 /** 2^64 - 1 and everything else above is all there are. */
 function knownRegions(view: DataView, regions: number): number {
-  const stored = view.getUint32(12, true) * 2 ** 32 + view.getUint32(8, true);
-  return Math.min(stored, regions);
+  return Math.min(storedRegions(view), regions);
+}
+
+function storedRegions(view: DataView): number {
+  return view.getUint32(12, true) * 2 ** 32 + view.getUint32(8, true);
 }

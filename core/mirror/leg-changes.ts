@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts';
 import { errnoName } from '../base/errno.ts';
 import { bytesOfSectors } from '../base/units.ts';
 import type { BlockDevice } from '../block/device.ts';
+import { eraseNative } from './native-format.ts';
 import { Leg, MAX_LEGS, STANDING } from './leg.ts';
 import type { MirrorRecord } from './record.ts';
 import type { MirrorSet } from './set.ts';
@@ -25,6 +26,8 @@ export interface NewLeg {
   readonly writeMostly: boolean;
   /** Leaves when the new one is in sync. */
   readonly replaces: Leg | null;
+  /** With a log on the legs: drawn at random by the caller, as core has no randomness. */
+  readonly uuid?: string;
 }
 
 /** Why a device cannot be a leg of the set, as a sentence; null when it can. */
@@ -40,7 +43,9 @@ export function legProblem(
     return `it has ${bytesOfSectors(sectors)} bytes, too small: ${bytesOfSectors(wanted)} are wanted`;
   }
   const block = set.limits.logicalBlockSize;
-  if (limits.logicalBlockSize <= block) return null;
+  if (limits.logicalBlockSize <= block) {
+    return set.regionLog.store?.legProblem?.(device, set.sectors) ?? null;
+  }
   return `it has blocks of ${limits.logicalBlockSize} bytes, the device serves blocks of ${block}`;
 }
 
@@ -54,6 +59,8 @@ export function addLeg(set: MirrorSet, options: NewLeg, done: LegChangeDone): Le
   const { JOINING } = STANDING;
   const leg = new Leg(index, name, startSector, device, JOINING, set.regions, slot, writeMostly);
   leg.replaces = replaces?.slot ?? -1;
+  leg.uuid = options.uuid ?? null;
+  leg.isStranger = true;
   leg.outOfSync.setAll();
   set.legs.push(leg);
   set.legsChanged();
@@ -113,7 +120,10 @@ export function readdLeg(
   leg.failedByHand = false;
   leg.reason = null;
   leg.recentReadErrors = 0;
-  if (!isSame) leg.outOfSync.setAll();
+  if (!isSame) {
+    leg.outOfSync.setAll();
+    leg.isStranger = true;
+  }
   // A copy that began before must not vouch for what the leg got then.
   set.recovery.spoilAll();
   set.legsChanged();
@@ -130,8 +140,28 @@ export function readdLeg(
 /** The event says that the device may be closed: nothing is under way there, nothing will be sent. */
 function letGo(set: MirrorSet, leg: Leg): void {
   leg.whenIdle(() => {
-    detachDevice(leg);
-    set.emit('leg-removed', leg, `leg ${leg.name} removed`);
+    wipe(set, leg, () => {
+      detachDevice(leg);
+      set.emit('leg-removed', leg, `leg ${leg.name} removed`);
+    });
+  });
+}
+
+/** What is given back must not call itself a leg: its own superblock still says that it is in sync. */
+function wipe(set: MirrorSet, leg: Leg, done: () => void): void {
+  const { device } = leg;
+  if (leg.uuid === null || device === null) {
+    done();
+    return;
+  }
+  leg.enter();
+  eraseNative(set.client, [device], (errno) => {
+    leg.leave();
+    if (errno !== 0) {
+      const facts = { device: set.name, leg: leg.name, errno: errnoName(errno) };
+      set.log.warn(facts, 'a removed leg keeps its metadata: it cannot be written');
+    }
+    done();
   });
 }
 
@@ -210,6 +240,7 @@ function dropDurably(set: MirrorSet, leg: Leg, done: LegChangeDone): void {
       // Nobody has told it what it missed meanwhile.
       leg.isLeaving = false;
       leg.outOfSync.setAll();
+      leg.isStranger = true;
       set.legs.splice(index, 0, leg);
       set.legsChanged();
     }

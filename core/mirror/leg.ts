@@ -42,6 +42,11 @@ export class Leg {
   uuid: string | null = null;
   /** What it lacks is known exactly enough for a copy of that alone (law D1). */
   deltaPossible = false;
+  /**
+   * It may hold anything: it lacks everything, durably, and when it is in the set again what it
+   * carries of metadata is wiped before it gets ours. Of no meaning where the log knows no uuids.
+   */
+  isStranger = false;
   /** As the user named it. */
   readonly name: string;
   /** First sector of the leg's part of its device. */

@@ -4,7 +4,7 @@ import type { Leg } from './leg.ts';
 import type { MirrorSet } from './set.ts';
 
 /** How a region of a mirror stands; the bits are those of NBD's context x-dmiod:mirror. */
-export const REGION_STATE = {
+const REGION_STATE = {
   CLEAN: 0,
   /** A write is under way. */
   DIRTY: 1 << 0,
@@ -20,7 +20,7 @@ export const REGION_STATE = {
 const MOST_REGIONS = 4096;
 
 /** The one place that knows what a region's bits are made of. */
-export function regionState(set: MirrorSet, region: number): number {
+function regionState(set: MirrorSet, region: number): number {
   let state: number = REGION_STATE.CLEAN;
   if (set.pending.isDirty(region)) state |= REGION_STATE.DIRTY;
   if (set.doubt.test(region)) state |= REGION_STATE.IN_DOUBT;

@@ -8,7 +8,7 @@ import type { RegionMap } from './region-map.ts';
 import { newerCopy, type LegEntry, type Superblock, type SuperblockRead } from './superblock.ts';
 
 /** A copy of the superblock, for people. */
-export interface CopyDescription {
+interface CopyDescription {
   readonly sector: number;
   readonly state: 'valid' | 'none' | 'invalid';
   /** Why it is not valid; null: it is, or there is nothing of ours. */
@@ -26,7 +26,7 @@ export interface LegDescription {
   readonly map: MapDescription | null;
 }
 
-export interface SuperblockDescription {
+interface SuperblockDescription {
   readonly set: { readonly uuid: string; readonly name: string };
   readonly leg: { readonly uuid: string; readonly slot: number };
   readonly generation: number;
@@ -43,7 +43,7 @@ export interface SuperblockDescription {
   readonly legs: readonly LegEntry[];
 }
 
-export interface MapDescription {
+interface MapDescription {
   readonly sector: number;
   readonly sectors: number;
   readonly neverWritten: number;

@@ -20,7 +20,7 @@ const CHUNK = 2048;
 const NO_ERRORS = { read: 0, write: 0, flush: 0, resync: 0 };
 export const NO_MARK = { run: '0'.repeat(16), sequence: 0 };
 
-export interface NewLeg {
+interface NewLeg {
   readonly name: string;
   readonly uuid: string;
   readonly device: BlockDevice;
@@ -49,6 +49,8 @@ function firstSuperblock(set: NewSet, slot: number, leg: NewLeg): Superblock {
     slot: i,
     state: each.inSync ? 'in-sync' : 'resyncing',
     writeMostly: false,
+    failedByHand: false,
+    replaces: null,
     errors: NO_ERRORS,
     changedGeneration: 1,
     clearedWhenLeft: 0,

@@ -13,8 +13,9 @@ export const SUPERBLOCK_BYTES = 8192;
 export const SUPERBLOCK_SECTORS = 16;
 /** Slots of legs, and so sections of lack bits. */
 export const MAX_SLOTS = 64;
-/** Payload of a sector of the map: a state byte a region, or a lack bit a region. */
-export const MAP_PAYLOAD_BYTES = 496;
+/** In every sector of the map, before its payload: a state byte a region, or a lack bit a region. */
+export const MAP_HEADER_BYTES = 16;
+const MAP_PAYLOAD_BYTES = 496;
 export const STATES_PER_SECTOR = MAP_PAYLOAD_BYTES;
 export const LACKS_PER_SECTOR = MAP_PAYLOAD_BYTES * 8;
 /** More regions than this are not asked for: the region size grows instead. */

@@ -4,7 +4,8 @@ import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
 import { STANDING, type Leg, type LegState } from './leg.ts';
 import { SUPERBLOCK_BYTES, SUPERBLOCK_SECTORS, superblockSectors } from './native-layout.ts';
-import { NO_MARK } from './native-format.ts';
+import type { LegMetadata } from './assemble-native.ts';
+import { eraseNative, NO_MARK } from './native-format.ts';
 import type { LegRecord, MirrorRecord, MirrorRecorder } from './record.ts';
 import type { MirrorSet } from './set.ts';
 import { encodeSuperblock, type LegEntry, type RunMark, type Superblock } from './superblock.ts';
@@ -52,6 +53,10 @@ interface LegMemory {
 export class NativeRecorder implements MirrorRecorder, DmIoOwner {
   private readonly identity: NativeIdentity;
   private readonly request = new DmIoRequest();
+  private readonly flush = new DmIoRequest();
+  private flushed: readonly Leg[] = [];
+  private afterFlush: () => void = () => undefined;
+  private isFoundDurable = false;
   private readonly memories = new Map<string, LegMemory>();
   private readonly runStart: number;
   private set: MirrorSet | null = null;
@@ -71,6 +76,8 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     this.request.owner = this;
     this.request.op = REQ_OP.WRITE;
     this.request.flags = REQ_FLAG.FUA;
+    this.flush.owner = this;
+    this.flush.op = REQ_OP.FLUSH;
     for (const { entry, last, copy } of past) {
       const { state, changedGeneration, clearedWhenLeft } = entry;
       const memory = { state, changedGeneration, clearedWhenLeft, last, copy, lacksWritten: false };
@@ -115,14 +122,111 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     const send = (): void => {
       this.send(sent, this.commonOf(state, clearedGeneration, entries));
     };
-    if (slots.length === 0) return send;
+    const strangers = sent.filter(({ isStranger }) => isStranger);
     return () => {
-      set.regionLog.writeLacks(slots, (errno) => {
-        if (errno === 0) this.lacksWritten(slots);
-        if (errno === 0) send();
-        else this.done(errno);
+      this.makeFoundDurable(sent, () => {
+        this.wipe(strangers, () => {
+          this.writeLacks(slots, send);
+        });
       });
     };
+  }
+
+  /**
+   * What was read at the start may have been in a volatile cache only, since the daemon before was
+   * killed; and the copy beside it is about to be written over. A cut of the power could take both.
+   */
+  private makeFoundDurable(legs: readonly Leg[], go: () => void): void {
+    if (this.isFoundDurable) {
+      go();
+      return;
+    }
+    const { flush } = this;
+    flush.clearRegions();
+    this.flushed = legs.filter((leg) => leg.isActive && leg.device !== null);
+    for (const { device } of this.flushed) if (device !== null) flush.addRegion(device, 0, 0);
+    for (const leg of this.flushed) leg.enter();
+    this.afterFlush = go;
+    this.owner.client.submit(flush);
+  }
+
+  /** As of a first superblock that fails: a member must have flushed, and a leg that has not is out. */
+  private foundFlushed(request: DmIoRequest): void {
+    for (const leg of this.flushed) leg.leave();
+    const isMember = (leg: Leg): boolean => leg.standing === STANDING.MEMBER;
+    if (!this.flushed.some((leg, i) => isMember(leg) && !request.errorBits.test(i))) {
+      const failed = this.flushed.findIndex((_, i) => request.errorBits.test(i));
+      this.done(request.regions[failed]?.error ?? ERRNO.EIO);
+      return;
+    }
+    this.isFoundDurable = true;
+    for (const [i, leg] of this.flushed.entries()) {
+      if (!request.errorBits.test(i) || !leg.isActive) continue;
+      this.owner.failLeg(leg, 'flush', request.regions[i]?.error ?? ERRNO.EIO);
+    }
+    this.afterFlush();
+  }
+
+  private writeLacks(slots: readonly number[], send: () => void): void {
+    if (slots.length === 0) {
+      send();
+      return;
+    }
+    this.owner.regionLog.writeLacks(slots, (errno) => {
+      if (errno === 0) this.lacksWritten(slots);
+      if (errno === 0) send();
+      else this.done(errno);
+    });
+  }
+
+  /**
+   * A leg that is new, or may be another than it was: what it carries must not be found beside ours,
+   * and might have a higher sequence.
+   */
+  private wipe(strangers: readonly Leg[], done: () => void): void {
+    const [leg, ...others] = strangers;
+    if (leg === undefined) {
+      done();
+      return;
+    }
+    if (!leg.isActive || leg.device === null) {
+      this.wipe(others, done);
+      return;
+    }
+    leg.enter();
+    eraseNative(this.owner.client, [leg.device], (errno) => {
+      leg.leave();
+      if (errno !== 0) this.failLeg(leg, errno);
+      else leg.isStranger = false;
+      this.wipe(others, done);
+    });
+  }
+
+  /**
+   * What a leg carries that is out and comes back. It is as it left if that is the last superblock it
+   * was given for certain; then it lacks what is known. null: so it is.
+   */
+  strangeness(leg: Leg, found: LegMetadata): string | null {
+    const memory = leg.uuid === null ? undefined : this.memories.get(leg.uuid);
+    if (memory === undefined) return 'nothing is known of it';
+    if (found.kind === 'invalid') return found.reason;
+    if (found.kind === 'none') return 'it carries no metadata of a mirror';
+    const { setUuid, legUuid, run, sequence, generation } = found.superblock;
+    if (setUuid !== this.identity.setUuid) return `it belongs to another set, ${setUuid}`;
+    if (legUuid !== leg.uuid) return `it is another leg, ${legUuid}`;
+    const { last } = memory;
+    // What failed on the leg, for what we know, may have come to it all the same; and the table that
+    // named its last superblock may itself have been its last.
+    const [before] = this.identity.history;
+    const mayBeNewer =
+      run === this.identity.run || (run === before?.run && sequence <= before.sequence);
+    const isOfLast = run === last.run && sequence >= last.sequence;
+    if (!isOfLast || (sequence > last.sequence && !mayBeNewer)) {
+      return `its metadata (generation ${generation}) is not what it was given last: it was put back, or started apart`;
+    }
+    if (generation < memory.clearedWhenLeft) return 'too much has been cleared since it left';
+    memory.copy = found.copy;
+    return null;
   }
 
   private commonOf(
@@ -154,15 +258,19 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     assert(record !== undefined && leg.uuid !== null, 'a leg of a native set without a uuid');
     const memory = this.memoryOf(leg.uuid, record.state, generation);
     const wasIn = isIn(memory.state);
-    if (record.state !== memory.state) memory.changedGeneration = generation;
+    if (record.state !== memory.state) {
+      memory.changedGeneration = generation;
+      memory.lacksWritten = false;
+    }
     if (wasIn && !isIn(record.state)) memory.clearedWhenLeft = this.owner.clearedGeneration;
     memory.state = record.state;
-    if (record.state !== 'resyncing') memory.lacksWritten = false;
     return {
       uuid: leg.uuid,
       slot: leg.slot,
       state: record.state,
-      writeMostly: false,
+      writeMostly: record.writeMostly,
+      failedByHand: record.failedByHand,
+      replaces: record.replaces,
       errors: record.errors,
       changedGeneration: memory.changedGeneration,
       clearedWhenLeft: memory.clearedWhenLeft,
@@ -189,7 +297,9 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
 
   private needsLacks(leg: Leg): boolean {
     const memory = leg.uuid === null ? undefined : this.memories.get(leg.uuid);
-    return memory?.state === 'resyncing' && !memory.lacksWritten;
+    if (memory === undefined || memory.lacksWritten) return false;
+    // One that is out and has lost what it was given lacks more than what is dirty.
+    return memory.state === 'resyncing' || (leg.isStranger && memory.state !== 'in-sync');
   }
 
   private lacksWritten(slots: readonly number[]): void {
@@ -216,6 +326,7 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
       const superblock = { ...common, legUuid: uuid, slot, deviceSectors: device.sectors };
       encodeSuperblock(superblock, this.bytes, i * SUPERBLOCK_BYTES);
       this.addTarget(leg, i);
+      leg.enter();
     }
     this.owner.client.submit(request);
   }
@@ -229,6 +340,11 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
   }
 
   dmIoDone(request: DmIoRequest): void {
+    if (request === this.flush) {
+      this.foundFlushed(request);
+      return;
+    }
+    for (const leg of this.targets) leg.leave();
     if (this.isSecond) this.secondDone(request);
     else this.firstDone(request);
   }
@@ -268,6 +384,7 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
       if (!leg.isActive || leg.device === null) continue;
       targets.push(leg);
       this.addTarget(leg, i);
+      leg.enter();
     }
     this.targets = targets;
     this.owner.client.submit(this.request);

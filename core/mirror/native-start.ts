@@ -105,6 +105,9 @@ function legOptions(
     errors: entry.errors,
     slot: entry.slot,
     uuid: entry.uuid,
+    writeMostly: entry.writeMostly,
+    failedByHand: entry.failedByHand,
+    replaces: entry.replaces,
     deltaPossible,
   };
   if (standing === STANDING.MEMBER || !deltaPossible) return base;

@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts';
 import { ERRNO } from '../base/errno.ts';
 import { MAX_REGIONS } from '../base/error-bits.ts';
 import { bytesOfSectors, SECTOR_SIZE } from '../base/units.ts';
+import type { BlockDevice } from '../block/device.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
 import { STANDING, type Leg } from './leg.ts';
@@ -10,8 +11,9 @@ import {
   LACKS_PER_SECTOR,
   mapSectorOf,
   mapShape,
-  MAX_SLOTS,
+  MAX_LOGICAL_BLOCK,
   STATES_PER_SECTOR,
+  SUPERBLOCK_SECTORS,
   UNIT_SECTORS,
   type MapShape,
 } from './native-layout.ts';
@@ -57,6 +59,19 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
     this.set = set;
   }
 
+  legProblem({ sectors, limits }: BlockDevice, dataSectors: number): string | null {
+    const { regions } = this.shape;
+    if (mapSectorOf(sectors, regions) < dataSectors) {
+      const wanted = dataSectors + this.shape.mapSectors + 2 * SUPERBLOCK_SECTORS + UNIT_SECTORS;
+      return (
+        `it has ${bytesOfSectors(sectors)} bytes, too small: ${bytesOfSectors(wanted)} are enough ` +
+        'for the data and the metadata at its end'
+      );
+    }
+    if (limits.logicalBlockSize <= MAX_LOGICAL_BLOCK) return null;
+    return `it has blocks of ${limits.logicalBlockSize} bytes, metadata is written in ${MAX_LOGICAL_BLOCK}`;
+  }
+
   blockOf(region: number): number {
     return Math.floor(region / STATES_PER_UNIT);
   }
@@ -69,11 +84,11 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
 
   usedBlocks(used: RegionBits): void {
     used.setRange(0, Math.ceil(this.shape.stateSectors / UNIT_SECTORS) - 1);
-    for (const { slot } of this.owner.legs) this.lackBlocksOf(slot, used);
+    for (const { slot } of this.legsOnRecord()) this.lackBlocksOf(slot, used);
   }
 
   lackBlocksDue(due: RegionBits): void {
-    for (const leg of this.owner.legs) {
+    for (const leg of this.legsOnRecord()) {
       const sent = this.sent.get(leg.slot);
       if (sent === undefined) {
         this.lackBlocksOf(leg.slot, due);
@@ -123,8 +138,10 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
     this.encode(blocks);
     request.clearRegions();
     request.memory.setBytes(this.bytes, 0);
-    for (const { device } of this.targets) {
+    for (const leg of this.targets) {
+      const { device } = leg;
       if (device === null) continue;
+      leg.enter();
       const start = mapSectorOf(device.sectors, this.shape.regions);
       let memory = 0;
       for (const { first, count } of runs) {
@@ -137,6 +154,7 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
   }
 
   dmIoDone(request: DmIoRequest): void {
+    for (const leg of this.targets) leg.leave();
     const errno = this.settleErrors(request);
     if (errno !== 0) {
       // What is on disk is not known any more.
@@ -202,7 +220,7 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
   private putLacks(at: number, index: number, lacks: Map<number, RegionBits>): void {
     const inSections = index - this.shape.stateSectors;
     const slot = Math.floor(inSections / this.shape.lackSectors);
-    const leg = slot < MAX_SLOTS ? this.owner.legs.find((each) => each.slot === slot) : undefined;
+    const leg = this.legsOnRecord().find((each) => each.slot === slot);
     if (leg === undefined) return;
     const first = (inSections % this.shape.lackSectors) * LACKS_PER_SECTOR;
     const last = Math.min(this.shape.regions, first + LACKS_PER_SECTOR) - 1;
@@ -233,6 +251,11 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
       const bit = region - first;
       this.bytes[payload + (bit >> 3)] = (this.bytes[payload + (bit >> 3)] ?? 0) | (1 << (bit & 7));
     }
+  }
+
+  /** Until its removal is durable a leg may be found again, and must not have lost its bits. */
+  private legsOnRecord(): readonly Leg[] {
+    return [...this.owner.legs, ...this.owner.leaving];
   }
 
   /**

@@ -73,6 +73,7 @@ export type MirrorEventKind =
   | 'leg-added'
   | 'leg-re-added'
   | 'leg-removed'
+  | 'log-failed'
   | 'resync-started'
   | 'resync-ended'
   | 'scrub-started'

@@ -1,5 +1,6 @@
 import type { Loop } from '../block/loop.ts';
-import type { LegState } from './leg.ts';
+import type { LegMetadata } from './assemble-native.ts';
+import type { Leg, LegState } from './leg.ts';
 import type { MirrorSet } from './set.ts';
 
 export interface LegErrors {
@@ -46,6 +47,8 @@ export interface MirrorRecorder {
   record(state: MirrorRecord, done: (errno: number) => void): void;
   /** `done` when nothing of it is under way any more; left out: nothing ever is after `record` ended. */
   settle?(done: () => void): void;
+  /** Where the record is on the legs: why a leg that comes back may hold anything; null: it is as it left. */
+  strangeness?(leg: Leg, found: LegMetadata): string | null;
   /** Told once which set it keeps the record of, if it wants to know. */
   attach?(set: MirrorSet): void;
 }

@@ -27,6 +27,7 @@ export class RegionCleaner {
   private timer: Timer | null = null;
   private isBusy = false;
   private isStopped = false;
+  private isPaused = false;
   private whenDone: (() => void) | null = null;
 
   constructor(set: MirrorSet, log: RegionLog, cleanAfterMs = CLEAN_AFTER_MS) {
@@ -40,11 +41,25 @@ export class RegionCleaner {
   }
 
   arm(): void {
-    if (this.timer !== null || this.isBusy || this.isStopped) return;
+    if (this.timer !== null || this.isBusy || this.isStopped || this.isPaused) return;
     this.timer = this.set.clock.after(this.turnMs, () => {
       this.timer = null;
       this.turn();
     });
+  }
+
+  /** `done` when the pass under way has ended; no other begins until `resume`. */
+  pause(done: () => void): void {
+    this.isPaused = true;
+    this.timer?.cancel();
+    this.timer = null;
+    if (this.isBusy) this.whenDone = done;
+    else done();
+  }
+
+  resume(): void {
+    this.isPaused = false;
+    this.armIfNeeded();
   }
 
   /** A last pass over all that is dirty: nobody writes any more. */
@@ -65,7 +80,9 @@ export class RegionCleaner {
       this.isBusy = true;
       this.pass(false, () => {
         this.isBusy = false;
-        this.whenDone?.();
+        const { whenDone } = this;
+        this.whenDone = null;
+        whenDone?.();
         this.armIfNeeded();
       });
     } else {

@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { ERRNO } from '../base/errno.ts';
 import { Ring } from '../base/ring.ts';
+import type { BlockDevice } from '../block/device.ts';
 import { STATES_PER_SECTOR } from './native-layout.ts';
 import { RegionBits } from './region-bits.ts';
 import { REGION_STATE } from './region-map.ts';
@@ -14,6 +15,8 @@ export interface RegionLogStore {
   readonly blocks: number;
   /** True: it keeps lack bits too, so a leg that is out comes back by a delta. */
   readonly keepsLacks: boolean;
+  /** The log's part of the kernel's status line; left out: that of a `core` log. */
+  readonly statusWords?: string;
   /** The block that holds the region's mark. */
   blockOf(region: number): number;
   /** Regions first..last whose marks the block holds; null: it holds none. */
@@ -35,6 +38,8 @@ export interface RegionLogStore {
     mayClear: boolean,
     done: (errno: number) => void,
   ): void;
+  /** Why a device has no place for the log, as a sentence; left out: the log is elsewhere. */
+  legProblem?(device: BlockDevice, dataSectors: number): string | null;
   /** Told once whose log it keeps, if it wants to know. */
   attach?(set: MirrorSet): void;
 }
@@ -95,6 +100,7 @@ export class RegionLog {
   private isWriting = false;
   private mayClear = false;
   private cursor = 0;
+  private whenIdle: (() => void) | null = null;
 
   constructor(set: MirrorSet, start: RegionLogStart | null) {
     this.set = set;
@@ -143,6 +149,22 @@ export class RegionLog {
   stop(done: () => void): void {
     if (this.cleaner === null) done();
     else this.cleaner.stop(done);
+  }
+
+  /** Suspended: nothing is cleaned any more. `done` when nothing is on its way to the log. */
+  pause(done: () => void): void {
+    if (this.cleaner === null) {
+      done();
+      return;
+    }
+    this.cleaner.pause(() => {
+      if (this.isIdle) done();
+      else this.whenIdle = done;
+    });
+  }
+
+  resume(): void {
+    this.cleaner?.resume();
   }
 
   /** Somebody has left, come, or been filled: lack bits may be due. */
@@ -282,6 +304,10 @@ export class RegionLog {
     this.answerBarriers(blocks, errno);
     this.answerWaiters(errno);
     this.writeNext();
+    if (!this.isIdle) return;
+    const { whenIdle } = this;
+    this.whenIdle = null;
+    whenIdle?.();
   }
 
   private settleMark(region: number, errno: number): void {

@@ -5,7 +5,7 @@ import { putHex } from './native-bytes.ts';
 import {
   lackSectorOf,
   LACKS_PER_SECTOR,
-  MAP_PAYLOAD_BYTES,
+  MAP_HEADER_BYTES,
   mapShape,
   STATES_PER_SECTOR,
   type MapShape,
@@ -20,8 +20,6 @@ export const REGION_STATE = {
   /** Members may differ there after a crash, and a leg that is out may lack it. */
   DIRTY: 2,
 } as const;
-
-const HEADER_BYTES = SECTOR_SIZE - MAP_PAYLOAD_BYTES;
 
 /** What ties a sector of a map to its set. */
 export function setTagOf(setUuid: string): number {
@@ -53,7 +51,7 @@ export function sealMapSector(
 }
 
 /** True: it is sector `index` of this set's map, as it was written. */
-export function isMapSector(bytes: Uint8Array, at: number, index: number, tag: number): boolean {
+function isMapSector(bytes: Uint8Array, at: number, index: number, tag: number): boolean {
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, SECTOR_SIZE);
   if (view.getUint32(4, true) !== tag || view.getUint32(8, true) !== index) return false;
   return MAP_SUM.isRight(view.getUint32(0, true), crc32c(bytes, at + 4, at + SECTOR_SIZE));
@@ -61,7 +59,7 @@ export function isMapSector(bytes: Uint8Array, at: number, index: number, tag: n
 
 /** Where the payload of a map sector begins. */
 export function payloadAt(at: number): number {
-  return at + HEADER_BYTES;
+  return at + MAP_HEADER_BYTES;
 }
 
 /** Counts for people. */

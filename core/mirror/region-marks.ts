@@ -15,7 +15,6 @@ export const MARK = {
   /** As CLEANING, for a region that was marked ahead and then never written. */
   UNMARKING: 6,
 } as const;
-export type Mark = (typeof MARK)[keyof typeof MARK];
 
 /** Written since it was marked, and not yet idle for as many turns of the cleaner. */
 const WRITTEN = 0x80;

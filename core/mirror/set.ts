@@ -10,13 +10,14 @@ import type { Loop } from '../block/loop.ts';
 import { REQ_OP } from '../block/op.ts';
 import { RangeLock } from '../block/range-lock.ts';
 import { DmIoClient } from '../dm-io/client.ts';
+import type { LegMetadata } from './assemble-native.ts';
 import { chooseLeg, ReadCursor } from './choose-leg.ts';
 import { FlushQueue } from './flush.ts';
 import { Journal } from './journal.ts';
 import { isLastCopyOfSome } from './last-copy.ts';
 import { endReplacements } from './leg-changes.ts';
 import { LegWatch } from './leg-watch.ts';
-import type { Leg} from './leg.ts';
+import type { Leg } from './leg.ts';
 import { MAX_LEGS, STANDING, type LegErrorKind } from './leg.ts';
 import type { MirrorEventKind, MirrorOptions } from './options.ts';
 import { PendingWrites } from './pending.ts';
@@ -262,6 +263,11 @@ export class MirrorSet {
    * cleared one. A leg without it comes from before, and may lack what was cleared (D1).
    */
   raiseGeneration(done: (errno: number) => void): void {
+    if (this.regionLog.store?.keepsLacks !== true) {
+      // No leg comes back by what the log says, so no leg has to be told apart.
+      this.loop.defer({ complete: () => done(ERRNO.OK) });
+      return;
+    }
     this.generation += 1;
     const raised = this.generation;
     const whenRaised = (errno: number): void => {
@@ -295,6 +301,12 @@ export class MirrorSet {
     this.currentLimits = { ...mirrorLimits(this.legs), logicalBlockSize };
     this.generation += 1;
     this.journal.changed();
+    this.regionLog.legChanged();
+  }
+
+  /** Why a leg that is out may hold anything but what it held; null: it is as it left. */
+  strangenessOf(leg: Leg, found: LegMetadata): string | null {
+    return this.options.recorder.strangeness?.(leg, found) ?? null;
   }
 
   /** Legs do not agree on what a DISCARD leaves: it is a hint, and done by doing nothing (I17). */
@@ -385,7 +397,9 @@ export class MirrorSet {
   /** Suspended: nothing is copied any more. No request of a client may be under way until `resume`. */
   quiesce(done: () => void): void {
     this.scrub.pause(() => {
-      this.recovery.pause(done);
+      this.recovery.pause(() => {
+        this.regionLog.pause(done);
+      });
     });
   }
 
@@ -395,14 +409,23 @@ export class MirrorSet {
   }
 
   resume(): void {
+    this.regionLog.resume();
     this.recovery.resume();
     this.scrub.resume();
   }
 
-  /** A quiet set gives way to another: from now on it records nothing. What it would have recorded. */
+  /**
+   * A quiet set gives way to another: from now on it records nothing, and nothing is on its way to
+   * a log on the legs. What it would have recorded.
+   */
   freeze(done: (record: MirrorRecord) => void): void {
-    this.journal.freeze(() => {
+    const { recorder } = this.options;
+    const settled = (): void => {
       done(this.record());
+    };
+    this.journal.freeze(() => {
+      if (recorder.settle === undefined) settled();
+      else recorder.settle(settled);
     });
   }
 
@@ -460,7 +483,9 @@ export class MirrorSet {
 
   /** A leg that has lost what it was given: it lacks everything. */
   private expelEmptied(leg: Leg, reason: string): void {
-    if (this.expel(leg, reason)) leg.outOfSync.setAll();
+    if (!this.expel(leg, reason)) return;
+    leg.outOfSync.setAll();
+    leg.isStranger = true;
   }
 
   /** Members may differ here, and nobody has been told what they hold. */

@@ -86,7 +86,7 @@ export function kernelStatus(set: MirrorSet): string {
   const names = set.legs.map((leg) => leg.name).join(' ');
   const inSync = set.regions - countOutOfSync(set);
   const letters = set.legs.map(healthLetter).join('');
-  return `${String(set.legs.length)} ${names} ${String(inSync)}/${String(set.regions)} 1 ${letters} 1 core`;
+  return `${String(set.legs.length)} ${names} ${String(inSync)}/${String(set.regions)} 1 ${letters} ${set.regionLog.store?.statusWords ?? '1 core'}`;
 }
 
 /** A leg that is out without an error of its own (missing, stale, failed by hand) counts as D. */

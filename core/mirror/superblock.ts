@@ -25,6 +25,10 @@ export interface LegEntry {
   readonly slot: number;
   readonly state: LegState;
   readonly writeMostly: boolean;
+  /** Taken out by an operator: nobody else takes it in again. */
+  readonly failedByHand: boolean;
+  /** Slot of the leg that leaves when this one is in sync. */
+  readonly replaces: number | null;
   readonly errors: LegErrors;
   /** The generation with which its state became this one. */
   readonly changedGeneration: number;
@@ -66,8 +70,8 @@ export interface Superblock {
 }
 
 export const MAX_HISTORY = 14;
-export const NAME_BYTES = 64;
-export const LEG_NAME_BYTES = 48;
+const NAME_BYTES = 64;
+const LEG_NAME_BYTES = 48;
 
 const MAGIC = 'DMIODMIR';
 const VERSION = 1;
@@ -82,6 +86,7 @@ const HEADER_BYTES = 512;
 const ENTRY_BYTES = 120;
 const ENTRY_NAME_AT = 72;
 const ENTRY_WRITE_MOSTLY = 1;
+const ENTRY_FAILED_BY_HAND = 2;
 const NUMBERS_AT = [56, 64, 72, 80, 88, 96, 120, RUN_START_AT, RUN_GENERATION_AT];
 const MAX_U32 = 0xffffffff;
 
@@ -143,7 +148,10 @@ function encodeLeg(leg: LegEntry, block: Uint8Array, view: DataView, at: number)
   putHex(block, at, leg.uuid);
   view.setUint8(at + 16, STATES.indexOf(leg.state));
   view.setUint8(at + 17, leg.slot);
-  view.setUint16(at + 18, leg.writeMostly ? ENTRY_WRITE_MOSTLY : 0, true);
+  const writeMostly = leg.writeMostly ? ENTRY_WRITE_MOSTLY : 0;
+  const failedByHand = leg.failedByHand ? ENTRY_FAILED_BY_HAND : 0;
+  view.setUint16(at + 18, writeMostly | failedByHand, true);
+  view.setUint8(at + 36, leg.replaces === null ? 0 : leg.replaces + 1);
   view.setUint32(at + 20, Math.min(MAX_U32, leg.errors.read), true);
   view.setUint32(at + 24, Math.min(MAX_U32, leg.errors.write), true);
   view.setUint32(at + 28, Math.min(MAX_U32, leg.errors.flush), true);
@@ -270,13 +278,17 @@ function decodeLeg(block: Uint8Array, view: DataView, at: number): LegEntry | nu
   const slot = view.getUint8(at + 17);
   const changedGeneration = getU64(view, at + 40);
   const clearedWhenLeft = getU64(view, at + 48);
-  if (state === null || slot >= MAX_SLOTS) return null;
+  const flags = view.getUint16(at + 18, true);
+  const replaces = view.getUint8(at + 36);
+  if (state === null || slot >= MAX_SLOTS || replaces > MAX_SLOTS) return null;
   if (changedGeneration === null || clearedWhenLeft === null) return null;
   return {
     uuid: getUuid(block, at),
     slot,
     state,
-    writeMostly: (view.getUint16(at + 18, true) & ENTRY_WRITE_MOSTLY) !== 0,
+    writeMostly: (flags & ENTRY_WRITE_MOSTLY) !== 0,
+    failedByHand: (flags & ENTRY_FAILED_BY_HAND) !== 0,
+    replaces: replaces === 0 ? null : replaces - 1,
     errors: {
       read: view.getUint32(at + 20, true),
       write: view.getUint32(at + 24, true),

@@ -106,7 +106,7 @@ export const OFFSET_DATA_BYTES = 8;
 /** "OFFSET_HOLE": u64 offset, u32 length. */
 export const OFFSET_HOLE_BYTES = 12;
 /** "ERROR": u32 error, u16 length, message; "ERROR_OFFSET": u64 offset behind the message. */
-export const ERROR_BYTES = 6;
+const ERROR_BYTES = 6;
 export const ERROR_OFFSET_BYTES = 8;
 
 export function writeHole(view: DataView, at: number, offset: number, lengthBytes: number): void {
@@ -125,10 +125,6 @@ export function writeError(
   view.setUint16(at + 4, message.length);
   for (let i = 0; i < message.length; i += 1) view.setUint8(at + ERROR_BYTES + i, message[i]!);
   return ERROR_BYTES + message.length;
-}
-
-export function readErrorNumber(view: DataView, at: number): number {
-  return view.getUint32(at);
 }
 
 /** "BLOCK_STATUS": u32 id before the extents; "BLOCK_STATUS_EXT" has their number too. */

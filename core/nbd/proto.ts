@@ -123,21 +123,6 @@ export const ALLOCATION = { HOLE: 1 << 0, ZERO: 1 << 1 } as const;
 /** Metadata contexts a server of ours may offer. */
 export const CONTEXT = { ALLOCATION: 'base:allocation', MIRROR: 'x-dmiod:mirror' } as const;
 
-/**
- * "x-dmiod:mirror" (flags of an extent): how a range stands in a mirror. 0: every leg holds the same
- * bytes, and nothing is under way.
- */
-export const MIRROR_STATE = {
-  /** Writes are under way. */
-  DIRTY: 1 << 0,
-  /** A leg lacks what others hold; it is not read there. */
-  OUT_OF_SYNC: 1 << 1,
-  /** Nothing was written here since the mirror was made. */
-  NEVER_WRITTEN: 1 << 2,
-  /** Legs may differ since an unclean end; made equal before it is read. */
-  IN_DOUBT: 1 << 3,
-} as const;
-
 /** "Error values" (u32). */
 export const NBD_ERROR = {
   OK: 0,

@@ -1,8 +1,8 @@
 /** Devices of the config file: as requests, and held against what the state directory remembers. */
 import { bytesOfSectors } from '../../core/base/units.ts';
-import { linesOf, pathsOf, readTable } from '../devices/assemble.ts';
+import { linesOf, logPathOf, pathsOf, readTable } from '../devices/assemble.ts';
 import { DEFAULT_READ_POLICY } from '../devices/read-policy.ts';
-import { cacheOf } from '../devices/request.ts';
+import { cacheOf, logDeviceOf } from '../devices/request.ts';
 import type { DeviceRequest } from '../devices/request.ts';
 import type { DeviceRecord } from '../device-record.ts';
 import type { DeviceConfig } from './schema.ts';
@@ -55,7 +55,14 @@ function legsOfTable(table: string): readonly string[] {
 export function contradiction(config: DeviceConfig, record: DeviceRecord): string | undefined {
   const spec = readTable(record.table.join('\n'));
   const wanted = config.mirror ?? (config.linear === undefined ? undefined : [config.linear]);
-  const known = pathsOf(spec);
+  const table = record.table.join('\n');
+  const log = logPathOf(table);
+  const known = pathsOf(spec).filter((path) => path !== log);
+  const wantedLog = logDeviceOf(config.log) ?? undefined;
+  if (config.table === undefined && config.log !== undefined && wantedLog !== log) {
+    const has = log === undefined ? 'core' : `disk=${log}`;
+    return `its record has the log ${has}, the config file ${config.log}`;
+  }
   if (wanted !== undefined && !isSame(wanted, known)) {
     return `its record has the legs ${known.join(', ')}, the config file ${wanted.join(', ')}`;
   }

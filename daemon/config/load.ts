@@ -5,6 +5,7 @@ import { mapCacheWord } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { codeOf, reasonOf } from '../system-error.ts';
+import { mapLogPath } from '../devices/request.ts';
 import { configSchema } from './schema.ts';
 import type { Config, DeviceConfig } from './schema.ts';
 import { parseTomlText, TomlError } from './toml.ts';
@@ -137,10 +138,11 @@ function withAbsolutePaths(config: Config, folder: string): Config {
 }
 
 function withAbsoluteLegs(device: DeviceConfig, folder: string): DeviceConfig {
-  const { mirror, linear, cache } = device;
+  const { mirror, linear, cache, log } = device;
   return {
     ...device,
     ...(mirror !== undefined && { mirror: mirror.map((leg) => absoluteLeg(leg, folder)) }),
+    ...(log !== undefined && { log: mapLogPath(log, (path) => resolve(folder, path)) }),
     ...(linear !== undefined && { linear: absoluteLeg(linear, folder) }),
     ...(cache !== undefined && {
       cache: cache.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, folder))),

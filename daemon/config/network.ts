@@ -83,8 +83,8 @@ export const ACCESS_KEYS = {
 
 const networkSchema = z.object(NETWORK_KEYS);
 const accessSchema = z.object(ACCESS_KEYS);
-export type NetworkConfig = z.infer<typeof networkSchema>;
-export type AccessConfig = z.infer<typeof accessSchema>;
+type NetworkConfig = z.infer<typeof networkSchema>;
+type AccessConfig = z.infer<typeof accessSchema>;
 
 /** The network side of a daemon's settings. */
 export interface NetworkSettings {

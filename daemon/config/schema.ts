@@ -92,6 +92,8 @@ const cache = z.union([cacheWord.transform((word) => [word]), z.array(cacheWord)
   error: `expected ${CACHE_FORMAT}, or an array of these`,
 });
 
+const LOG_FORMAT = 'expected "core" or "disk=PATH"';
+
 const device = z
   .strictObject(
     {
@@ -99,7 +101,7 @@ const device = z
       linear: path.optional(),
       table: tableLines.optional(),
       size: sizeBytes.optional(),
-      log: z.literal('core', { error: 'expected "core": there is no other log yet' }).optional(),
+      log: z.string({ error: LOG_FORMAT }).regex(/^(?:core|disk=.+)$/, { error: LOG_FORMAT }).optional(),
       'region-size': regionSizeBytes.optional(),
       'read-policy': readPolicy.optional(),
       cache: cache.optional(),

@@ -7,6 +7,7 @@ import { parseArgs } from '../../core/control/messages.ts';
 import type { CommandArgs, CommandName, CommandResults } from '../../core/control/messages.ts';
 import { PROTOCOL_VERSION, VERSION } from '../../core/control/version.ts';
 import { absoluteLeg } from '../config/load.ts';
+import { mapLogPath } from '../devices/request.ts';
 import { ALL_TARGET_TYPES, withAbsolutePaths } from '../devices/assemble.ts';
 import type { Attachments } from '../attach/attachments.ts';
 import type { EngineName } from '../engine.ts';
@@ -189,6 +190,7 @@ function requestOf(args: CommandArgs<'create'>): DeviceRequest {
     ...rest,
     ...(table !== undefined && { table: withAbsolutePaths(table, cwd ?? '/') }),
     cache: cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, cwd ?? '/'))),
+    log: mapLogPath(args.log, (path) => resolve(cwd ?? '/', path)),
     source: 'create',
     assumeClean: assumeClean === true,
     readOnly: readOnly === true,

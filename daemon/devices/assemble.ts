@@ -28,6 +28,12 @@ import { controlErrorOf } from './legs.ts';
 import { MirrorTarget } from './mirror-target.ts';
 import type { LegPlace, MirrorStart } from './standing.ts';
 
+/** Where a `disk` log is, and of how many regions. */
+export interface LogPlace {
+  readonly device: BlockDevice;
+  readonly regions: number;
+}
+
 /** How the one mirror of a table comes to life. */
 export interface MirrorPlan {
   readonly readPolicy: ReadPolicy;
@@ -35,7 +41,8 @@ export interface MirrorPlan {
   readonly onEvent: (event: MirrorEvent) => void;
   /** The last event's number of the mirror that this one replaces. */
   readonly eventNr?: number;
-  start(places: readonly LegPlace[], args: MirrorArgs): MirrorStart;
+  /** `log`: the device of a `disk` log. */
+  start(places: readonly LegPlace[], args: MirrorArgs, log: LogPlace | null): MirrorStart;
 }
 
 /** Where the devices of a table come from. */
@@ -112,11 +119,9 @@ export function readTable(
   try {
     const spec = parseTable(text, types);
     const mirrors = spec.lines.filter((line) => line.spec.type.name === 'mirror');
-    if (linesOf(text).some(hasDiskLog)) {
-      throw new ControlError(
-        'unsupported',
-        'mirror log disk: this version has core only (in memory)',
-      );
+    const log = linesOf(text).map(logDeviceIn).find((path) => path !== undefined);
+    if (log !== undefined && isLegUri(log)) {
+      throw new TableError(`the log ${log}: a file or a block device is wanted`);
     }
     if (mirrors.length > 0 && spec.lines.length > 1) {
       throw new TableError('a mirror must be the only target of its table');
@@ -127,9 +132,15 @@ export function readTable(
   }
 }
 
-function hasDiskLog(line: string): boolean {
-  const [, , type, log] = splitWords(line);
-  return type === 'mirror' && log === 'disk';
+/** Of a line that has been parsed. */
+function logDeviceIn(line: string): string | undefined {
+  const [, , type, log, , device] = splitWords(line);
+  return type === 'mirror' && log === 'disk' ? device : undefined;
+}
+
+/** The path of the `disk` log of a table that can be read. */
+export function logPathOf(text: string): string | undefined {
+  return linesOf(text).map(logDeviceIn).find((path) => path !== undefined);
 }
 
 /** The lines that are targets: no blank ones, no comments. */
@@ -225,8 +236,10 @@ export function assembleTable(
 ): { readonly table: Table; readonly mirror: MirrorSet | null } {
   let mirror: MirrorSet | null = null;
   const build: BuildMirror = (parts, devices) => {
-    refuseSmallRegions(parts.args.regionSectors, devices);
-    const start = request.mirror.start(placesOf(parts.args, devices, request.legs), parts.args);
+    const { args } = parts;
+    refuseSmallRegions(args.regionSectors, devices.slice(0, args.legs.length));
+    const log = logPlaceOf(parts, devices);
+    const start = request.mirror.start(placesOf(args, devices, request.legs), args, log);
     mirror = makeSet(request, start, parts, environment, clients);
     return new MirrorTarget(parts, mirror);
   };
@@ -263,6 +276,15 @@ function refuseSmallRegions(regionSectors: number, devices: readonly BlockDevice
   }
 }
 
+function logPlaceOf(
+  { args, sectors }: MirrorParts,
+  devices: readonly BlockDevice[],
+): LogPlace | null {
+  const device = devices[args.legs.length];
+  if (args.logDevice === null || device === undefined) return null;
+  return { device, regions: Math.ceil(sectors / args.regionSectors) };
+}
+
 function placesOf(
   args: MirrorArgs,
   devices: readonly BlockDevice[],
@@ -281,12 +303,14 @@ function makeSet(
   environment: TargetEnvironment,
   clients: IoStats,
 ): MirrorSet {
-  const { readPolicy, recorder, onEvent, eventNr = 0 } = mirror;
+  const { readPolicy, onEvent, eventNr = 0 } = mirror;
+  const { regionLog, ...rest } = start;
   return new MirrorSet({
     ...environment,
-    ...start,
+    recorder: mirror.recorder,
+    ...rest,
+    ...(regionLog !== undefined && { regionLog }),
     name,
-    recorder,
     sectors,
     regionSectors: args.regionSectors,
     readPolicy,
@@ -296,6 +320,6 @@ function makeSet(
   });
 }
 
-export function tableErrorOf(error: unknown): unknown {
+function tableErrorOf(error: unknown): unknown {
   return error instanceof TableError ? new ControlError('bad-table', error.message) : error;
 }

@@ -10,13 +10,30 @@ import { errnoName } from '../../core/base/errno.ts';
 import type { DeviceIdentity, DeviceRecord, DeviceRecorder } from '../device-record.ts';
 import type { EngineName } from '../engine.ts';
 import type { StateStore } from '../state-store.ts';
-import { isMirror, linesOf, pathsOf, readKnownTable, readTable, refuseTwins } from './assemble.ts';
+import {
+  isMirror,
+  linesOf,
+  logPathOf,
+  pathsOf,
+  readKnownTable,
+  readTable,
+  refuseTwins,
+} from './assemble.ts';
 import { Device } from './device.ts';
+import { loggedMirrorOf, lookAtLog, newLogBytes, NO_LOG, settleLog } from './disk-log.ts';
 import { LegChanges } from './leg-changes.ts';
 import { LegReturn, type ReturnPolicy } from './leg-return.ts';
 import { OpenLegs, refuseDifferentContent, refuseForeignContent } from './legs.ts';
+import type { OpenLegsOptions } from './legs.ts';
 import { DEFAULT_READ_POLICY } from './read-policy.ts';
-import { cacheOf, checkRequest, linearTable, mirrorTable } from './request.ts';
+import {
+  cacheOf,
+  checkRequest,
+  linearTable,
+  logDeviceOf,
+  mirrorTable,
+  regionSectorsOf,
+} from './request.ts';
 import type { DeviceRequest } from './request.ts';
 import type { PlaneThread } from '../worker/threads.ts';
 import type { Stack } from './stack.ts';
@@ -58,10 +75,20 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
       readPolicy: request.readPolicy ?? DEFAULT_READ_POLICY,
       cache: cacheOf(request.cache, pathsOf(readTable(table))),
     };
+    const log = loggedMirrorOf(table);
+    const rule = request.table === undefined ? 'new' : 'by-word';
+    const isForced = request.content.kind === 'take' && request.source !== 'config';
+    const found = log === undefined ? NO_LOG : await lookAtLog(log, legs, rule, isForced);
+    // What a daemon without a state directory has remembered says more than what legs look like.
+    if (found.record === null && isMirror(readTable(table))) {
+      await refuseContent(request, legs, legPathsOf(table));
+    }
     // Made a moment ago, all of them: zeros everywhere.
-    const areEqual = pathsOf(readTable(table)).every((path) => legs.created.includes(path));
+    const areEqual = legPathsOf(table).every((path) => legs.created.includes(path));
     const writeMostly = request.writeMostly ?? [];
-    const how = { recorded: null, areEqual, writeMostly, thread: null };
+    if (log !== undefined) await settleLog(log, legs, found);
+    const { record, bytes } = found;
+    const how = { recorded: record, log: bytes, areEqual, writeMostly, thread: null, isNew: true };
     const device = await start(identity, legs, context, how);
     return { device, createdLegs: [...legs.created] };
   } catch (error) {
@@ -92,10 +119,22 @@ export async function buildRecorded(
     createBytes: null,
     createHint: '',
     mayBeMissing: isMirror(spec) && record.mirror !== null,
+    dirtyLog: logOptions(logPathOf(table)),
   });
   try {
     const { format: _, mirror, ...identity } = record;
-    const how = { recorded: mirror, areEqual: false, writeMostly: [], thread };
+    const log = loggedMirrorOf(table);
+    const found = log === undefined ? NO_LOG : await lookAtLog(log, legs, 'recorded', false);
+    if (log !== undefined) await settleLog(log, legs, found);
+    const { bytes } = found;
+    const how = {
+      recorded: mirror,
+      log: bytes,
+      areEqual: false,
+      writeMostly: [],
+      thread,
+      isNew: mirror === null,
+    };
     return await start(identity, legs, context, how);
   } catch (error) {
     await legs.undo();
@@ -109,29 +148,51 @@ async function openNew(
 ): Promise<OpenLegs> {
   const { mirror, linear, table, sizeBytes, mayCreate } = request;
   const spec = table === undefined ? null : readTable(table);
-  const paths = mirror ?? (linear === undefined ? pathsOf(spec ?? readTable('')) : [linear]);
+  const log = logDeviceOf(request.log);
+  const named = mirror === undefined || log === null ? mirror : [...mirror, log];
+  const paths = named ?? (linear === undefined ? pathsOf(spec ?? readTable('')) : [linear]);
   const isNewMirror = mirror !== undefined || (spec !== null && isMirror(spec));
   if (isNewMirror) {
     await refuseTwins(paths.map((path) => (isLegUri(path) ? path : resolve(path))));
   }
   await stack.gather(paths, null);
-  const legs = await OpenLegs.open(paths, {
+  const createBytes = mayCreate && sizeBytes !== undefined ? sizeBytes : null;
+  const createHint = table === undefined ? request.createHint : '';
+  return OpenLegs.open(paths, {
     ...environment,
     upper: request.name,
     stack,
     readOnly: request.readOnly && !isNewMirror,
     cache: cacheOf(request.cache, paths),
-    createBytes: mayCreate && sizeBytes !== undefined ? sizeBytes : null,
-    createHint: table === undefined ? request.createHint : '',
+    createBytes,
+    createHint,
     mayBeMissing: false,
+    dirtyLog: logOptions(
+      log ?? logPathOf(table ?? ''),
+      createBytes === null ? null : newLogLength(request, createBytes),
+      createHint,
+    ),
   });
-  try {
-    if (isNewMirror) await refuseContent(request, legs, paths);
-    return legs;
-  } catch (error) {
-    await legs.undo();
-    throw error;
-  }
+}
+
+/** A `disk` log among the legs of a device. */
+function logOptions(
+  path: string | undefined,
+  createBytes: number | null = null,
+  hint = '',
+): OpenLegsOptions['dirtyLog'] {
+  return path === undefined ? undefined : { path, createBytes, hint };
+}
+
+function newLogLength({ regionSizeBytes }: DeviceRequest, sizeBytes: number): number {
+  const sectors = sectorsFloor(sizeBytes);
+  return newLogBytes(sectors, regionSectorsOf(regionSizeBytes, sectors));
+}
+
+/** What a table names but its log. */
+function legPathsOf(table: string): readonly string[] {
+  const log = logPathOf(table);
+  return pathsOf(readTable(table)).filter((path) => path !== log);
 }
 
 async function refuseContent(
@@ -156,7 +217,9 @@ async function tableOf(request: DeviceRequest, legs: OpenLegs): Promise<string> 
   const lower = [...legs.stacked.values()].map(({ name, below }) => {
     return { name, sectors: below.sectors };
   });
-  const devices = [...legs.devices.values(), ...lower];
+  const log = logDeviceOf(request.log);
+  const open = [...legs.devices].flatMap(([path, device]) => (path === log ? [] : [device]));
+  const devices = [...open, ...lower];
   const sizes = devices.map((device) => bytesOfSectors(device.sectors));
   const sizeBytes = request.sizeBytes ?? Math.min(...sizes);
   const small = devices.find((device) => bytesOfSectors(device.sectors) < sizeBytes);
@@ -177,9 +240,11 @@ async function start(
   identity: DeviceIdentity,
   legs: OpenLegs,
   context: BuildContext,
-  how: Pick<Made, 'recorded' | 'areEqual' | 'writeMostly' | 'thread'>,
+  how: Pick<Made, 'recorded' | 'log' | 'areEqual' | 'writeMostly' | 'thread'> & {
+    readonly isNew: boolean;
+  },
 ): Promise<Device> {
-  const { recorded } = how;
+  const { recorded, isNew } = how;
   const { exports, store } = context;
   const { name } = identity;
   const recorder = store?.recorder(identity, recorded) ?? null;
@@ -188,7 +253,7 @@ async function start(
     context.engine === 'uring' ? await runInWorker(made, context) : runHere(made, context);
   if (recorder !== null) {
     try {
-      await saved(recorder, name, recorded === null);
+      await saved(recorder, name, isNew);
     } catch (error) {
       await running.runner.settle();
       throw error;

@@ -45,7 +45,7 @@ interface DeviceCalls extends LegCalls {
   };
 }
 
-export interface FrozenMirror {
+interface FrozenMirror {
   readonly record: MirrorRecord | null;
   readonly eventNr: number;
 }

@@ -220,9 +220,11 @@ export class LegChanges {
     const device = this.legs.devices.get(path);
     const first = this.known.get(path);
     if (device === undefined) return new Before(first, true);
-    const now = await identityOf(device);
+    // The file system below may be dead: then nobody can tell what comes back in its place.
+    const now = await identityOf(device).catch(() => undefined);
     await this.legs.closeOne(path);
-    this.known.set(path, now);
+    if (now === undefined) this.known.delete(path);
+    else this.known.set(path, now);
     return new Before(now, false);
   }
 

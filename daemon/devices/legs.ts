@@ -38,6 +38,10 @@ export interface OpenLegsOptions {
   readonly createBytes: number | null;
   /** Ends the sentence about a missing leg; empty when nothing would make it. */
   readonly createHint: string;
+  /** One of the paths is that of a `disk` log: it must be there, or be made, this long. */
+  readonly dirtyLog?:
+    | { readonly path: string; readonly createBytes: number | null; readonly hint: string }
+    | undefined;
   /** A leg that is not there is left out, with the reason; else it is an error. */
   readonly mayBeMissing: boolean;
 }
@@ -197,6 +201,10 @@ export class OpenLegs {
   }
 
   private async openOne(path: string, options: OpenLegsOptions): Promise<void> {
+    if (path === options.dirtyLog?.path) {
+      await this.openLog(options.dirtyLog, options);
+      return;
+    }
     if (lowerNameOf(path) !== undefined) {
       await this.stackOn(path, options);
       return;
@@ -208,7 +216,25 @@ export class OpenLegs {
       if (!wasThere && lstatSync(path).blocks === 0) this.created.push(path);
     } catch (error) {
       if (options.mayBeMissing && isAbsence(error)) this.missing.set(path, error.message);
-      else throw withHint(error, options);
+      else throw isLegUri(path) ? error : withHint(error, options);
+    }
+  }
+
+  private async openLog(
+    { path, createBytes, hint }: NonNullable<OpenLegsOptions['dirtyLog']>,
+    options: OpenLegsOptions,
+  ): Promise<void> {
+    const wasThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+    try {
+      const cache = this.cache[path];
+      const opened = await openLeg(path, { ...options, readOnly: false, createBytes, cache });
+      this.devices.set(path, opened);
+      if (!wasThere) this.created.push(path);
+    } catch (error) {
+      if (!(error instanceof OpenError)) throw error;
+      const isHelp = createBytes === null && hint !== '' && error.code === 'missing';
+      const words = `log ${error.message}${isHelp ? `; ${hint}` : ''}`;
+      throw new ControlError(ERROR_CODES[error.code], words);
     }
   }
 }
@@ -342,6 +368,7 @@ const ERROR_CODES: Readonly<Record<OpenErrorCode, ErrorCode>> = {
   size: 'bad-leg',
   'no-space': 'io',
   'no-direct': 'bad-leg',
+  broken: 'io',
   uri: 'bad-argument',
   failed: 'io',
 };
@@ -358,6 +385,8 @@ function withHint(error: unknown, { createBytes, createHint }: OpenLegsOptions):
   return new ControlError('no-leg', `leg ${error.message}; ${createHint}`);
 }
 
+/** A disk that has died is as good as gone, whether its name is still there or not. */
 function isAbsence(error: unknown): error is OpenError {
-  return error instanceof OpenError && (error.code === 'missing' || error.code === 'not-a-device');
+  if (!(error instanceof OpenError)) return false;
+  return error.code === 'missing' || error.code === 'not-a-device' || error.code === 'broken';
 }

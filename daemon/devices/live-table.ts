@@ -21,6 +21,7 @@ import {
   assembleTable,
   isMirror,
   linesOf,
+  logPathOf,
   pathsOf,
   readKnownTable,
   readTable,
@@ -28,6 +29,13 @@ import {
 } from './assemble.ts';
 import type { BuildContext } from './build.ts';
 import type { Device } from './device.ts';
+import {
+  loggedMirrorOf,
+  lookAtLog,
+  NO_LOG,
+  settleLog,
+  type LoggedMirror,
+} from './disk-log.ts';
 import { OpenLegs, refuseForeignContent } from './legs.ts';
 import { readPolicyOf } from './request.ts';
 import { mirrorOfRecord } from './standing.ts';
@@ -60,12 +68,14 @@ export async function load(
   const mirror = await device.runner.call('mirror-record', null);
   const lines = linesOf(text);
   const record = succeed(device.name, { spec: live, mirror }, { spec, lines, force });
-  const added = await openAdded(device, spec, context);
+  const added = await openAdded(device, spec, text, context);
   try {
     if (isMirror(spec) && !force) {
-      const news = [...added.devices.keys(), ...added.stacked.keys()];
+      const log = logPathOf(text);
+      const news = [...added.devices.keys(), ...added.stacked.keys()].filter((p) => p !== log);
       await refuseForeignContent(added, news, OVERWRITES);
     }
+    await lookAtNext(device, spec, text, force, added);
     const identity = { ...device.identity, table: lines };
     tryOut(device, identity, added, record, context);
     device.inactive = { identity, added, spec, lines, force };
@@ -122,9 +132,10 @@ async function replace(device: Device, inactive: InactiveTable): Promise<void> {
   const before: Before = { spec: await liveSpec(device), mirror: record };
   try {
     const recorded = succeed(device.name, before, inactive);
-    await save(recorder, identity, recorded);
     const legs = device.legs.with(added, pathsOf(inactive.spec));
-    await runner.swap({ identity, legs, recorded, eventNr });
+    const log = await nextLog(device, identity.table.join('\n'), legs);
+    await save(recorder, identity, recorded);
+    await runner.swap({ identity, legs, recorded, log, eventNr });
   } catch (error) {
     device.inDoubt = { record };
     await restoreRecord(device);
@@ -162,6 +173,37 @@ async function save(
   );
 }
 
+/** A log that the live table does not have must be one that may be begun anew. */
+async function lookAtNext(
+  device: Device,
+  spec: TableSpec,
+  text: string,
+  force: boolean,
+  added: OpenLegs,
+): Promise<void> {
+  const log = loggedMirrorOf(text);
+  if (log === undefined || (await isSameLog(device, log))) return;
+  await lookAtLog(log, device.legs.with(added, pathsOf(spec)), 'new', force);
+}
+
+/**
+ * The bits of the live table's log are those of these regions: they go on. Any other log is begun
+ * anew before the record names it; the record says whether legs may differ.
+ */
+async function nextLog(device: Device, text: string, legs: OpenLegs): Promise<Uint8Array | null> {
+  const log = loggedMirrorOf(text);
+  if (log === undefined) return null;
+  const isSame = await isSameLog(device, log);
+  const found = isSame ? await lookAtLog(log, legs, 'recorded', false) : NO_LOG;
+  await settleLog(log, legs, found);
+  return found.bytes;
+}
+
+async function isSameLog(device: Device, next: LoggedMirror): Promise<boolean> {
+  const live = loggedMirrorOf((await device.tableLines()).join('\n'));
+  return live?.path === next.path && live.args.regionSectors === next.args.regionSectors;
+}
+
 /** Legs of a mirror come and go: what the data plane says is the table. */
 async function liveSpec(device: Device): Promise<TableSpec> {
   return readKnownTable((await device.tableLines()).join('\n'));
@@ -180,10 +222,12 @@ function refuseSmaller(name: string, live: TableSpec, next: TableSpec): void {
 async function openAdded(
   device: Device,
   spec: TableSpec,
+  text: string,
   { environment, stack }: BuildContext,
 ): Promise<OpenLegs> {
   const { devices, stacked } = device.legs;
   const absent = pathsOf(spec).filter((path) => !devices.has(path) && !stacked.has(path));
+  const log = loggedMirrorOf(text)?.path;
   await stack.gather(absent, device.runner.below().place?.thread ?? null);
   return OpenLegs.open(absent, {
     ...environment,
@@ -194,6 +238,7 @@ async function openAdded(
     createHint: '',
     mayBeMissing: false,
     cache: device.identity.cache,
+    dirtyLog: log === undefined ? undefined : { path: log, createBytes: null, hint: '' },
   });
 }
 

@@ -78,7 +78,7 @@ export function readPolicyOf(text: string | undefined, legs: number = MAX_REGION
 export function mirrorTable(request: DeviceRequest, sectors: number): string {
   const legs = request.mirror ?? [];
   const words = formatMirrorArgs({
-    logDevice: null,
+    logDevice: logDeviceOf(request.log),
     regionSectors: regionSectorsOf(request.regionSizeBytes, sectors),
     sync: request.assumeClean ? 'nosync' : undefined,
     legs: legs.map((path) => ({ path, startSector: 0 })),
@@ -93,7 +93,7 @@ export function linearTable(path: string, sectors: number): string {
 }
 
 /** The default shrinks to fit: no region is longer than its mirror (the kernel's rule). */
-function regionSectorsOf(asked: number | undefined, sectors: number): number {
+export function regionSectorsOf(asked: number | undefined, sectors: number): number {
   if (asked !== undefined) return sectorsFloor(asked);
   let region = sectorsFloor(DEFAULT_REGION_BYTES);
   while (region > sectors && region > 2) region /= 2;
@@ -143,12 +143,34 @@ function writeMostlyError({ mirror, writeMostly }: DeviceRequest): string | unde
     : `write-mostly ${stranger}: it is no leg of the mirror`;
 }
 
+/** The path of `disk=PATH`; null: another log. */
+export function logDeviceOf(log: string | undefined): string | null {
+  return log?.startsWith(DISK_PREFIX) === true ? log.slice(DISK_PREFIX.length) : null;
+}
+
+/** `disk=PATH` with the path as `absolute` has it; other logs as they are. */
+export function mapLogPath(
+  log: string | undefined,
+  absolute: (path: string) => string,
+): string | undefined {
+  const path = logDeviceOf(log);
+  return path === null || path === '' ? log : `${DISK_PREFIX}${absolute(path)}`;
+}
+
+const DISK_PREFIX = 'disk=';
+
 function checkLog(log: string): void {
   if (log === 'core') return;
-  if (log === 'native' || log.startsWith('disk=')) {
-    throw new ControlError('unsupported', `log ${log}: this version has core only (in memory)`);
+  const path = logDeviceOf(log);
+  if (path !== null) {
+    const isPath = path.startsWith('/') && !/[\0\n\r]/.test(path);
+    if (isPath) return;
+    throw bad(`log ${JSON.stringify(log)}: expected disk=PATH, of a file or a block device`);
   }
-  throw bad(`log ${JSON.stringify(log)}: expected core`);
+  if (log === 'native') {
+    throw new ControlError('unsupported', `log ${log}: this version has core and disk=PATH`);
+  }
+  throw bad(`log ${JSON.stringify(log)}: expected core or disk=PATH`);
 }
 
 function bad(message: string): ControlError {

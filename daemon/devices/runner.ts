@@ -60,6 +60,8 @@ export interface SwapPlan {
   readonly identity: DeviceIdentity;
   readonly legs: OpenLegs;
   readonly recorded: MirrorRecord | null;
+  /** The bytes of its `disk` log; null: none, or it is begun anew. */
+  readonly log: Uint8Array | null;
   readonly eventNr: number;
 }
 

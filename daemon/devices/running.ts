@@ -8,6 +8,7 @@ import { assemble, swapTable, type AssemblyRequest, type MirrorPlan } from './as
 import type { BuildContext } from './build.ts';
 import { RemoteLeg } from '../remote/leg.ts';
 import type { FromWorkerLeg } from '../worker/messages.ts';
+import { withDiskLog } from './disk-log.ts';
 import { openLegOf, type OpenLegs } from './legs.ts';
 import { readPolicyOf } from './request.ts';
 import { LocalRunner, type Runner, type SwapPlan } from './runner.ts';
@@ -20,6 +21,8 @@ export interface Made {
   readonly legs: OpenLegs;
   /** Null: the device is new. */
   readonly recorded: MirrorRecord | null;
+  /** The bytes of its `disk` log; null: none, or it is begun anew. */
+  readonly log: Uint8Array | null;
   /** The legs of a new mirror hold the same bytes. */
   readonly areEqual: boolean;
   /** Legs of a new mirror that are read only where no other is good. */
@@ -39,17 +42,21 @@ export interface Running {
 /** @throws ControlError */
 export function runHere(made: Made, { environment, onEvent }: BuildContext): Running {
   const { areEqual, writeMostly, recorder } = made;
-  const requestOf = ({ identity, legs, recorded, eventNr }: SwapPlan): AssemblyRequest => {
+  const requestOf = ({ identity, legs, recorded, log, eventNr }: SwapPlan): AssemblyRequest => {
     const { name, readOnly } = identity;
     const mirror: MirrorPlan = {
       readPolicy: readPolicyOf(identity.readPolicy),
       recorder: recorder ?? new NoRecorder(environment.loop),
       onEvent: (event) => onEvent(name, event),
       eventNr,
-      start: (places, args: MirrorArgs) =>
-        recorded === null
-          ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
-          : mirrorOfRecord(places, recorded),
+      start: (places, args: MirrorArgs, at) => {
+        const start =
+          recorded === null
+            ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
+            : mirrorOfRecord(places, recorded);
+        const isRecorded = recorded !== null;
+        return withDiskLog(start, at, { found: log, args, isRecorded, recorder });
+      },
     };
     return { name, table: identity.table.join('\n'), legs, readOnly, mirror };
   };
@@ -65,7 +72,7 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
   const { WorkerHost } = await import('../worker/host.ts');
   const { WorkerOffer } = await import('../worker/offer.ts');
   const { workerTaker } = await import('../worker/taker.ts');
-  const { identity, legs, recorded, areEqual, writeMostly, recorder } = made;
+  const { identity, legs, recorded, log, areEqual, writeMostly, recorder } = made;
   const { name, readPolicy } = identity;
   const lower = [...legs.stacked.values()].map(({ below }) => below.place?.thread);
   const host = await WorkerHost.start({
@@ -73,7 +80,7 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
     start: {
       name,
       readPolicy,
-      ...tableOf({ identity, legs, recorded, eventNr: 0 }),
+      ...tableOf({ identity, legs, recorded, log, eventNr: 0 }),
       areEqual,
       writeMostly,
       isRecorded: recorder !== null,
@@ -96,7 +103,7 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
 }
 
 /** A table and its open legs, for the other thread. */
-export function tableOf({ identity, legs, recorded, eventNr }: SwapPlan): WorkerTable {
+function tableOf({ identity, legs, recorded, log, eventNr }: SwapPlan): WorkerTable {
   return {
     table: identity.table.join('\n'),
     readOnly: identity.readOnly,
@@ -104,6 +111,7 @@ export function tableOf({ identity, legs, recorded, eventNr }: SwapPlan): Worker
     lower: [...legs.stacked].map(([path, { below }]) => [path, below.place?.number ?? -1]),
     missing: [...legs.missing],
     recorded,
+    log,
     eventNr,
   };
 }

@@ -5,7 +5,8 @@ import { assembleFromRecord } from '../../core/mirror/assemble.ts';
 import { STANDING } from '../../core/mirror/leg.ts';
 import type { Standing } from '../../core/mirror/leg.ts';
 import type { MirrorLegOptions } from '../../core/mirror/options.ts';
-import type { LegRecord, MirrorRecord } from '../../core/mirror/record.ts';
+import type { LegRecord, MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
+import type { RegionLogStart } from '../../core/mirror/region-log.ts';
 
 export interface LegPlace {
   readonly path: string;
@@ -19,6 +20,10 @@ export interface MirrorStart {
   readonly legs: readonly MirrorLegOptions[];
   readonly generation: number;
   readonly membersEqual: boolean;
+  /** Left out: dirty regions are kept in memory. */
+  readonly regionLog?: RegionLogStart | undefined;
+  /** Where the record is kept, if the log keeps it. */
+  readonly recorder?: MirrorRecorder;
 }
 
 /**

@@ -12,6 +12,7 @@ import { AbsentDevice } from '../devices/absent-device.ts';
 import { assemble, swapTable } from '../devices/assemble.ts';
 import type { Assembled, AssemblyRequest, MirrorPlan, OpenLeg } from '../devices/assemble.ts';
 import { callDevice, offerFacts } from '../devices/calls.ts';
+import { withDiskLog } from '../devices/disk-log.ts';
 import { readPolicyOf } from '../devices/request.ts';
 import { settle } from '../devices/runner.ts';
 import { mirrorOfRecord, newMirror } from '../devices/standing.ts';
@@ -95,18 +96,23 @@ export class WorkerDevice {
       assert(device !== undefined, 'a device below that is not in this thread');
       devices.set(path, device);
     }
-    const { recorded, eventNr } = table;
+    const { recorded, log, eventNr } = table;
+    const recorder = isRecorded
+      ? { record: (state: MirrorRecord, done: (errno: number) => void) => this.record(state, done) }
+      : null;
     const mirror: MirrorPlan = {
       readPolicy: readPolicyOf(readPolicy),
-      recorder: isRecorded
-        ? { record: (state, done) => this.record(state, done) }
-        : new NoRecorder(loop),
+      recorder: recorder ?? new NoRecorder(loop),
       onEvent: (event) => this.say({ kind: 'event', event }),
       eventNr,
-      start: (places, args) =>
-        recorded === null
-          ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
-          : mirrorOfRecord(places, recorded),
+      start: (places, args, at) => {
+        const start =
+          recorded === null
+            ? newMirror(places, areEqual || args.sync === 'nosync', writeMostly)
+            : mirrorOfRecord(places, recorded);
+        const isKnown = recorded !== null;
+        return withDiskLog(start, at, { found: log, args, isRecorded: isKnown, recorder });
+      },
     };
     const legs = {
       missing: new Map(table.missing),

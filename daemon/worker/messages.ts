@@ -18,6 +18,8 @@ export interface WorkerTable {
   /** Legs that are not there: path and why. */
   readonly missing: readonly (readonly [path: string, reason: string])[];
   readonly recorded: MirrorRecord | null;
+  /** The bytes of its `disk` log; null: none, or it is begun anew. */
+  readonly log: Uint8Array | null;
   /** The number of the last event there was. */
   readonly eventNr: number;
 }

@@ -1,5 +1,5 @@
 // A mirror of two exports: ours beside qemu's quorum over the same nbdkit servers, turn by turn.
-// `npm run build && node dist/test/bench/remote.js [ROUNDS] [SECONDS]`; prints a table of medians and ratios.
+// `npm run bench:remote -- [ROUNDS] [SECONDS]`; prints a table of medians and ratios.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

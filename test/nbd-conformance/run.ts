@@ -3,7 +3,7 @@ import { Breach, hangUpAll, NotOffered, parseUri } from './client.ts';
 import { HANDSHAKE_CHECKS } from './handshake-checks.ts';
 import { TRANSMISSION_CHECKS } from './transmission-checks.ts';
 
-export const CHECKS: readonly Check[] = [...HANDSHAKE_CHECKS, ...TRANSMISSION_CHECKS];
+const CHECKS: readonly Check[] = [...HANDSHAKE_CHECKS, ...TRANSMISSION_CHECKS];
 
 export interface Verdict {
   readonly check: Check;

@@ -15,7 +15,7 @@ import { at } from './at.ts';
 import { diskOf } from './disk-of.ts';
 import type { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
-import type { World } from './world.ts';
+import type { RecordedLeg, World } from './world.ts';
 
 /** What a disk holds once somebody else has had it. */
 const STRANGER = 500;
@@ -43,7 +43,7 @@ export class LegOperator {
     world.onEvent = ({ kind, leg }) => {
       if (kind === 'leg-removed' && leg !== null) this.giveBack(leg);
     };
-    world.recorder.onDurable = (before, after) => this.watchReplaced(before, after);
+    world.onDurable = (before, after) => this.watchReplaced(before, after);
   }
 
   act(): void {
@@ -91,6 +91,7 @@ export class LegOperator {
       device: spare,
       writeMostly,
       replaces,
+      ...(world.native === null ? {} : { uuid: world.native.drawUuid() }),
     };
     addLeg(set, options, (errno) => {
       world.say(() => `add ${name}: errno ${errno}`);
@@ -138,9 +139,17 @@ export class LegOperator {
     if (legProblem(world.daemon.set, disk, leg.startSector) !== null) return;
     detachDevice(leg);
     if (disk.isOpen) disk.close();
-    const isSame = !prng.ratio(1, 8);
-    if (!isSame) disk.medium.overwrite(STRANGER);
+    let isSame = !prng.ratio(1, 8);
+    if (!isSame) disk.overwrite(STRANGER, false);
     disk.open(world.daemon.loop, false);
+    if (world.native !== null) {
+      // Nobody tells us: what it carries does.
+      if (isSame && prng.ratio(1, 8)) world.native.rollBack(diskOf(leg.name), prng);
+      const why = world.daemon.set.strangenessOf(leg, world.native.metadata(diskOf(leg.name)));
+      if (why === null && !isSame) this.refute(`${leg.name} was overwritten, and passes for the same`);
+      if (why !== null) world.say(() => `${leg.name} may hold anything: ${why}`);
+      isSame = why === null;
+    }
     world.present = world.present.map((is, i) => is || i === diskOf(leg.name));
     world.say(() => `re-add ${leg.name}, lacks ${leg.outOfSync.count}, same ${String(isSame)}`);
     this.readds += 1;
@@ -167,7 +176,12 @@ export class LegOperator {
     if (this.recordOf(name) !== undefined) this.refute(`${name} was given back, but is on record`);
     const disk = at(this.world.disks, diskOf(name));
     if (disk.isOpen) disk.close();
-    disk.medium.overwrite(STRANGER + diskOf(name));
+    disk.overwrite(STRANGER + diskOf(name), true);
+    // A leg that was not there could not be wiped.
+    const wasThere = at(this.world.present, diskOf(name));
+    if (wasThere && this.world.native?.metadata(diskOf(name)).kind === 'superblock') {
+      this.refute(`${name} was given back, and calls itself a leg`);
+    }
   }
 
   /** A leg that is replaced leaves when the new one is in sync for certain, not before. */
@@ -189,8 +203,8 @@ export class LegOperator {
     throw new SimFailure('legs', message);
   }
 
-  private recordOf(name: string): MirrorRecord['legs'][number] | undefined {
-    return this.world.recorder.durable.legs.find(({ path }) => path === name);
+  private recordOf(name: string): RecordedLeg | undefined {
+    return this.world.onRecord().find(({ path }) => path === name);
   }
 
   /** Neither a leg nor on its way out, by what is and by what a restart would find. */

@@ -3,9 +3,10 @@ import { runSmall, smallStories } from './exhaustive.ts';
 import { apartStories, runApart } from './apart.ts';
 import { LEG_MUTANTS } from './leg-mutants.ts';
 import { MUTANTS } from './mutants.ts';
+import { DISK_MUTANTS } from './mutants-disk.ts';
 import { NATIVE_MUTANTS } from './mutants-native.ts';
 import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
-import { drawLegOptions, drawOptions, type SimLog, type SimOptions } from './options.ts';
+import { drawLegOptions, drawOptions, SIM_LOGS, type SimLog, type SimOptions } from './options.ts';
 import { uproot, type Mutant } from './plant.ts';
 import { runSeed, type SimResult } from './run.ts';
 import { runScrubStory } from './scrub-story.ts';
@@ -20,7 +21,8 @@ type Draw = (seed: number) => SimOptions;
 const USAGE = `usage: main.js [--seed N] [--count K] [--trace] [--legs] [--log native]
                                                        play seeds N .. N+K-1;
                                                        --legs: legs come and go meanwhile;
-                                                       --log native: metadata on the legs
+                                                       --log native: metadata on the legs;
+                                                       --log disk: the kernel's dirty log
        main.js --scrub [--seed N] [--count K]    damaged legs under a scrub
        main.js --small N                         every story of up to N requests
        main.js --apart                           every story of a set started in two parts
@@ -95,7 +97,8 @@ function playMutants(log: SimLog): number {
   let survived = 0;
   console.log('| planted bug | found by | seeds |\n|---|---|---|');
   const mutants = [...MUTANTS, ...LEG_MUTANTS, ...RECOVERY_MUTANTS];
-  for (const mutant of log === 'native' ? NATIVE_MUTANTS : mutants) {
+  const onDisk = log === 'disk' ? DISK_MUTANTS : NATIVE_MUTANTS;
+  for (const mutant of log === 'core' ? mutants : onDisk) {
     const found = hunt(mutant, log);
     if (found === null) survived += 1;
     console.log(`| ${mutant.bug} | ${found ?? 'SURVIVED | -'} |`);
@@ -153,14 +156,15 @@ function main(): number {
       help: { type: 'boolean', default: false },
     },
   });
-  const log: SimLog = values.log === 'native' ? 'native' : 'core';
+  const log = SIM_LOGS.find((each) => each === values.log);
+  if (log === undefined) throw new Error(`--log is one of ${SIM_LOGS.join(', ')}`);
   if (values.help) console.log(USAGE);
   else if (values.mutants) return playMutants(log);
   else if (values.apart) return playApart();
   else if (values.scrub) return playScrubs(Number(values.seed), Number(values.count), values.trace);
   else if (values.small !== undefined) return playSmall(Number(values.small), log);
   else {
-    const draw: Draw = values.legs ? drawLegOptions : (seed) => drawOptions(seed, log);
+    const draw: Draw = (seed) => (values.legs ? drawLegOptions : drawOptions)(seed, log);
     return playSeeds(Number(values.seed), Number(values.count), values.trace, draw);
   }
   return 0;

@@ -121,12 +121,12 @@ export class Medium {
     this.doomed.clear();
   }
 
-  /** Somebody else has had the disk. */
-  overwrite(value: Value): void {
+  /** Somebody else has had the disk, up to this sector. */
+  overwrite(value: Value, end = this.sectors): void {
     this.versions.clear();
     this.doomed.clear();
-    this.durable.fill(value);
-    this.visible.fill(value);
+    this.durable.fill(value, 0, end);
+    this.visible.fill(value, 0, end);
   }
 
   /**

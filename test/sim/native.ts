@@ -17,11 +17,11 @@ import {
 } from '../../core/mirror/native-layout.ts';
 import { metadataOf, readLegs, readMap } from '../../core/mirror/native-reader.ts';
 import { nativeParts, slotsToRead, type NativeParts } from '../../core/mirror/native-start.ts';
-import type { RegionMap } from '../../core/mirror/region-map.ts';
 import { decodeSuperblock, type SuperblockRead } from '../../core/mirror/superblock.ts';
 import { at } from './at.ts';
 import type { SimClock } from './clock.ts';
 import type { SimDisk } from './disk.ts';
+import { diskOf } from './disk-of.ts';
 import { SimFailure } from './failure.ts';
 import type { SimOptions } from './options.ts';
 
@@ -31,8 +31,6 @@ type Assembled = Extract<NativeAssembly, { kind: 'assembled' }>;
 export type NativeBegin =
   | { readonly kind: 'begun'; readonly assembly: Assembled; readonly parts: NativeParts }
   | { readonly kind: 'refused'; readonly reason: string };
-
-const NO_COPY: SuperblockRead = { kind: 'none' };
 
 /** The metadata on the simulated legs: made, looked at from outside, and read by the core's reader. */
 export class NativeLegs {
@@ -54,7 +52,8 @@ export class NativeLegs {
   }
 
   private format(): void {
-    const loop = this.openAll(this.disks.map((_, i) => i));
+    const first = this.disks.slice(0, this.options.legs);
+    const loop = this.openAll(first.map((_, i) => i));
     let result = -1;
     const run = this.drawRun();
     formatNative(
@@ -67,7 +66,7 @@ export class NativeLegs {
         regionSectors: this.options.regionSectors,
         zeroed: false,
         nowMs: 0,
-        legs: this.disks.map((device, i) => ({
+        legs: first.map((device, i) => ({
           name: device.name,
           uuid: uuidOf(i),
           device,
@@ -98,6 +97,11 @@ export class NativeLegs {
     return all.filter((i) => now.includes(i) || later.includes(i));
   }
 
+  /** The uuid of a leg that is added now: drawn by who adds it. */
+  drawUuid(): string {
+    return uuidOf(this.prng.u32() + 2 ** 33);
+  }
+
   metadata(disk: number, isDurable = false): LegMetadata {
     const { medium, sectors } = at(this.disks, disk);
     const { a, b } = superblockSectors(sectors);
@@ -119,44 +123,52 @@ export class NativeLegs {
   /** Starts on the disks that are present, in any order, through the core's own reader. */
   begin(present: readonly number[]): NativeBegin {
     const order = shuffled(present, this.prng);
-    const loop = this.openAll(order);
-    const client = new DmIoClient(loop);
-    const devices = order.map((i) => at(this.disks, i));
-    let assembly: NativeAssembly = { kind: 'refused', reason: 'the reader never answered' };
-    let map: RegionMap | null = null;
-    readLegs(client, devices, (legs) => {
-      assembly = assembleNative(
-        legs.map((copies, i) => ({ name: at(devices, i).name, metadata: metadataOf(copies) })),
-      );
-      if (assembly.kind === 'refused') return;
-      const geometry = { setUuid: assembly.ruler.setUuid, regions: regionsOf(assembly.ruler) };
-      const members = assembly.mapInputs.map((input) => at(devices, input));
-      readMap(client, members, geometry, slotsToRead(assembly), (found) => {
-        map = found;
-      });
+    let begun: NativeBegin = { kind: 'refused', reason: 'the reader never answered' };
+    this.read(this.openAll(order), order, (found) => {
+      begun = found;
     });
     this.run();
     this.clock.endLife();
-    const decided = assembly as NativeAssembly;
-    if (decided.kind === 'refused' || map === null) {
-      return { kind: 'refused', reason: decided.kind === 'refused' ? decided.reason : 'no map' };
-    }
-    const parts = nativeParts({
-      assembly: decided,
-      map,
-      devices,
-      names: devices.map(({ name }) => name),
-      run: this.drawRun(),
-      wallClockMs: () => this.clock.nowMs(),
-      cleanAfterMs: this.options.cleanAfterMs,
+    return begun;
+  }
+
+  /** As `begin`, on disks that a daemon has open: its set is frozen, and another is to take its place. */
+  beginAgain(loop: Loop, present: readonly number[], done: (begun: NativeBegin) => void): void {
+    this.read(loop, shuffled(present, this.prng), done);
+  }
+
+  private read(loop: Loop, order: readonly number[], done: (begun: NativeBegin) => void): void {
+    const client = new DmIoClient(loop);
+    const devices = order.map((i) => at(this.disks, i));
+    readLegs(client, devices, (legs) => {
+      const assembly = assembleNative(
+        legs.map((copies, i) => ({ name: at(devices, i).name, metadata: metadataOf(copies) })),
+      );
+      if (assembly.kind === 'refused') {
+        done(assembly);
+        return;
+      }
+      const geometry = { setUuid: assembly.ruler.setUuid, regions: regionsOf(assembly.ruler) };
+      const members = assembly.mapInputs.map((input) => at(devices, input));
+      readMap(client, members, geometry, slotsToRead(assembly), (map) => {
+        const parts = nativeParts({
+          assembly,
+          map,
+          devices,
+          names: devices.map(({ name }) => name),
+          run: this.drawRun(),
+          wallClockMs: () => this.clock.nowMs(),
+          cleanAfterMs: this.options.cleanAfterMs,
+        });
+        done({ kind: 'begun', assembly, parts: this.withReadded(parts) });
+      });
     });
-    return { kind: 'begun', assembly: decided, parts: this.withReadded(parts) };
   }
 
   /** The operator's re-add: a delta where the metadata allows it, else everything. */
   private withReadded(parts: NativeParts): NativeParts {
     const legs = parts.legs.map((leg) => {
-      const isBack = leg.standing === STANDING.STALE && this.readded.has(leg.slot ?? -1);
+      const isBack = leg.standing === STANDING.STALE && this.readded.has(diskOf(leg.name));
       return isBack ? { ...leg, standing: STANDING.JOINING } : leg;
     });
     this.readded.clear();
@@ -246,9 +258,6 @@ export function membersOf(assembly: NativeAssembly, disks: readonly number[]): r
   if (assembly.kind === 'refused') return [];
   return assembly.mapInputs.map((input) => at(disks, input));
 }
-
-export const copyOf = (read: LegMetadata): SuperblockRead =>
-  read.kind === 'superblock' ? { kind: 'valid', superblock: read.superblock } : NO_COPY;
 
 function uuidOf(n: number): string {
   return `00000000-0000-4000-8000-${n.toString(16).padStart(12, '0')}`;

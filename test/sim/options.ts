@@ -53,7 +53,7 @@ export interface SimOptions {
   readonly readdPercent: number;
   /** Where the set keeps its record and its dirty regions. */
   readonly log: SimLog;
-  /** native: how long a region is left dirty. */
+  /** native, disk: how long a region is left dirty. */
   readonly cleanAfterMs: number;
   /** native: chances that metadata rots, or a leg is put back to an earlier day, while all is down. */
   readonly rotPercent: number;
@@ -69,7 +69,8 @@ export interface SimOptions {
   readonly repairPercent: number;
 }
 
-export type SimLog = 'core' | 'native';
+export const SIM_LOGS = ['core', 'native', 'disk'] as const;
+export type SimLog = (typeof SIM_LOGS)[number];
 
 const ATLASES: readonly Atlas[] = ['calm', 'anchor', 'anchor', 'anchor', 'latent', 'broken'];
 
@@ -84,7 +85,7 @@ export function drawOptions(seed: number, log: SimLog = 'core'): SimOptions {
     rotPercent: prng.pick([0, 0, 20, 50]),
     rollbackPercent: prng.pick([0, 0, 20]),
   };
-  return log === 'core' ? native : { ...native, origin: 0, recorderFailureRate: 0 };
+  return log !== 'native' ? native : { ...native, origin: 0, recorderFailureRate: 0 };
 }
 
 type Common = Omit<SimOptions, 'log' | 'cleanAfterMs' | 'rotPercent' | 'rollbackPercent'>;
@@ -165,8 +166,8 @@ function drawBackground(seed: number): Pick<SimOptions, 'pace' | 'scrubEvery' | 
  * The same seed with spare disks and an operator at work on the legs. The draws of `drawOptions` stay
  * what they are: its seeds are regressions.
  */
-export function drawLegOptions(seed: number): SimOptions {
-  const base = drawOptions(seed);
+export function drawLegOptions(seed: number, log: SimLog = 'core'): SimOptions {
+  const base = drawOptions(seed, log);
   const prng = new Prng(seed + 2 ** 46);
   const spares = prng.between(1, 3);
   const more = <T>(draw: () => T): T[] => Array.from({ length: spares }, draw);

@@ -7,13 +7,15 @@ import { assembleFromRecord, type Assembly } from '../../core/mirror/assemble.ts
 import type { LegState } from '../../core/mirror/leg.ts';
 import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
-import type { MirrorRecord } from '../../core/mirror/record.ts';
+import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
 import { at } from './at.ts';
 import { CHECKERS } from './checkers/all.ts';
+import { isGoodLegBehind } from './checkers/i10-last-copy.ts';
 import { watchLeg } from './checkers/i07-stale-never-served.ts';
 import { SimClock } from './clock.ts';
 import { FIRST_TAG } from './content.ts';
 import { Daemon, type DaemonStart } from './daemon.ts';
+import { SimDiskLog } from './disk-log.ts';
 import { diskOf } from './disk-of.ts';
 import { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
@@ -36,6 +38,11 @@ interface Begin {
   readonly told: string;
 }
 
+export interface RecordedLeg {
+  readonly path: string;
+  readonly state: LegState;
+}
+
 /** Where lines of the trace go. */
 export type Trace = ((line: string) => void) | null;
 
@@ -51,6 +58,8 @@ export class World {
   readonly recorder: SimRecorder;
   /** The metadata on the legs; null: the record is in one place, as with the core log. */
   readonly native: NativeLegs | null;
+  /** The dirty log on a device of its own; null: another log. */
+  readonly diskLog: SimDiskLog | null;
   /** Sectors of a disk from here on are metadata. */
   readonly rawFrom: number;
   /** Requests of clients under way. */
@@ -67,6 +76,8 @@ export class World {
   acknowledgedWrites = 0;
   /** Told of the mirror's events. */
   onEvent: ((event: MirrorEvent) => void) | null = null;
+  /** Told of each record that becomes durable. */
+  onDurable: ((before: MirrorRecord, after: MirrorRecord) => void) | null = null;
   /** Counts what happens; the model's time. */
   step = 0;
   private readonly prng: Prng;
@@ -91,8 +102,10 @@ export class World {
       this.prng,
       options.recorderLatencyUs,
     );
+    this.recorder.onDurable = (before, after) => this.onDurable?.(before, after);
     this.present = options.latencyUs.map(() => true);
     const metaPrng = new Prng(options.seed + 2 ** 46);
+    this.diskLog = options.log === 'disk' ? new SimDiskLog(options, this.clock) : null;
     this.native = isNative ? new NativeLegs(options, this.disks, this.clock, metaPrng) : null;
     this.daemon = this.makeDaemon();
   }
@@ -162,6 +175,7 @@ export class World {
       if (power) disk.powerCut();
       else disk.daemonDied();
     }
+    this.diskLog?.died(power);
     if (power) this.model.powerCut(this.step);
   }
 
@@ -177,7 +191,7 @@ export class World {
     if (this.clock.timers > 0) throw new SimFailure('I18', 'a timer outlives the set');
     this.say(() => `stopped, errno ${result}, clean ${String(this.isClean())}`);
     const excused = this.options.atlas === 'broken' || this.options.recorderFailureRate > 0;
-    if (result !== 0 && !excused) throw new SimFailure('I10', `a clean stop gave errno ${result}`);
+    if (result !== 0 && !excused && !isGoodLegBehind(this)) throw new SimFailure('I10', `a clean stop gave errno ${result}`);
     this.clock.endLife();
   }
 
@@ -194,7 +208,11 @@ export class World {
    * calling meanwhile, and a crash may come at any step: then `done` is never called.
    */
   reload(done: (errno: number) => void): void {
-    const { daemon, recorder } = this;
+    const { daemon, recorder, native } = this;
+    if (native !== null) {
+      this.reloadNative(native, done);
+      return;
+    }
     daemon.freeze((frozen) => {
       if (typeof frozen === 'number') {
         done(frozen);
@@ -215,10 +233,37 @@ export class World {
         if (assembly.kind === 'refused') throw new SimFailure('I10', assembly.reason);
         this.say(() => `RELOAD ${assembly.standings.join(' ')}`);
         daemon.swap(this.startOf(next, assembly));
-        this.wasMember = assembly.standings.map((standing) => standing === 'member');
+        this.noteMembers(this.startOf(next, assembly));
         done(0);
       });
     });
+  }
+
+  /** With the native log the legs themselves say what the next set is made of. */
+  private reloadNative(native: NativeLegs, done: (errno: number) => void): void {
+    const { daemon } = this;
+    daemon.freeze((frozen) => {
+      if (typeof frozen === 'number') {
+        done(frozen);
+        return;
+      }
+      const here = this.disks.flatMap((_, i) => (this.present[i] === true ? [i] : []));
+      for (const disk of here) if (this.prng.ratio(1, 2)) native.readded.add(disk);
+      native.beginAgain(daemon.loop, here, (begun) => {
+        if (begun.kind === 'refused') throw new SimFailure('I10', begun.reason);
+        const standings = begun.parts.legs.map(({ standing }) => standing);
+        this.say(() => `RELOAD ${standings.join(' ')}`);
+        daemon.swap(begun.parts);
+        this.noteMembers(begun.parts);
+        done(0);
+      });
+    });
+  }
+
+  private noteMembers({ legs }: Pick<DaemonStart, 'legs'>): void {
+    this.wasMember = this.disks.map((disk) =>
+      legs.some(({ device, standing }) => device === disk && standing === 'member'),
+    );
   }
 
   /** The record may name the next table: no bio goes on before it names the live one again. */
@@ -255,6 +300,17 @@ export class World {
     this.recorder.durable = withState(durable, leg, 'resyncing');
   }
 
+  /** Legs that a restart would find, and how they would stand. */
+  onRecord(): readonly RecordedLeg[] {
+    if (this.native === null) return this.recorder.durable.legs;
+    const assembly = this.native.decide(this.disks.map((_, i) => i));
+    if (assembly.kind === 'refused') return [];
+    return assembly.legs.map(({ entry, input, standing }) => ({
+      path: input === null ? entry.name : at(this.disks, input).name,
+      state: standing === 'member' ? 'in-sync' : entry.state,
+    }));
+  }
+
   /** By what is durable the set was stopped with all members equal. */
   isClean(): boolean {
     if (this.native === null) return this.recorder.durable.clean;
@@ -279,17 +335,18 @@ export class World {
     const { believed, start, told } =
       this.native === null ? this.beginCore() : this.beginNative(this.native);
     this.say(() => `START ${told}`);
-    this.wasMember = this.disks.map((disk) =>
-      start.legs.some(({ device, standing }) => device === disk && standing === 'member'),
-    );
+    this.noteMembers(start);
     for (const [i, disk] of this.disks.entries()) {
       disk.onSubmit = (bio): void => {
         this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
         watchLeg(this, i, bio);
       };
       disk.step = (): number => this.step;
+      disk.mayDrop = (): boolean => !isGoodLegBehind(this);
     }
-    const { options, disks, clock, prng } = this;
+    const { options, clock, prng, diskLog } = this;
+    const disks = diskLog === null ? this.disks : [...this.disks, diskLog.disk];
+    if (diskLog !== null) diskLog.disk.step = (): number => this.step;
     return new Daemon(options, start, disks, believed, clock, prng, (event) => {
       this.onEvent?.(event);
     });
@@ -318,7 +375,23 @@ export class World {
       (leg) => leg.standing + (leg.lacks === undefined ? '' : `-${leg.lacks.count}`),
     );
     const told = `${each.join(' ')} gen ${assembly.ruler.generation}${assembly.membersEqual ? ' clean' : ''}`;
+    this.watchRecords(parts.recorder);
     return { start: parts, believed, told };
+  }
+
+  /** With the native log, too, each durable record of a life is held against the one before. */
+  private watchRecords(recorder: MirrorRecorder): void {
+    let before: MirrorRecord | null = null;
+    const record = recorder.record.bind(recorder);
+    recorder.record = (state, done) => {
+      record(state, (errno) => {
+        if (errno === 0) {
+          if (before !== null) this.onDurable?.(before, state);
+          before = state;
+        }
+        done(errno);
+      });
+    };
   }
 
   private beginCore(): Begin {
@@ -343,7 +416,7 @@ export class World {
     { legs }: MirrorRecord,
     { standings, generation, membersEqual }: Extract<Assembly, { kind: 'assembled' }>,
   ): DaemonStart {
-    return {
+    const start = {
       recorder: this.recorder,
       legs: standings.map((standing, i) => {
         const { path, slot, startSector, writeMostly, failedByHand, replaces } = at(legs, i);
@@ -354,9 +427,11 @@ export class World {
       generation,
       membersEqual,
     };
+    return this.diskLog === null ? start : this.diskLog.begin(start);
   }
 
   private opEnded(op: ClientOp): void {
+    if (this.diskLog?.hasFailed() === true) this.recorder.failures += 1;
     if (this.submitting) throw new SimFailure('endings', `${String(op)} ended inside submit`);
     if (!this.ops.delete(op)) throw new SimFailure('endings', `${String(op)} ended after a crash`);
     this.step += 1;
@@ -401,7 +476,7 @@ export class World {
 
   private diskSectors(index: number): number {
     const { options } = this;
-    if (options.log === 'core')
+    if (options.log !== 'native')
       return options.origin + options.sectors + Math.max(...options.blockSizes) / 512;
     // Legs of different lengths: each has its metadata at its own end.
     return nativeLegSectors(options.sectors, options.regionSectors) + 8 * index;

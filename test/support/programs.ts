@@ -10,7 +10,7 @@ import type { Ran } from './run.ts';
 import { DMIO, DMIOD, Running } from './running.ts';
 
 /** `TEST_ENGINE=node npm run jest -- integration` runs the same tests on the other engine. */
-const TEST_ENGINE = process.env['TEST_ENGINE'] ?? 'auto';
+export const TEST_ENGINE = process.env['TEST_ENGINE'] ?? 'auto';
 const ENGINE = ['--engine', TEST_ENGINE];
 
 /** The engine such a daemon says it has. */

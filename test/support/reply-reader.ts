@@ -22,7 +22,7 @@ export interface SeenChunk {
   readonly payload: Uint8Array;
 }
 
-export interface SeenExtent {
+interface SeenExtent {
   readonly length: number;
   readonly flags: number;
 }

@@ -13,6 +13,8 @@ export function entry(slot: number, state: LegState, more: Partial<LegEntry> = {
     slot,
     state,
     writeMostly: false,
+    failedByHand: false,
+    replaces: null,
     errors: NO_ERRORS,
     changedGeneration: 1,
     clearedWhenLeft: 0,

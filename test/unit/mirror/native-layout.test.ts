@@ -1,12 +1,16 @@
+import { isUuid } from '../../../core/mirror/native-bytes.ts';
+import { nativeSetSectors } from '../../../core/mirror/native-format.ts';
 import {
   defaultRegionSectors,
   lackSectorOf,
   mapSectorOf,
   mapShape,
+  MAX_LOGICAL_BLOCK,
   nativeDataSectors,
   nativeLegSectors,
   nativeTrailerSectors,
   superblockSectors,
+  UNIT_SECTORS,
 } from '../../../core/mirror/native-layout.ts';
 
 const GIB = 2 ** 21;
@@ -53,4 +57,24 @@ describe('the layout of a native leg', () => {
     expect(nativeDataSectors(100, 1024)).toBe(0);
     expect(nativeTrailerSectors(100, 1024)).toBe(Infinity);
   });
+
+  it('writes in units of the longest block a leg may have', () => {
+    expect(UNIT_SECTORS * 512).toBe(MAX_LOGICAL_BLOCK);
+  });
+
+  it('gives a set what its smallest leg holds', () => {
+    const small = nativeLegSectors(4096, 8);
+    expect(nativeSetSectors([GIB, small, TIB], 8)).toBe(nativeDataSectors(small, 8));
+    expect(nativeSetSectors([GIB, 100], 1024)).toBe(0);
+  });
+});
+
+it.each([
+  ['00000000-0000-4000-8000-00000000000a', true],
+  ['00000000-0000-4000-8000-00000000000A', false],
+  ['00000000-0000-4000-8000-00000000000', false],
+  ['0000000000004000800000000000000a', false],
+  ['', false],
+])('%j is a UUID as it is written here: %s', (text, expected) => {
+  expect(isUuid(text)).toBe(expected);
 });

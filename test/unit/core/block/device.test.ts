@@ -53,8 +53,10 @@ describe('stackLimits', () => {
       logicalBlockSize: 4096,
       discardZeroes: false,
       maxDiscardSectors: 0,
+      slowZeroes: false,
       readOnly: true,
     });
+    expect(stackLimits([{ ...a, slowZeroes: true }, b]).slowZeroes).toBe(true);
   });
 });
 
