@@ -211,17 +211,28 @@ function goesBackTo(later: Superblock, earlier: Superblock): boolean {
  */
 function isUnended(other: Superblock, one: Superblock): boolean {
   if (goesBackTo(other, one)) return false;
+  if (isLeftBehind(other, one)) return true;
   const weOfThem = entryOf(one, other.legUuid);
-  if (weOfThem === undefined) {
-    // Just being added when a crash came: it knew of `one`, which was never told of it.
-    const itself = entryOf(other, other.legUuid)?.state;
-    return itself !== 'in-sync' && entryOf(other, one.legUuid)?.state === 'in-sync';
-  }
+  if (weOfThem === undefined) return false;
   // Each counts the other in sync: the rest of a torn superblock has made another one whole again.
   if (weOfThem.state === 'in-sync') return entryOf(other, one.legUuid)?.state === 'in-sync';
   const hasMissedIt = ({ uuid, state, changedGeneration }: LegEntry): boolean =>
     uuid === one.legUuid || (state === 'in-sync' && changedGeneration < weOfThem.changedGeneration);
   return one.legs.some((leg) => hasMissedIt(leg) && entryOf(other, leg.uuid)?.state === 'in-sync');
+}
+
+/**
+ * `other` is from a leg that was being filled, and all that were to fill it have gone on without
+ * that superblock: it was cut short by a crash, and nothing ever stood on it.
+ */
+function isLeftBehind(other: Superblock, one: Superblock): boolean {
+  if (entryOf(other, other.legUuid)?.state === 'in-sync') return false;
+  const members = other.legs.filter(({ state }) => state === 'in-sync');
+  return members.every(({ uuid }) => {
+    if (uuid === one.legUuid) return true;
+    const run = entryOf(one, uuid)?.last.run;
+    return run !== undefined && run !== other.run && other.history.every((mark) => mark.run !== run);
+  });
 }
 
 /** `one` has forgotten the run of `other`, since so many have been; then numbers must do. */

@@ -368,30 +368,15 @@ describe('dmiod', () => {
     'refuses the control socket and the state directory of a live daemon',
     async () => {
       await startDaemon(place.folder);
+      const second = ['--listen', 'unix:n2.sock'];
       expectLine(
-        dmiod(
-          place.folder,
-          '--control',
-          'control.sock',
-          '--state-dir',
-          's2',
-          '--listen',
-          'unix:n2.sock',
-        ),
+        dmiod(place.folder, ...second, '--control', 'control.sock', '--state-dir', 's2'),
         1,
         'dmiod',
         'control socket F/control.sock: a live daemon is listening there',
       );
       expectLine(
-        dmiod(
-          place.folder,
-          '--control',
-          'c2.sock',
-          '--state-dir',
-          'state',
-          '--listen',
-          'unix:n2.sock',
-        ),
+        dmiod(place.folder, ...second, '--control', 'c2.sock', '--state-dir', 'state'),
         1,
         'dmiod',
         'state directory F/state: another daemon uses it',

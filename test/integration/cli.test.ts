@@ -99,7 +99,7 @@ describe('a mirror', () => {
       expect(dmio(place.folder, 'leg', 'fail', 'data', '0')).toEqual({
         code: 5,
         stdout: '',
-        stderr: `dmio: leg ${a} is the last good one of data: without it the data is lost\n`,
+        stderr: `dmio: leg ${a} is the last good one of data, or of a part of it: without it data is lost\n`,
       });
       expect(
         run(

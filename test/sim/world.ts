@@ -342,6 +342,7 @@ export class World {
         watchLeg(this, i, bio);
       };
       disk.step = (): number => this.step;
+      disk.mayDrop = (): boolean => !isGoodLegBehind(this);
     }
     const { options, clock, prng, diskLog } = this;
     const disks = diskLog === null ? this.disks : [...this.disks, diskLog.disk];
