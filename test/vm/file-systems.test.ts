@@ -96,7 +96,7 @@ it('dm-flakey under a leg: it comes and goes under fio verify; what it lost sile
     mkfs.ext4 -q /dev/nbd0; mount /dev/nbd0 /mnt
     leg flakey /dev/ubdc 0 2 1
     for i in 1 2 3; do ${FIO}; echo "flakey round $i"; done
-    journalctl -u dmiod -o cat --no-pager > /run/log; grep -c 'leg failed' /run/log
+    journalctl -u dmiod -o cat --no-pager > /run/flakey; grep -c 'leg failed' /run/flakey
     leg linear /dev/ubdc 0
     # It may be on its way already, or waiting for its next try.
     dmio leg re-add data 1 || true

@@ -15,7 +15,7 @@ it('is not removed under a mounted file system; purged, nothing is left; install
     refused 1 dpkg --remove dmiod
     cat /mnt/file; umount /mnt
     echo '# mine' >> /etc/dmiod/dmiod.toml
-    systemctl enable --now dmiod-attach@data
+    systemctl enable dmiod-attach@data
     dpkg -i /host/dmiod.deb
     grep '# mine' /etc/dmiod/dmiod.toml
     dpkg --purge dmiod
