@@ -8,6 +8,8 @@ export default {
   testEnvironment: 'node',
   transform: {},
   maxWorkers: 2,
+  // Against what never ends; not a measure of speed, machines may have other work.
+  testTimeout: 60_000,
   // Not leniency: with "no test found" Jest would stop before any reporter is made. The closing-line
   // reporter says `0 passed, 0 failed, 0 skipped` and fails such a run.
   passWithNoTests: true,

@@ -97,9 +97,9 @@ export function attachedLines({ attached }: AttachedReport): string[] {
   if (attached.length === 0) return ['nothing is attached'];
   return columns([
     ['DEVICE', 'NAME', 'SIZE', 'CONNECTIONS', 'MOUNTED ON'],
-    ...attached.map(({ device, name, sizeBytes, connections, mounts }) => [
+    ...attached.map(({ device, name, sizeBytes, connections, mounts, byHand }) => [
       device,
-      name,
+      byHand ? `${name} (by hand)` : name,
       formatBytes(sizeBytes),
       String(connections),
       mounts.length === 0 ? '-' : mounts.join(', '),

@@ -261,6 +261,8 @@ export interface AttachedReport {
     /** Of those wanted, how many there are now. */
     readonly connections: number;
     readonly mounts: readonly string[];
+    /** Somebody ran nbd-client: it does not survive a restart of the daemon, and `detach` leaves it. */
+    readonly byHand: boolean;
   }[];
 }
 

@@ -96,7 +96,8 @@ export class Request implements BioOwner, RangeOwner {
     this.cookieHigh = header.cookieHigh;
     this.cookieLow = header.cookieLow;
     this.offset = header.offset;
-    this.lengthBytes = header.lengthBytes;
+    // What a client says there of a FLUSH is ignored.
+    this.lengthBytes = header.type === COMMAND.FLUSH ? 0 : header.lengthBytes;
     this.error = FAULTS[fault].errno;
     this.fault = fault;
     this.failedAt = -1;

@@ -206,6 +206,7 @@ function goesBackTo(later: Superblock, earlier: Superblock): boolean {
  */
 function isUnended(other: Superblock, one: Superblock): boolean {
   if (goesBackTo(other, one)) return false;
+  if (isLeftBehind(other, one)) return true;
   const weOfThem = entryOf(one, other.legUuid);
   if (weOfThem === undefined) return false;
   // Each counts the other in sync: the rest of a torn superblock has made another one whole again.
@@ -215,13 +216,28 @@ function isUnended(other: Superblock, one: Superblock): boolean {
   return one.legs.some((leg) => hasMissedIt(leg) && entryOf(other, leg.uuid)?.state === 'in-sync');
 }
 
+/**
+ * `other` is from a leg that was being filled, and all that were to fill it have gone on without
+ * that superblock: it was cut short by a crash, and nothing ever stood on it.
+ */
+function isLeftBehind(other: Superblock, one: Superblock): boolean {
+  if (entryOf(other, other.legUuid)?.state === 'in-sync') return false;
+  const members = other.legs.filter(({ state }) => state === 'in-sync');
+  return members.every(({ uuid }) => {
+    if (uuid === one.legUuid) return true;
+    const run = entryOf(one, uuid)?.last.run;
+    return run !== undefined && run !== other.run && other.history.every((mark) => mark.run !== run);
+  });
+}
+
 /** `one` has forgotten the run of `other`, since so many have been; then numbers must do. */
 function isAncient(other: Superblock, one: Superblock): boolean {
   if (goesBackTo(other, one)) return false;
   const oldest = one.history.at(-1);
   if (oldest === undefined || one.history.length < MAX_HISTORY) return false;
+  // Removed long ago, while it was not there to be wiped: it is left out, whatever it says.
   const entry = entryOf(one, other.legUuid);
-  if (entry === undefined || entry.state !== 'in-sync') return false;
+  if (entry !== undefined && entry.state !== 'in-sync') return false;
   return other.sequence < oldest.sequence;
 }
 

@@ -53,6 +53,10 @@ interface LegMemory {
 export class NativeRecorder implements MirrorRecorder, DmIoOwner {
   private readonly identity: NativeIdentity;
   private readonly request = new DmIoRequest();
+  private readonly flush = new DmIoRequest();
+  private flushed: readonly Leg[] = [];
+  private afterFlush: () => void = () => undefined;
+  private isFoundDurable = false;
   private readonly memories = new Map<string, LegMemory>();
   private readonly runStart: number;
   private set: MirrorSet | null = null;
@@ -72,6 +76,8 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     this.request.owner = this;
     this.request.op = REQ_OP.WRITE;
     this.request.flags = REQ_FLAG.FUA;
+    this.flush.owner = this;
+    this.flush.op = REQ_OP.FLUSH;
     for (const { entry, last, copy } of past) {
       const { state, changedGeneration, clearedWhenLeft } = entry;
       const memory = { state, changedGeneration, clearedWhenLeft, last, copy, lacksWritten: false };
@@ -118,10 +124,47 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     };
     const strangers = sent.filter(({ isStranger }) => isStranger);
     return () => {
-      this.wipe(strangers, () => {
-        this.writeLacks(slots, send);
+      this.makeFoundDurable(sent, () => {
+        this.wipe(strangers, () => {
+          this.writeLacks(slots, send);
+        });
       });
     };
+  }
+
+  /**
+   * What was read at the start may have been in a volatile cache only, since the daemon before was
+   * killed; and the copy beside it is about to be written over. A cut of the power could take both.
+   */
+  private makeFoundDurable(legs: readonly Leg[], go: () => void): void {
+    if (this.isFoundDurable) {
+      go();
+      return;
+    }
+    const { flush } = this;
+    flush.clearRegions();
+    this.flushed = legs.filter((leg) => leg.isActive && leg.device !== null);
+    for (const { device } of this.flushed) if (device !== null) flush.addRegion(device, 0, 0);
+    for (const leg of this.flushed) leg.enter();
+    this.afterFlush = go;
+    this.owner.client.submit(flush);
+  }
+
+  /** As of a first superblock that fails: a member must have flushed, and a leg that has not is out. */
+  private foundFlushed(request: DmIoRequest): void {
+    for (const leg of this.flushed) leg.leave();
+    const isMember = (leg: Leg): boolean => leg.standing === STANDING.MEMBER;
+    if (!this.flushed.some((leg, i) => isMember(leg) && !request.errorBits.test(i))) {
+      const failed = this.flushed.findIndex((_, i) => request.errorBits.test(i));
+      this.done(request.regions[failed]?.error ?? ERRNO.EIO);
+      return;
+    }
+    this.isFoundDurable = true;
+    for (const [i, leg] of this.flushed.entries()) {
+      if (!request.errorBits.test(i) || !leg.isActive) continue;
+      this.owner.failLeg(leg, 'flush', request.regions[i]?.error ?? ERRNO.EIO);
+    }
+    this.afterFlush();
   }
 
   private writeLacks(slots: readonly number[], send: () => void): void {
@@ -150,7 +193,9 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
       this.wipe(others, done);
       return;
     }
+    leg.enter();
     eraseNative(this.owner.client, [leg.device], (errno) => {
+      leg.leave();
       if (errno !== 0) this.failLeg(leg, errno);
       else leg.isStranger = false;
       this.wipe(others, done);
@@ -295,6 +340,10 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
   }
 
   dmIoDone(request: DmIoRequest): void {
+    if (request === this.flush) {
+      this.foundFlushed(request);
+      return;
+    }
     for (const leg of this.targets) leg.leave();
     if (this.isSecond) this.secondDone(request);
     else this.firstDone(request);

@@ -12,7 +12,6 @@ import {
   mapSectorOf,
   mapShape,
   MAX_LOGICAL_BLOCK,
-  MAX_SLOTS,
   STATES_PER_SECTOR,
   SUPERBLOCK_SECTORS,
   UNIT_SECTORS,
@@ -85,11 +84,11 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
 
   usedBlocks(used: RegionBits): void {
     used.setRange(0, Math.ceil(this.shape.stateSectors / UNIT_SECTORS) - 1);
-    for (const { slot } of this.owner.legs) this.lackBlocksOf(slot, used);
+    for (const { slot } of this.legsOnRecord()) this.lackBlocksOf(slot, used);
   }
 
   lackBlocksDue(due: RegionBits): void {
-    for (const leg of this.owner.legs) {
+    for (const leg of this.legsOnRecord()) {
       const sent = this.sent.get(leg.slot);
       if (sent === undefined) {
         this.lackBlocksOf(leg.slot, due);
@@ -221,7 +220,7 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
   private putLacks(at: number, index: number, lacks: Map<number, RegionBits>): void {
     const inSections = index - this.shape.stateSectors;
     const slot = Math.floor(inSections / this.shape.lackSectors);
-    const leg = slot < MAX_SLOTS ? this.owner.legs.find((each) => each.slot === slot) : undefined;
+    const leg = this.legsOnRecord().find((each) => each.slot === slot);
     if (leg === undefined) return;
     const first = (inSections % this.shape.lackSectors) * LACKS_PER_SECTOR;
     const last = Math.min(this.shape.regions, first + LACKS_PER_SECTOR) - 1;
@@ -252,6 +251,11 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
       const bit = region - first;
       this.bytes[payload + (bit >> 3)] = (this.bytes[payload + (bit >> 3)] ?? 0) | (1 << (bit & 7));
     }
+  }
+
+  /** Until its removal is durable a leg may be found again, and must not have lost its bits. */
+  private legsOnRecord(): readonly Leg[] {
+    return [...this.owner.legs, ...this.owner.leaving];
   }
 
   /**

@@ -10,6 +10,8 @@ import type { ExportTable } from '../../core/export/export-table.ts';
 import type { Offer } from '../../core/export/offer.ts';
 import type { NbdServer } from '../net/server.ts';
 import { codeOf, reasonOf } from '../system-error.ts';
+import { attachedByHand, byHandWords } from './by-hand.ts';
+import type { ByHand } from './by-hand.ts';
 import { reconfigure } from './kernel-nbd.ts';
 import { Keeper } from './keeper.ts';
 import { nbdIndexOf, nbdPath } from './nbd-block.ts';
@@ -26,26 +28,14 @@ import {
 } from './nbd-client.ts';
 import { readRecord, writeRecord } from './record.ts';
 import type { AttachedDevice } from './record.ts';
+import { checkNumbers, DEAD_SECONDS, TIMEOUT_SECONDS, wantedIndex } from './request.ts';
+import type { AttachRequest } from './request.ts';
 
-/** A request that has no reply for so long is sent again; so long I/O may pause after a crash. */
-const TIMEOUT_SECONDS = 10;
-/** So long I/O waits for a daemon that is away; then it fails. */
-const DEAD_SECONDS = 300;
-const MAX_SECONDS = 86_400;
-const MAX_CONNECTIONS = 16;
 /** The kernel takes no blocks above a page; unaligned requests are served all the same. */
 const MAX_BLOCK_BYTES = 4096;
 /** The kernel asks for partitions before nbd-client ends. */
 const CLIENT_LIMIT_MS = 30_000;
 const SETTLE_LIMIT_MS = 10_000;
-
-export interface AttachRequest {
-  readonly name: string;
-  readonly device?: string | undefined;
-  readonly connections: number;
-  readonly timeoutSeconds?: number | undefined;
-  readonly deadSeconds?: number | undefined;
-}
 
 export interface AttachmentsOptions {
   readonly server: NbdServer;
@@ -102,12 +92,16 @@ export class Attachments {
 
   report(): AttachedReport {
     const { blocks, server } = this.options;
+    const ours = this.current().map(({ index, name }) => {
+      return { index, name, connections: server.connectionsFrom(nbdPath(index)), byHand: false };
+    });
+    const theirs = this.byHand().map((one) => ({ ...one, byHand: true }));
+    const all = [...ours, ...theirs].sort((a, b) => a.index - b.index);
     return {
-      attached: this.current().map(({ index, name, sizeBytes }) => ({
+      attached: all.map(({ index, ...one }) => ({
+        ...one,
         device: nbdPath(index),
-        name,
-        sizeBytes,
-        connections: server.connectionsFrom(nbdPath(index)),
+        sizeBytes: blocks.sizeBytesOf(index),
         mounts: blocks.mountsOf(index),
       })),
     };
@@ -125,6 +119,7 @@ export class Attachments {
       // Two page caches upon one device would not know of each other.
       throw new ControlError('exists', `device ${name} is attached as ${already} already`);
     }
+    this.refuseByHand((one) => one.name === name);
     await this.checkMachine();
     const index = this.reserve(wanted);
     try {
@@ -147,6 +142,7 @@ export class Attachments {
       target.startsWith('/') ? attached.index === index : attached.name === target,
     );
     if (found.length === 0) {
+      this.refuseByHand((one) => one.index === index || one.name === target);
       const what = target.startsWith('/') ? 'no device of this daemon' : 'not attached, or unknown';
       throw new ControlError('no-device', `${target}: ${what}`);
     }
@@ -172,6 +168,17 @@ export class Attachments {
       this.remember();
     }
     return [...this.keepers.values()].map(({ attached }) => attached);
+  }
+
+  private byHand(): readonly ByHand[] {
+    const isKnown = (index: number): boolean => this.keepers.has(index) || this.reserved.has(index);
+    return attachedByHand(this.options.blocks, this.options.server, isKnown);
+  }
+
+  /** @throws ControlError exists */
+  private refuseByHand(isMeant: (one: ByHand) => boolean): void {
+    const one = this.byHand().find(isMeant);
+    if (one !== undefined) throw new ControlError('exists', byHandWords(one));
   }
 
   private keep(attached: AttachedDevice): Keeper {
@@ -320,24 +327,5 @@ export class Attachments {
     this.keepers.delete(index);
     this.remember();
     this.options.log.info({ device: name, nbd: nbdPath(index) }, 'detached');
-  }
-}
-
-/** @throws ControlError bad-argument */
-function wantedIndex(device: string | undefined): number | undefined {
-  if (device === undefined) return undefined;
-  const index = nbdIndexOf(device);
-  if (index !== undefined) return index;
-  throw new ControlError('bad-argument', `${device}: expected /dev/nbdN`);
-}
-
-/** @throws ControlError bad-argument */
-function checkNumbers({ connections, timeoutSeconds, deadSeconds }: AttachRequest): void {
-  if (connections < 1 || connections > MAX_CONNECTIONS) {
-    throw new ControlError('bad-argument', `connections ${connections}: 1 to ${MAX_CONNECTIONS}`);
-  }
-  for (const seconds of [timeoutSeconds, deadSeconds]) {
-    if (seconds === undefined || (seconds >= 1 && seconds <= MAX_SECONDS)) continue;
-    throw new ControlError('bad-argument', `time-out ${seconds}: 1 to ${MAX_SECONDS} seconds`);
   }
 }

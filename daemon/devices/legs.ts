@@ -216,7 +216,7 @@ export class OpenLegs {
       if (!wasThere && lstatSync(path).blocks === 0) this.created.push(path);
     } catch (error) {
       if (options.mayBeMissing && isAbsence(error)) this.missing.set(path, error.message);
-      else throw withHint(error, options);
+      else throw isLegUri(path) ? error : withHint(error, options);
     }
   }
 
@@ -368,6 +368,7 @@ const ERROR_CODES: Readonly<Record<OpenErrorCode, ErrorCode>> = {
   size: 'bad-leg',
   'no-space': 'io',
   'no-direct': 'bad-leg',
+  broken: 'io',
   uri: 'bad-argument',
   failed: 'io',
 };
@@ -384,6 +385,8 @@ function withHint(error: unknown, { createBytes, createHint }: OpenLegsOptions):
   return new ControlError('no-leg', `leg ${error.message}; ${createHint}`);
 }
 
+/** A disk that has died is as good as gone, whether its name is still there or not. */
 function isAbsence(error: unknown): error is OpenError {
-  return error instanceof OpenError && (error.code === 'missing' || error.code === 'not-a-device');
+  if (!(error instanceof OpenError)) return false;
+  return error.code === 'missing' || error.code === 'not-a-device' || error.code === 'broken';
 }

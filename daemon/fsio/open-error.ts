@@ -18,6 +18,8 @@ export type OpenErrorCode =
   | 'no-space'
   /** The file system has no O_DIRECT. */
   | 'no-direct'
+  /** It is there, and answers with I/O errors. */
+  | 'broken'
   /** The words of a leg's URI. */
   | 'uri'
   | 'failed';
@@ -46,6 +48,10 @@ const SENTENCES: Readonly<Record<string, readonly [OpenErrorCode, string]>> = {
   ENOSPC: ['no-space', 'cannot be made: no space left on the file system'],
   EDQUOT: ['no-space', 'cannot be made: the disk quota is used up'],
   EFBIG: ['size', 'cannot be made that large on its file system'],
+  EIO: ['broken', 'answers with an I/O error'],
+  EREMOTEIO: ['broken', 'answers with an I/O error'],
+  ETIMEDOUT: ['broken', 'does not answer in time'],
+  ENOMEDIUM: ['not-a-device', 'has no medium in it'],
   ENXIO: ['not-a-device', 'has no device behind it'],
   ENODEV: ['not-a-device', 'has no device behind it'],
 };

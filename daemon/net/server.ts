@@ -154,6 +154,13 @@ export class NbdServer {
     return count;
   }
 
+  /** Of the connections in transmission that a process of this machine made by a unix socket: the exports. */
+  exportsOf(pid: number): readonly string[] {
+    return [...this.connections].flatMap(({ identity, target, isClosing }) =>
+      target !== undefined && !isClosing && identity.credentials?.pid === pid ? [target.name] : [],
+    );
+  }
+
   /** Serves one client on any pair of streams; fulfilled when it is gone. */
   serve(input: Readable, output: Writable, peer: string): Promise<void> {
     return this.accept(input, output, peer, STDIO_CLIENT)?.ended ?? Promise.resolve();

@@ -44,7 +44,9 @@ const LOGS: Readonly<Record<string, (target: Target) => readonly string[]>> = {
 };
 
 /** In the order of the table; only what the given servers can answer. */
-export function costRows(servers: readonly Server[]): readonly CostRow[] {
+export function costRows(present: readonly Server[]): readonly CostRow[] {
+  // What the limit costs to start is a compiler's time, and it has no memory to speak of.
+  const servers = present.filter(({ isLimit = false }) => !isLimit);
   const ours = servers.filter(({ isOurs }) => isOurs);
   const rows = [
     ...ours.flatMap((server) => MIRROR_LOADS.map((load) => mirrorCost(server, load))),

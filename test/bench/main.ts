@@ -93,7 +93,7 @@ async function measure(options: Options, place: Place): Promise<Report> {
     machine,
     versions,
     absent,
-    columns: servers.map(({ id, isOurs }) => ({ id, isOurs })),
+    columns: servers.map(({ id, isOurs, isLimit = false }) => ({ id, isOurs, isLimit })),
     rounds,
     seconds,
     sizeBytes,

@@ -21,6 +21,7 @@ export interface MeasuredCost {
 interface Column {
   readonly id: string;
   readonly isOurs: boolean;
+  readonly isLimit?: boolean;
 }
 
 export interface Report {
@@ -85,7 +86,8 @@ export function metricOf({ load }: Row): { metric: Metric; unit: string; divisor
 
 function renderThroughput({ rows, columns }: Report, notes: Footnotes): string {
   const ours = columns.filter(({ isOurs }) => isOurs);
-  const isOther = (cell: Cell): boolean => !ours.some(({ id }) => id === cell.label);
+  const others = columns.filter(({ isOurs, isLimit = false }) => !isOurs && !isLimit);
+  const isOther = (cell: Cell): boolean => others.some(({ id }) => id === cell.label);
   const head = [
     'row',
     'unit',

@@ -33,6 +33,8 @@ interface Start {
 export interface Server {
   readonly id: string;
   readonly isOurs: boolean;
+  /** The least a server can do: shown beside the others, never one of them. */
+  readonly isLimit?: boolean;
   readonly exportName: string;
   /** `direct` opens its legs with O_DIRECT, which would drop the page cache of the others' files. */
   readonly files: 'cached' | 'direct';
@@ -193,6 +195,30 @@ const QEMU_QUORUM: Server = {
   },
 };
 
+/** limit.c, compiled into the start's own folder: so it is never older than its source. */
+const LIMIT: Server = {
+  id: 'limit',
+  isOurs: false,
+  isLimit: true,
+  exportName: '',
+  files: 'cached',
+  requirement: { command: 'gcc', debian: 'gcc', why: 'compiles the limit, limit.c' },
+  version: ['gcc', '--version'],
+  serves: ({ legs, transport }) => legs === 1 && transport === 'unix',
+  start: ({ legs, address: { path }, folder }) => ({
+    argv: [
+      'sh',
+      '-c',
+      'gcc -O2 -pthread -o "$1/limit" "$2" && exec "$1/limit" "$3" "$4"',
+      'limit',
+      folder,
+      join(ROOT, 'test/bench/limit.c'),
+      path,
+      ...legs,
+    ],
+  }),
+};
+
 /** In the order of the columns. */
 export const SERVERS: readonly Server[] = [
   dmiod('uring'),
@@ -202,6 +228,7 @@ export const SERVERS: readonly Server[] = [
   qemuNbd('qemu-nbd-none', 'none'),
   NBD_SERVER,
   QEMU_QUORUM,
+  LIMIT,
 ];
 
 export function uriOf({ transport, path, port }: Address, exportName: string): string {

@@ -106,6 +106,24 @@ describe('a leg whose reads fail', () => {
   }, 60_000);
 });
 
+describe('a leg that answers every read with EIO while the daemon starts', () => {
+  it('is as good as missing: the device comes up on the others', async () => {
+    const leg = await breakableLeg(place.folder, 'bad', 'pread', 32);
+    const daemon = await startDaemon(place.folder);
+    const legs = ['--mirror', 'good.img', leg.path, '--cache', 'none'];
+    ok('create', 'data', ...legs, '--size', '32M', '--assume-clean');
+    expect(await daemon.stop()).toBe(0);
+    leg.break();
+    await startDaemon(place.folder);
+    expect(status()).toMatchObject({
+      state: 'degraded',
+      legs: [{ state: 'in-sync' }, { state: 'missing' }],
+    });
+    expect(status().legs[1]?.reason).toContain('answers with an I/O error');
+    expect(await fio('--time_based', '--runtime=1')).toBe(0);
+  }, 60_000);
+});
+
 describe('a leg file that is cut short under our feet', () => {
   it('is dropped: what it lost is never read as zeros', async () => {
     await startDaemon(place.folder);

@@ -144,7 +144,8 @@ def status():
   h.block_status(4 * 2**20, 0, lambda c, o, e, err: seen.append(e) if c == "base:allocation" else 0)
   return seen[0]
 print(h.can_fast_zero(), h.can_cache(), h.can_df())
-print(name(h.zero, 2**20, 2**20, nbd.CMD_FLAG_FAST_ZERO), name(h.zero, 100, 3 * 2**20, nbd.CMD_FLAG_FAST_ZERO), name(h.zero, 2**20, 3 * 2**20, nbd.CMD_FLAG_FAST_ZERO | nbd.CMD_FLAG_NO_HOLE))
+fast, whole = nbd.CMD_FLAG_FAST_ZERO, nbd.CMD_FLAG_FAST_ZERO | nbd.CMD_FLAG_NO_HOLE
+print(name(h.zero, 2**20, 2**20, fast), name(h.zero, 100, 3 * 2**20, fast), name(h.zero, 2**20, 3 * 2**20, whole))
 print(name(h.cache, 8 * 2**20, 0), name(h.trim, 2**20, 3 * 2**20), name(h.zero, 8 * 2**20, 0))
 print(status(), h.pread(8 * 2**20, 0) == bytes(8 * 2**20))`;
       expect((await nbdsh(uri, code)).split('\n')).toEqual([

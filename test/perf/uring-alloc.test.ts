@@ -1,6 +1,6 @@
 // The data plane on io_uring allocates nothing per request: bytes of heap a request, measured over
 // many of them, from the client's socket to the file's page cache and back.
-import { closeSync, openSync, truncateSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import { Export } from '../../core/export/export.ts';
-import { COMMAND, SIZE } from '../../core/nbd/proto.ts';
+import { COMMAND, COMMAND_FLAG, SIZE } from '../../core/nbd/proto.ts';
 import { fdsOf } from '../../daemon/net/socket-taker.ts';
 import { UringDevice } from '../../daemon/uring/engine.ts';
 import type { Room } from '../../daemon/uring/memory.ts';
@@ -75,18 +75,28 @@ interface Kind {
   readonly length: number;
   readonly payload?: number;
   readonly reply?: number;
+  readonly flags?: number;
 }
 
-async function bytesPerRequest(kind: Kind, legs: number): Promise<number> {
+/** How the legs are opened; a sync of a file in memory takes no time, so that it can be asked often. */
+interface Place {
+  readonly folder: string;
+  readonly direct: boolean;
+}
+const ON_DISK: Place = { folder: directory, direct: false };
+const IN_MEMORY: Place = { folder: '/dev/shm', direct: false };
+
+async function bytesPerRequest(kind: Kind, legs: number, place = ON_DISK): Promise<number> {
   const plane = new DataPlane({ arenaBytes: 2 ** 26, maxConnections: 2 }, eventfd());
-  const files = Array.from({ length: legs }, (_, i) => join(directory, `leg-${i}`));
+  const name = `dmiod-alloc-${process.pid}`;
+  const files = Array.from({ length: legs }, (_, i) => join(place.folder, `${name}-${i}`));
   const fds = files.map((path) => {
     writeFileSync(path, Buffer.alloc(FILE_BYTES, 7));
     truncateSync(path, FILE_BYTES);
     return openSync(path, 'r+');
   });
   const devices = fds.map((fd, i): BlockDevice => {
-    const facts = { sectors: FILE_BYTES / 512, limits: DEFAULT_LIMITS, direct: false };
+    const facts = { sectors: FILE_BYTES / 512, limits: DEFAULT_LIMITS, direct: place.direct };
     return new UringDevice(plane.engine, { name: `leg-${i}`, fd, ...facts });
   });
   const device = legs === 1 ? devices[0] : mirrorOf(devices);
@@ -113,12 +123,15 @@ async function bytesPerRequest(kind: Kind, legs: number): Promise<number> {
   };
   const garbage = garbagePerStep(step) / DEPTH;
   for (const fd of [...fds, mine]) closeSync(fd);
+  for (const path of files) rmSync(path);
   plane.close();
   return garbage;
 }
 
 const READ = { type: COMMAND.READ, length: 4096, reply: 4096 };
 const WRITE = { type: COMMAND.WRITE, length: 4096, payload: 4096 };
+const WRITE_FUA = { ...WRITE, flags: COMMAND_FLAG.FUA };
+const FLUSH = { type: COMMAND.FLUSH, length: 0 };
 const SLOW = 120_000;
 
 describe('a request through the ring', () => {
@@ -131,6 +144,20 @@ describe('a request through the ring', () => {
     '%s allocates no object',
     async (_, kind, legs) => {
       expect(await bytesPerRequest(kind, legs)).toBeLessThan(ONE_BOX * legs);
+    },
+    SLOW,
+  );
+
+  it.each([
+    ['FUA on the page cache', WRITE_FUA, 1, IN_MEMORY],
+    ['FUA without it', WRITE_FUA, 1, { ...IN_MEMORY, direct: true }],
+    ['FUA of a mirror', WRITE_FUA, 2, IN_MEMORY],
+    ['FLUSH', FLUSH, 1, IN_MEMORY],
+  ] as const)(
+    '%s allocates no object',
+    async (_, kind, legs, place) => {
+      const bytes = await bytesPerRequest(kind, legs, place);
+      expect(bytes).toBeLessThan(ONE_BOX * legs);
     },
     SLOW,
   );

@@ -56,6 +56,8 @@ export class SimDisk implements BlockDevice {
   readonly faults: DiskFaults;
   /** A flush that fails loses data of the cache, as a file system's does. */
   dropsOnFlushError = true;
+  /** Is there a good leg just now, so that what this one loses is not lost? */
+  mayDrop: () => boolean = () => true;
   /** Told of each bio that is sent, for checkers that watch the legs. */
   onSubmit: ((bio: Bio) => void) | null = null;
   /** The world's step at which a fault last struck; -1: never. */
@@ -188,7 +190,7 @@ export class SimDisk implements BlockDevice {
 
   private flush(transfer: Transfer, errno: number): void {
     if (errno === 0) this.medium.flush(transfer.sentAt);
-    else if (this.dropsOnFlushError) this.medium.dropSome(this.prng);
+    else if (this.dropsOnFlushError && this.mayDrop()) this.medium.dropSome(this.prng);
   }
 
   private write(transfer: Transfer, errno: number): void {

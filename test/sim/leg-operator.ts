@@ -178,7 +178,9 @@ export class LegOperator {
     const disk = at(this.world.disks, diskOf(name));
     if (disk.isOpen) disk.close();
     disk.overwrite(STRANGER + diskOf(name), true);
-    if (this.world.native?.metadata(diskOf(name)).kind === 'superblock') {
+    // A leg that was not there could not be wiped.
+    const wasThere = at(this.world.present, diskOf(name));
+    if (wasThere && this.world.native?.metadata(diskOf(name)).kind === 'superblock') {
       this.refute(`${name} was given back, and calls itself a leg`);
     }
   }

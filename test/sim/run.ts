@@ -164,6 +164,9 @@ class Play {
     const isRollback = prng.below(100) < options.rollbackPercent;
     for (let leg = 0; leg < options.legs; leg += 1) {
       if (options.atlas === 'broken' || !this.atlas.maySpare(leg)) continue;
+      // What no other leg holds nobody can have back, and what is no leg is not ours.
+      const isLeg = world.onRecord().some(({ path }) => diskOf(path) === leg);
+      if (!isLeg || native.believed().every((disk) => disk === leg)) continue;
       if (isRollback && prng.ratio(1, 2) && native.rollBack(leg, prng)) {
         world.say(() => `leg ${leg} is put back to an earlier day`);
       }

@@ -24,6 +24,11 @@ export const REQUIREMENTS: readonly Requirement[] = [
   { command: 'qemu-io', debian: 'qemu-utils', why: 'pattern writes and verified reads' },
   { command: 'qemu-nbd', debian: 'qemu-utils', why: 'a second NBD server to mirror to' },
   { command: 'nbd-server', debian: 'nbd-server', why: 'a third, as a remote leg' },
+  {
+    command: 'openssl',
+    debian: 'openssl',
+    why: 'certificates, and a TLS client that knows no NBD',
+  },
   { command: 'fio', debian: 'fio', why: 'load with verification, and the benchmark' },
   { command: 'mke2fs', debian: 'e2fsprogs', why: 'a real file system on a mirror' },
   { command: 'e2fsck', debian: 'e2fsprogs', why: 'and the proof that it survived' },

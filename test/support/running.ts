@@ -10,8 +10,9 @@ import { ENVIRONMENT } from './run.ts';
 export const DMIO = join(ROOT, 'dist/cli/main.js');
 export const DMIOD = join(ROOT, 'dist/daemon/main.js');
 
-const START_LIMIT_MS = 20_000;
-const STOP_LIMIT_MS = 20_000;
+/** Against what never comes, not a measure of speed: machines may have other work. */
+const START_LIMIT_MS = 60_000;
+const STOP_LIMIT_MS = 60_000;
 
 /** A Node program of ours, started with `args` in `folder`. */
 export class Running {

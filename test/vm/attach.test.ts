@@ -38,10 +38,26 @@ it('attach, mkfs, mount, use, detach: the words, the codes, the device', async (
     mount /dev/nbd3 /mnt && umount /mnt
     nbd-client -d /dev/nbd3
     dmio attached
+    nbd-client -unix /run/dmiod/nbd.sock -N data /dev/nbd2
+    dmio attached
+    dmio attached --json | grep '"byHand":true'
+    refused 5 dmio attach data
+    refused 5 dmio detach data
+    refused 5 dmio detach /dev/nbd2
+    nbd-client -d /dev/nbd2
+    dmio attach data
+    mkswap /dev/nbd0 >/dev/null
+    swapon /dev/nbd0
+    refused 5 dmio detach data
+    swapoff /dev/nbd0
+    dmio detach data
     dmio remove data
     dmio doctor
   `);
   expect(console).toContain('dmio: /dev/nbd0 is mounted on /mnt');
+  expect(console).toMatch(/\/dev\/nbd2 +data \(by hand\)/);
+  expect(console).toContain('by hand: nbd-client -d /dev/nbd2 detaches it');
+  expect(console).toContain('dmio: /dev/nbd0 is swap on /dev/nbd0');
   expect(console).toMatch(/attached as \/dev\/nbd0 on \/mnt/);
   expect(console).toContain('nothing is attached');
   expect(console).toMatch(/ok +memory flushing/);

@@ -16,10 +16,10 @@ export const lastCopy: Checker = {
 };
 
 /** A superblock was cut short by a crash: the leg without faults has to be filled again, and is no copy. */
-function isGoodLegBehind(world: World): boolean {
+export function isGoodLegBehind(world: World): boolean {
   const { atlas, anchor, membersAtFirst } = world.options;
   const good = atlas === 'latent' ? membersAtFirst : [anchor];
-  return good.some((leg) => !members(world).includes(leg));
+  return world.native !== null && good.some((leg) => !members(world).includes(leg));
 }
 
 function isExcused(world: World, op: ClientOp): boolean {
@@ -27,7 +27,7 @@ function isExcused(world: World, op: ClientOp): boolean {
     return op.op === REQ_OP.WRITE_ZEROES || op.op === REQ_OP.DISCARD;
   }
   if (world.recorder.failures > op.recorderFailures) return true;
-  if (world.native !== null && isGoodLegBehind(world)) return true;
+  if (isGoodLegBehind(world)) return true;
   if (world.options.atlas !== 'broken') return false;
   // Every member has given an error since the call, or before it and has been given up there.
   return members(world).every((leg) => at(world.disks, leg).struckAt >= 0);

@@ -68,11 +68,14 @@ describe('costRows', () => {
     const names = costRows(others).map(({ name }) => name);
     expect(names).toContain('memory-c256');
     expect(names.filter((name) => /^(mirror|log)-/.test(name))).toEqual([]);
+    expect(costRows(others).map((row) => row.name)).toEqual(
+      costRows(others.filter(({ id }) => id !== 'limit')).map((row) => row.name),
+    );
   });
 });
 
 describe('servers', () => {
-  it('compares a linear row with four others, a mirror with quorum', () => {
+  it('compares a linear row with four others and the limit, a mirror with quorum', () => {
     const of = (name: string): readonly string[] => {
       const row = NAMES.standard.find((each) => each.name === name);
       return row === undefined ? [] : SERVERS.filter((s) => s.serves(row)).map(({ id }) => id);
@@ -84,6 +87,7 @@ describe('servers', () => {
       'qemu-nbd',
       'qemu-nbd-none',
       'nbd-server',
+      'limit',
     ]);
     expect(of('randread-4k-d32-2legs')).toEqual(['dmiod-uring', 'dmiod-node', 'qemu-quorum']);
   });

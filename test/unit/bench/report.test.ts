@@ -72,6 +72,7 @@ const REPORT: Report = {
     { id: 'nbdkit', isOurs: false },
     { id: 'qemu-nbd', isOurs: false },
     { id: 'qemu-quorum', isOurs: false },
+    { id: 'limit', isOurs: false, isLimit: true },
   ],
   rounds: 2,
   seconds: 1,
@@ -86,6 +87,7 @@ const REPORT: Report = {
           cellOf('dmiod-node', { 1: 30000, 2: 60000 }),
           cellOf('nbdkit', { 1: 20000, 2: 40000 }),
           cellOf('qemu-nbd', { 1: 90000 }, 'round 2: did not start'),
+          cellOf('limit', { 1: 50000, 2: 70000 }),
         ],
       },
     },
@@ -110,9 +112,9 @@ function lineWith(text: string, start: string): string {
 describe('renderReport', () => {
   const text = renderReport(REPORT);
 
-  it('shows medians and the ratio against the best other that did not fail', () => {
+  it('shows medians, and the ratio against the best other that did not fail and is no limit', () => {
     expect(lineWith(text, 'randread-4k-d32')).toBe(
-      'randread-4k-d32|kIOPS|45.0|30.0|failed [1]||1.50x',
+      'randread-4k-d32|kIOPS|45.0|30.0|failed [1]||60.0|1.50x',
     );
   });
 

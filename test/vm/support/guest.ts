@@ -9,24 +9,31 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { copySparse, imageFolder, LOG_FOLDER, PACKAGE, PREPARED } from './image.ts';
+import { ROOT } from '../../support/root.ts';
+import { copySparse, imageFolder, LOG_FOLDER, PACKAGE, PREPARED, umlEnvironment } from './image.ts';
 
-/** Machines that run the tests may have other work; nothing waits for it when all is well. */
-const BOOT_LIMIT_MS = 600_000;
+/**
+ * A machine that runs the tests may have other work, so no boot has a limit of its own: one whose
+ * console has been silent for so long stands still. Scripts that take long say how far they are.
+ */
+const SILENCE_LIMIT_MS = 600_000;
 
 export interface BootOptions {
   /** Extra words of the kernel's command line. */
   readonly words?: readonly string[];
   readonly memory?: string;
-  readonly limitMs?: number;
+  /** Longest silence of the console. */
+  readonly silenceMs?: number;
 }
 
 export interface Boot {
@@ -40,12 +47,16 @@ export class RunningBoot {
   console = '';
   private readonly child: ChildProcess;
   private readonly ended: Promise<void>;
+  private readonly log: string;
   private isEnded = false;
+  private heardAt = performance.now();
 
   constructor(child: ChildProcess, log: string) {
     this.child = child;
+    this.log = log;
     const heard = (data: Buffer): void => {
       this.console += data.toString();
+      this.heardAt = performance.now();
       appendFileSync(log, data);
     };
     child.stdout?.on('data', heard);
@@ -58,13 +69,10 @@ export class RunningBoot {
     });
   }
 
-  /** Waits for words on the console. */
-  async until(words: string | RegExp, limitMs = 60_000): Promise<void> {
-    const end = Date.now() + limitMs;
-    const isThere = (): boolean =>
-      typeof words === 'string' ? this.console.includes(words) : words.test(this.console);
-    while (!isThere()) {
-      if (this.isEnded || Date.now() > end) {
+  /** Waits for words on the console; a machine that ends or stands still without them is an error. */
+  async until(words: RegExp): Promise<void> {
+    while (!words.test(this.console)) {
+      if (this.isEnded || this.isSilentFor(SILENCE_LIMIT_MS)) {
         throw new Error(`no ${String(words)} on the console:\n${this.console.slice(-3000)}`);
       }
       await sleep(20);
@@ -77,12 +85,20 @@ export class RunningBoot {
     await this.ended;
   }
 
-  async end(limitMs: number): Promise<void> {
-    await Promise.race([this.ended, sleep(limitMs, undefined, { ref: false })]);
-    if (!this.isEnded) {
-      this.killAll();
-      await this.ended;
+  /** Waits for the machine's own end; one that stands still is ended, and the console says so. */
+  async end(silenceMs = SILENCE_LIMIT_MS): Promise<void> {
+    while (!this.isEnded && !this.isSilentFor(silenceMs)) {
+      await Promise.race([this.ended, sleep(1000)]);
     }
+    if (this.isEnded) return;
+    const words = `\nFAILED: silent for ${silenceMs / 1000} s\n`;
+    this.console += words;
+    appendFileSync(this.log, words);
+    await this.powerOff();
+  }
+
+  private isSilentFor(ms: number): boolean {
+    return performance.now() - this.heardAt > ms;
   }
 
   /** The kernel and the processes in it are one group here. */
@@ -104,7 +120,7 @@ export class Guest {
 
   /** `name` is of the log, too. dmiod is installed, not configured. */
   constructor(name: string) {
-    this.folder = mkdtempSync(join(tmpdir(), `dmiod-vm-${name}-`));
+    this.folder = mkdtempSync(join(process.env['DMIOD_VM_SCRATCH'] ?? tmpdir(), `${name}-`));
     this.share = join(this.folder, 'host');
     mkdirSync(this.share);
     mkdirSync(LOG_FOLDER, { recursive: true });
@@ -130,13 +146,28 @@ export class Guest {
     copySparse(PACKAGE, join(this.share, 'dmiod.deb'));
   }
 
+  /** A copy of the repository, built, as /host/tree; the node and npm it was built with beside it. */
+  shareTree(): void {
+    const tree = join(this.share, 'tree');
+    mkdirSync(tree);
+    const left = new Set(['.git', 'var']);
+    for (const entry of readdirSync(ROOT)) {
+      if (!left.has(entry)) copySparse(join(ROOT, entry), join(tree, entry));
+    }
+    copySparse(process.execPath, join(this.share, 'node'));
+    // npm says to what it runs where it is.
+    const npm = process.env['npm_execpath'];
+    if (npm === undefined) throw new Error('this is run by npm run test:vm, with npm_execpath set');
+    copySparse(dirname(dirname(realpathSync(npm))), join(this.share, 'npm'));
+  }
+
   /** Boots, runs the script as root, powers off; with `orderly`, by `systemctl poweroff`. */
   async boot(script: string, options: BootOptions & { orderly?: boolean } = {}): Promise<Boot> {
     const orderly = join(this.share, 'orderly');
     if (options.orderly === true) writeFileSync(orderly, '');
     else rmSync(orderly, { force: true });
     const boot = this.start(script, options);
-    await boot.end(options.limitMs ?? BOOT_LIMIT_MS);
+    await boot.end(options.silenceMs);
     const rc = join(this.share, 'rc');
     const code = existsSync(rc) ? Number(readFileSync(rc, 'utf8')) : null;
     return { code, console: boot.console };
@@ -158,9 +189,9 @@ export class Guest {
         ...['root=/dev/ubda', 'rw', `mem=${memory}`, 'quiet', 'loglevel=4'],
         ...['con=null', 'con0=null,fd:1', `uml_dir=${uml}`, 'umid=u', 'panic=-1'],
         ...['systemd.unit=guest.target', 'systemd.show_status=0'],
-        ...['systemd.default_timeout_start_sec=60', `guest.share=${this.share}`, ...words],
+        ...['systemd.default_timeout_start_sec=600', `guest.share=${this.share}`, ...words],
       ],
-      { stdio: ['ignore', 'pipe', 'pipe'], detached: true },
+      { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: umlEnvironment() },
     );
     const boot = new RunningBoot(child, this.log);
     this.running.add(boot);
@@ -174,7 +205,13 @@ export class Guest {
   }
 }
 
-/** Stops at the first command that fails, and says which. */
+/**
+ * Stops at the first command that fails, and says which. `set -e` does not see a `! command` that
+ * succeeds: `fails command` is for that, `refused CODE command` where the code matters. What was printed is on its way
+ * through the journal; the machine does not end before it is on the console.
+ */
 const PRELUDE = `set -eu -o pipefail
 refused() { local code=0; "\${@:2}" || code=$?; [ $code = $1 ] || { echo "FAILED: $code instead of $1: \${*:2}"; exit 1; }; }
-trap 'echo "FAILED: line $LINENO: $BASH_COMMAND"; journalctl -u dmiod --no-pager -o cat 2>/dev/null | tail -40' ERR`;
+fails() { if "$@"; then echo "FAILED: it succeeded: $*"; exit 1; fi; }
+trap 'echo "FAILED: line $LINENO: $BASH_COMMAND"; journalctl -u dmiod --no-pager -o cat 2>/dev/null | tail -40' ERR
+trap 'journalctl --sync || true' EXIT`;

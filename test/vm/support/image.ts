@@ -25,6 +25,12 @@ export function imageFolder(): string {
   return join(CACHE, hash);
 }
 
+/** user-mode-linux keeps its memory in a file below TMPDIR; without one in /dev/shm, where it belongs. */
+export function umlEnvironment(): NodeJS.ProcessEnv {
+  const left = new Set(['TMPDIR', 'TMP', 'TEMP']);
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !left.has(name)));
+}
+
 /** Builds the image unless it is there; images of former scripts go. */
 export function buildImage(): void {
   const folder = imageFolder();
@@ -40,8 +46,9 @@ export function buildPackage(): string {
   return must(process.execPath, join(ROOT, 'scripts/package-deb.js')).trim();
 }
 
+/** A file or a whole folder. */
 export function copySparse(from: string, to: string): void {
-  must('cp', '--sparse=always', from, to);
+  must('cp', '-a', '--sparse=always', from, to);
 }
 
 function must(command: string, ...args: readonly string[]): string {

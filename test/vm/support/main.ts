@@ -1,6 +1,14 @@
 // npm run test:vm: requirements, image, package, a guest with the package installed; then jest.
 import { spawn } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
@@ -18,8 +26,27 @@ const REQUIREMENTS: readonly Requirement[] = [
 
 const runFolder = mkdtempSync(join(mkdirOf(join(ROOT, 'var')), 'vm-run-'));
 process.env['DMIOD_VM_RUN'] = runFolder;
-process.on('exit', () => rmSync(runFolder, { recursive: true, force: true }));
-const { buildImage, buildPackage, imageFolder, PACKAGE, PREPARED } = await import('./image.ts');
+/** Everything of this run that is temporary; what runs in it at the end was left by a test cut short. */
+const scratch = mkdtempSync(join(tmpdir(), 'dmiod-vm-'));
+process.env['DMIOD_VM_SCRATCH'] = scratch;
+process.on('exit', () => {
+  endMachines();
+  for (const folder of [runFolder, scratch]) rmSync(folder, { recursive: true, force: true });
+});
+const { buildImage, buildPackage, imageFolder, PACKAGE, PREPARED, umlEnvironment } =
+  await import('./image.ts');
+
+/** A machine is many processes, which outlive the test that was to end them. */
+function endMachines(): void {
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+      if (command.includes(`=${scratch}/`)) process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+}
 
 function mkdirOf(path: string): string {
   mkdirSync(path, { recursive: true });
@@ -28,7 +55,7 @@ function mkdirOf(path: string): string {
 
 /** Installs the package in the guest, as its owner would. */
 function prepare(deb: string): void {
-  const folder = mkdtempSync(join(tmpdir(), 'dmiod-vm-prepare-'));
+  const folder = mkdtempSync(join(scratch, 'prepare-'));
   try {
     copyFileSync(deb, join(folder, 'dmiod.deb'));
     const job = 'set -e\nexport DEBIAN_FRONTEND=noninteractive\ndpkg -i /host/dmiod.deb\n';
@@ -45,7 +72,12 @@ function prepare(deb: string): void {
         ...[`uml_dir=${folder}`, 'umid=u', 'panic=-1', 'systemd.unit=guest.target'],
         ...['systemd.show_status=0', `guest.share=${folder}`],
       ],
-      { encoding: 'utf8', timeout: 180_000, stdio: ['ignore', 'pipe', 'inherit'] },
+      {
+        encoding: 'utf8',
+        timeout: 1_200_000,
+        stdio: ['ignore', 'pipe', 'inherit'],
+        env: umlEnvironment(),
+      },
     );
     if (!stdout.includes('GUEST-RC=0')) throw new Error(`the package did not install:\n${stdout}`);
   } finally {
