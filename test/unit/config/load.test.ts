@@ -183,7 +183,7 @@ const BAD: readonly (readonly [string, number, string])[] = [
   [
     '[device.x]\nmirror = ["/a", "/b"]\nlog = "native"',
     3,
-    'key "device.x.log": expected "core": there is no other log yet',
+    'key "device.x.log": expected "core" or "disk=PATH"',
   ],
   [
     '[device.x]\nmirror = ["/a", "/b"]\nread-policy = "fast"',
