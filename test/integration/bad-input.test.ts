@@ -139,14 +139,18 @@ const CREATES: readonly (readonly [readonly string[], number, string])[] = [
   [
     ['x', '--mirror', 'a.img', 'b.img', '--log', 'native'],
     1,
-    'log native: this version has core only (in memory)',
+    'log native: this version has core and disk=PATH',
   ],
   [
-    ['x', '--mirror', 'a.img', 'b.img', '--log', 'disk=/x'],
-    1,
-    'log disk=/x: this version has core only (in memory)',
+    ['x', '--mirror', 'a.img', 'b.img', '--log', 'disk='],
+    2,
+    'log "disk=": expected disk=PATH, of a file or a block device',
   ],
-  [['x', '--mirror', 'a.img', 'b.img', '--log', 'paper'], 2, 'log "paper": expected core'],
+  [
+    ['x', '--mirror', 'a.img', 'b.img', '--log', 'paper'],
+    2,
+    'log "paper": expected core or disk=PATH',
+  ],
   [
     ['x', '--mirror', 'a.img', 'b.img', '--read-policy', 'prefer=2'],
     2,
