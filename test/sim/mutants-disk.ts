@@ -4,7 +4,6 @@ import { DiskLog } from '../../core/mirror/disk-log.ts';
 import { DiskStore } from '../../core/mirror/disk-log-store.ts';
 import type { DmIoRequest } from '../../core/dm-io/request.ts';
 import type { RegionBits } from '../../core/mirror/region-bits.ts';
-import { RegionCleaner } from '../../core/mirror/region-cleaner.ts';
 import { RegionLog } from '../../core/mirror/region-log.ts';
 import { MARK, RegionMarks } from '../../core/mirror/region-marks.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
@@ -87,21 +86,6 @@ export const DISK_MUTANTS: readonly Mutant[] = [
   {
     bug: 'a start puts nothing in doubt',
     plant: () => replace(MirrorSet.prototype, 'doubtDirty', nothing),
-  },
-  {
-    bug: 'a clean bit while the region is in doubt',
-    plant: () =>
-      replace(
-        RegionCleaner.prototype,
-        'mayClean',
-        () =>
-          function (this: RegionCleaner, region: number) {
-            const { log, set } = this as unknown as { log: RegionLog; set: MirrorSet };
-            const mark = log.marks.marks[region];
-            const isIdle = !set.pending.isDirty(region) && !set.unflushed.test(region);
-            return (mark === MARK.DIRTY || mark === MARK.MARKED) && isIdle;
-          },
-      ),
   },
   {
     bug: 'a region stays writable while it is being cleaned',

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- three logs begin here; to be cut along them */
 import { ERRNO } from '../../core/base/errno.ts';
 import { Prng } from '../../core/base/prng.ts';
 import { bytesOfSectors } from '../../core/base/units.ts';
