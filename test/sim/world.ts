@@ -67,6 +67,8 @@ export class World {
   present: readonly boolean[];
   /** Legs that were members at some moment of this life. */
   wasMember: readonly boolean[] = [];
+  /** Legs whose device the set of this life has, or has had. */
+  attached: Set<string> = new Set();
   daemon: Daemon;
   /** The story is not of one truth: the model knows less than the legs do, and nobody judges. */
   isBlind = false;
@@ -256,6 +258,7 @@ export class World {
   }
 
   private noteMembers({ legs }: Pick<DaemonStart, 'legs'>): void {
+    this.attached = new Set(legs.flatMap(({ name, device }) => (device === null ? [] : [name])));
     this.wasMember = this.disks.map((disk) =>
       legs.some(({ device, standing }) => device === disk && standing === 'member'),
     );
