@@ -15,7 +15,8 @@ import { at } from './at.ts';
 import { diskOf } from './disk-of.ts';
 import type { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
-import type { RecordedLeg, World } from './world.ts';
+import type { RecordedLeg } from './first-record.ts';
+import type { World } from './world.ts';
 
 /** What a disk holds once somebody else has had it. */
 const STRANGER = 500;

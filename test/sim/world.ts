@@ -4,7 +4,6 @@ import { bytesOfSectors } from '../../core/base/units.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import { assembleFromRecord, type Assembly } from '../../core/mirror/assemble.ts';
-import type { LegState } from '../../core/mirror/leg.ts';
 import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
@@ -20,6 +19,7 @@ import { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
 import { Model } from './model.ts';
 import { membersOf, NativeLegs } from './native.ts';
+import { firstRecord, withState, type RecordedLeg } from './first-record.ts';
 import { ClientOp, PagePool } from './op.ts';
 import type { SimOptions } from './options.ts';
 import { SimRecorder } from './recorder.ts';
@@ -35,11 +35,6 @@ interface Begin {
   readonly start: DaemonStart;
   readonly believed: readonly number[];
   readonly told: string;
-}
-
-export interface RecordedLeg {
-  readonly path: string;
-  readonly state: LegState;
 }
 
 /** Where lines of the trace go. */
@@ -501,27 +496,4 @@ export class World {
       new Prng(options.seed + 2 ** 41 + index),
     );
   }
-}
-
-function firstRecord(options: SimOptions): MirrorRecord {
-  return {
-    generation: 0,
-    clean: true,
-    legs: Array.from({ length: options.legs }, (_, i) => ({
-      path: `leg${i}`,
-      slot: i,
-      startSector: options.origin,
-      writeMostly: false,
-      failedByHand: false,
-      replaces: null,
-      state: options.membersAtFirst.includes(i) ? 'in-sync' : 'resyncing',
-      reason: null,
-      errors: { read: 0, write: 0, flush: 0, resync: 0 },
-    })),
-  };
-}
-
-function withState(record: MirrorRecord, leg: number, state: LegState): MirrorRecord {
-  const legs = record.legs.map((each, i) => (i === leg ? { ...each, state } : each));
-  return { ...record, legs };
 }
