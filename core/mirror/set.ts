@@ -17,7 +17,7 @@ import { Journal } from './journal.ts';
 import { isLastCopyOfSome } from './last-copy.ts';
 import { endReplacements } from './leg-changes.ts';
 import { LegWatch } from './leg-watch.ts';
-import type { Leg} from './leg.ts';
+import type { Leg } from './leg.ts';
 import { MAX_LEGS, STANDING, type LegErrorKind } from './leg.ts';
 import type { MirrorEventKind, MirrorOptions } from './options.ts';
 import { PendingWrites } from './pending.ts';

@@ -148,7 +148,8 @@ export class LegOperator {
       // Nobody tells us: what it carries does.
       if (isSame && prng.ratio(1, 8)) world.native.rollBack(diskOf(leg.name), prng);
       const why = world.daemon.set.strangenessOf(leg, world.native.metadata(diskOf(leg.name)));
-      if (why === null && !isSame) this.refute(`${leg.name} was overwritten, and passes for the same`);
+      if (why === null && !isSame)
+        this.refute(`${leg.name} was overwritten, and passes for the same`);
       if (why !== null) world.say(() => `${leg.name} may hold anything: ${why}`);
       isSame = why === null;
     }

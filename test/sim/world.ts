@@ -183,7 +183,8 @@ export class World {
     if (this.clock.timers > 0) throw new SimFailure('I18', 'a timer outlives the set');
     this.say(() => `stopped, errno ${result}, clean ${String(this.isClean())}`);
     const excused = this.options.atlas === 'broken' || this.options.recorderFailureRate > 0;
-    if (result !== 0 && !excused && !isGoodLegBehind(this)) throw new SimFailure('I10', `a clean stop gave errno ${result}`);
+    if (result !== 0 && !excused && !isGoodLegBehind(this))
+      throw new SimFailure('I10', `a clean stop gave errno ${result}`);
     this.clock.endLife();
   }
 
