@@ -213,7 +213,8 @@ function isUnended(other: Superblock, one: Superblock): boolean {
   if (goesBackTo(other, one)) return false;
   if (isLeftBehind(other, one)) return true;
   const weOfThem = entryOf(one, other.legUuid);
-  if (weOfThem === undefined) return false;
+  // Removed while it was not there to be wiped, and the one superblock it alone had was never complete.
+  if (weOfThem === undefined) return entryOf(other, one.legUuid)?.state === 'in-sync';
   // Each counts the other in sync: the rest of a torn superblock has made another one whole again.
   if (weOfThem.state === 'in-sync') return entryOf(other, one.legUuid)?.state === 'in-sync';
   const hasMissedIt = ({ uuid, state, changedGeneration }: LegEntry): boolean =>
@@ -230,8 +231,11 @@ function isLeftBehind(other: Superblock, one: Superblock): boolean {
   const members = other.legs.filter(({ state }) => state === 'in-sync');
   return members.every(({ uuid }) => {
     if (uuid === one.legUuid) return true;
-    const run = entryOf(one, uuid)?.last.run;
-    return run !== undefined && run !== other.run && other.history.every((mark) => mark.run !== run);
+    const entry = entryOf(one, uuid);
+    if (entry === undefined) return false;
+    // In the run of `one`, which the other never heard of; or in one between.
+    const run = entry.state === 'in-sync' ? one.run : entry.last.run;
+    return run !== other.run && other.history.every((mark) => mark.run !== run);
   });
 }
 

@@ -15,7 +15,8 @@ import { at } from './at.ts';
 import { diskOf } from './disk-of.ts';
 import type { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
-import type { RecordedLeg, World } from './world.ts';
+import type { RecordedLeg } from './first-record.ts';
+import type { World } from './world.ts';
 
 /** What a disk holds once somebody else has had it. */
 const STRANGER = 500;
@@ -81,6 +82,7 @@ export class LegOperator {
     const name = spare.name;
     // Until it is answered it may be taken back.
     this.adding.add(name);
+    world.attached.add(name);
     this.removed.delete(name);
     this.arrived.delete(name);
     const writeMostly = prng.ratio(1, 3);
@@ -153,6 +155,7 @@ export class LegOperator {
     }
     world.present = world.present.map((is, i) => is || i === diskOf(leg.name));
     world.say(() => `re-add ${leg.name}, lacks ${leg.outOfSync.count}, same ${String(isSame)}`);
+    world.attached.add(leg.name);
     this.readds += 1;
     const number = this.readds;
     readdLeg(world.daemon.set, leg, disk, isSame, (errno) => {
@@ -179,7 +182,7 @@ export class LegOperator {
     if (disk.isOpen) disk.close();
     disk.overwrite(STRANGER + diskOf(name), true);
     // A leg that was not there could not be wiped.
-    const wasThere = at(this.world.present, diskOf(name));
+    const wasThere = this.world.attached.has(name);
     if (wasThere && this.world.native?.metadata(diskOf(name)).kind === 'superblock') {
       this.refute(`${name} was given back, and calls itself a leg`);
     }

@@ -32,3 +32,27 @@ export const REGRESSIONS: readonly Regression[] = [
   { seed: 245, law: 'I10', bug: 'EIO for a range though each sector of it can be read from a leg' },
   { seed: 21, law: 'I8', bug: 'two legs with bad sectors in one region are never healed' },
 ];
+
+/** The same with the native log; `legs`: while legs come and go. */
+export const NATIVE_REGRESSIONS: readonly (Regression & { readonly legs: boolean })[] = [
+  {
+    seed: 1211,
+    legs: false,
+    law: 'I10',
+    bug: 'both superblocks of the only member lost at a power cut',
+  },
+  { seed: 141, legs: true, law: 'I10', bug: 'a leg whose adding was cut short is a split brain' },
+  {
+    seed: 1346,
+    legs: true,
+    law: 'I10',
+    bug: 'a superblock nothing ever stood on is a split brain',
+  },
+  {
+    seed: 1967,
+    legs: true,
+    law: 'I8',
+    bug: 'a leg being removed loses its lack bits before that is durable',
+  },
+  { seed: 2164, legs: true, law: 'I10', bug: 'a leg removed while it was away is a split brain' },
+];

@@ -3,8 +3,8 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { ROOT } from '../support/root.ts';
-import { drawOptions } from './options.ts';
-import { REGRESSIONS } from './regressions.ts';
+import { drawLegOptions, drawOptions } from './options.ts';
+import { NATIVE_REGRESSIONS, REGRESSIONS } from './regressions.ts';
 import { runSeed } from './run.ts';
 
 const SEEDS = 3000;
@@ -30,6 +30,25 @@ describe('the mirror, simulated', () => {
     },
     PATIENCE_MS,
   );
+
+  it.each([
+    ['the native log', 300, ['--log', 'native']],
+    ['legs that come and go', 300, ['--legs']],
+    ['both', 300, ['--legs', '--log', 'native']],
+  ] as const)(
+    'holds with %s in the first %i seeds',
+    (_, count, args) => {
+      const { status, stdout } = sim(...args, '--count', String(count));
+      expect(stdout).toMatch(new RegExp(`^${count} seeds, 0 failed`));
+      expect(status).toBe(0);
+    },
+    PATIENCE_MS,
+  );
+
+  it.each(NATIVE_REGRESSIONS)('native seed $seed ($law): $bug', ({ seed, legs }) => {
+    const draw = legs ? drawLegOptions : drawOptions;
+    expect(runSeed(draw(seed, 'native')).failure).toBeNull();
+  });
 
   it(
     'scrubs damaged legs as it should, in the first 2000 scrub stories',

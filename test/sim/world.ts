@@ -5,7 +5,6 @@ import { bytesOfSectors } from '../../core/base/units.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import { assembleFromRecord, type Assembly } from '../../core/mirror/assemble.ts';
-import type { LegState } from '../../core/mirror/leg.ts';
 import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
@@ -22,6 +21,7 @@ import { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
 import { Model } from './model.ts';
 import { membersOf, NativeLegs } from './native.ts';
+import { firstRecord, withState, type RecordedLeg } from './first-record.ts';
 import { ClientOp, PagePool } from './op.ts';
 import type { SimOptions } from './options.ts';
 import { SimRecorder } from './recorder.ts';
@@ -37,11 +37,6 @@ interface Begin {
   readonly start: DaemonStart;
   readonly believed: readonly number[];
   readonly told: string;
-}
-
-export interface RecordedLeg {
-  readonly path: string;
-  readonly state: LegState;
 }
 
 /** Where lines of the trace go. */
@@ -71,6 +66,8 @@ export class World {
   present: readonly boolean[];
   /** Legs that were members at some moment of this life. */
   wasMember: readonly boolean[] = [];
+  /** Legs whose device the set of this life has, or has had. */
+  attached: Set<string> = new Set();
   daemon: Daemon;
   /** The story is not of one truth: the model knows less than the legs do, and nobody judges. */
   isBlind = false;
@@ -192,7 +189,8 @@ export class World {
     if (this.clock.timers > 0) throw new SimFailure('I18', 'a timer outlives the set');
     this.say(() => `stopped, errno ${result}, clean ${String(this.isClean())}`);
     const excused = this.options.atlas === 'broken' || this.options.recorderFailureRate > 0;
-    if (result !== 0 && !excused && !isGoodLegBehind(this)) throw new SimFailure('I10', `a clean stop gave errno ${result}`);
+    if (result !== 0 && !excused && !isGoodLegBehind(this))
+      throw new SimFailure('I10', `a clean stop gave errno ${result}`);
     this.clock.endLife();
   }
 
@@ -262,6 +260,7 @@ export class World {
   }
 
   private noteMembers({ legs }: Pick<DaemonStart, 'legs'>): void {
+    this.attached = new Set(legs.flatMap(({ name, device }) => (device === null ? [] : [name])));
     this.wasMember = this.disks.map((disk) =>
       legs.some(({ device, standing }) => device === disk && standing === 'member'),
     );
@@ -508,27 +507,4 @@ export class World {
       new Prng(options.seed + 2 ** 41 + index),
     );
   }
-}
-
-function firstRecord(options: SimOptions): MirrorRecord {
-  return {
-    generation: 0,
-    clean: true,
-    legs: Array.from({ length: options.legs }, (_, i) => ({
-      path: `leg${i}`,
-      slot: i,
-      startSector: options.origin,
-      writeMostly: false,
-      failedByHand: false,
-      replaces: null,
-      state: options.membersAtFirst.includes(i) ? 'in-sync' : 'resyncing',
-      reason: null,
-      errors: { read: 0, write: 0, flush: 0, resync: 0 },
-    })),
-  };
-}
-
-function withState(record: MirrorRecord, leg: number, state: LegState): MirrorRecord {
-  const legs = record.legs.map((each, i) => (i === leg ? { ...each, state } : each));
-  return { ...record, legs };
 }
