@@ -39,7 +39,7 @@ export class DiskLogRecorder implements MirrorRecorder {
 }
 
 /** Brings the record into the image of a log. */
-export function writeLogRecord(image: Uint8Array, record: MirrorRecord): void {
+function writeLogRecord(image: Uint8Array, record: MirrorRecord): void {
   image.fill(0, AREA, AREA_END);
   for (let i = 0; i < MAGIC.length; i += 1) image[AREA + i] = MAGIC.charCodeAt(i);
   const view = viewOf(image);

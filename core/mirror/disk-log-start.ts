@@ -74,7 +74,13 @@ export function diskLogParts(options: DiskLogStartOptions): DiskLogParts {
   };
 }
 
-function dirtyOf({ found, regions, sync, isRecorded, membersEqual }: DiskLogStartOptions): RegionBits {
+function dirtyOf({
+  found,
+  regions,
+  sync,
+  isRecorded,
+  membersEqual,
+}: DiskLogStartOptions): RegionBits {
   if (found !== null) {
     const read = readDiskLog(found, regions, sync === 'nosync' ? undefined : sync);
     assert(read.kind === 'read', 'a log that is refused was started from');

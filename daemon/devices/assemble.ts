@@ -30,7 +30,7 @@ import { MirrorTarget } from './mirror-target.ts';
 import type { LegPlace, MirrorStart } from './standing.ts';
 
 /** Where a `disk` log is, and of how many regions. */
-export interface LogPlace {
+interface LogPlace {
   readonly device: BlockDevice;
   readonly regions: number;
 }

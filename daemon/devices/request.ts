@@ -42,7 +42,7 @@ export interface DeviceRequest {
 type MetadataRule = 'new' | 'start' | 'start-or-new';
 
 /** Of `dmio create` and the config file; `dmio serve` has its own. */
-export const DEFAULT_LOG = 'core' satisfies MirrorLogType;
+const DEFAULT_LOG = 'core' satisfies MirrorLogType;
 /** Of `dmio serve`, which leaves nothing on legs that it was not told to. */
 export const DEFAULT_SERVE_LOG = 'core' satisfies MirrorLogType;
 
@@ -53,7 +53,7 @@ type ContentRule =
   /** Copies of one another are welcome: they were a mirror before. */
   | { readonly kind: 'refuse-different'; readonly remedy: string };
 
-export const LOG_FORMAT = 'native, core or disk=PATH';
+const LOG_FORMAT = 'native, core or disk=PATH';
 const MIN_LEGS = 2;
 const DEFAULT_REGION_BYTES = 512 * 1024;
 

@@ -137,17 +137,16 @@ const CREATES: readonly (readonly [readonly string[], number, string])[] = [
     "table line 1: the region size is 4096 sectors, more than the target's length 2048",
   ],
   [
-    [
-      ['x', '--mirror', 'a.img', 'b.img', '--log', 'disk='],
-      2,
-      'log "disk=": expected disk=PATH, of a file or a block device',
-    ],
-    [
-      ['x', '--mirror', 'a.img', 'b.img', '--log', 'paper'],
-      2,
-      'log "paper": expected native, core or disk=PATH',
-    ],
-    [
+    ['x', '--mirror', 'a.img', 'b.img', '--log', 'disk='],
+    2,
+    'log "disk=": expected disk=PATH, of a file or a block device',
+  ],
+  [
+    ['x', '--mirror', 'a.img', 'b.img', '--log', 'paper'],
+    2,
+    'log "paper": expected native, core or disk=PATH',
+  ],
+  [
     ['x', '--mirror', 'a.img', 'b.img', '--read-policy', 'prefer=2'],
     2,
     'read policy prefer=2: the legs are 0 to 1',

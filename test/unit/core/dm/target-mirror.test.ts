@@ -57,7 +57,10 @@ describe('a mirror line', () => {
 
   it.each([
     ['', 'mirror ends before the log type'],
-    ['userspace 2 x 1024 2 a 0 b 0', 'unknown mirror log "userspace", known are core, disk, native'],
+    [
+      'userspace 2 x 1024 2 a 0 b 0',
+      'unknown mirror log "userspace", known are core, disk, native',
+    ],
     ['disk 1 /dev/log 2 a 0 b 0', 'the disk log takes 2 or 3 arguments'],
     ['disk 0 2 a 0 b 0', 'the disk log takes 2 or 3 arguments'],
     ['disk 2 /dev/log 1000 2 a 0 b 0', 'the region size is 1000 sectors, a power of two'],
