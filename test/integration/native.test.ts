@@ -527,6 +527,8 @@ describe('create', () => {
         'a.img',
       );
       ok('leg', 'add', 'core', 'a.img', '--force');
+      expectRefused(5, /c\.img is already open/, 'assemble', 'c.img');
+      ok('remove', 'core');
       expectRefused(1, /no leg carries metadata/, 'assemble', 'c.img');
       ok(...native('--mirror', 'b.img', 'n.img', '--size', '8M', '--force'));
       expect(place.statusOf('x').sizeBytes).toBe(8 * MIB);
