@@ -8,7 +8,8 @@
  *   528   generation, u64
  *   536   1: stopped with equal members
  *   537   number of legs, u8
- *   540   a leg each: slot u8; state u8, with 0x10 write-mostly and 0x20 failed by hand; CRC-32C of its path (UTF-16LE), u32
+ *   540   a leg each: slot u8; state u8, with 0x10 write-mostly and 0x20 failed by hand;
+ *         CRC-32C of its path (UTF-16LE), u32
  */
 import { crc32c } from '../base/crc32c.ts';
 import type { DiskLog } from './disk-log.ts';

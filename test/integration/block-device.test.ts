@@ -39,7 +39,7 @@ describeAsRoot('a mirror of two block devices', () => {
     );
     expect([small.code, small.stdout]).toEqual([1, '']);
     expect(small.stderr).toBe(
-      `dmio: regions of 1024 bytes on leg ${a}, whose blocks have 4096: at least one block is wanted\n`,
+      `dmio: table line 1: regions of 1024 bytes on leg ${a}, whose blocks have 4096: at least one block is wanted\n`,
     );
 
     const serve = await startServe(folder, '--mirror', a, b, '--socket', 'n.sock');

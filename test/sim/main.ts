@@ -12,7 +12,7 @@ import { runSeed, type SimResult } from './run.ts';
 import { runScrubStory } from './scrub-story.ts';
 
 /** Seeds a planted bug may hide for. */
-const MUTANT_SEEDS = 1500;
+const MUTANT_SEEDS = 2500;
 /** Of the stories apart a hunt plays one in so many. */
 const APART_STEP = 37;
 

@@ -18,7 +18,8 @@ it('install:system serves, again over a busy device; uninstall:system refuses, t
     echo INSTALL
     npm run install:system
     [ "$(type -P dmio)" = /usr/local/bin/dmio ]
-    for path in lib/dmiod/node bin/dmiod share/man/man1/dmio.1 share/man/man8/dmiod.8 share/bash-completion/completions/dmio; do
+    pages='share/man/man1/dmio.1 share/man/man8/dmiod.8'
+    for path in lib/dmiod/node bin/dmiod $pages share/bash-completion/completions/dmio; do
       [ -s /usr/local/$path ]
     done
     fails systemctl is-active dmiod

@@ -29,7 +29,7 @@ describe('a request', () => {
 
   it('with an unknown command is told the known ones', () => {
     expect(() => parseRequest('{"id":1,"command":"toString"}')).toThrow(
-      /^unknown command "toString" \(known: create, remove, .*leg-replace\)$/,
+      /^unknown command "toString" \(known: create, assemble, remove, .*leg-replace\)$/,
     );
   });
 
