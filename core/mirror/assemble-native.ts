@@ -85,7 +85,8 @@ type Relation =
  * | (not there)    | MISSING delta, whatever the ruler says                 |
  *
  * delta: (of a leg that is out only where it shows the last superblock it was given) it lacks what
- * its lack section says and what is dirty, and nothing else, if its generation is not below the one since which no bit was cleared: for a leg in the set the ruler's cleared
+ * its lack section says and what is dirty, and nothing else, if its generation is not below the one
+ * since which no bit was cleared: for a leg in the set the ruler's cleared
  * generation, for one that is out the one of the time when it left. Else, and where the table does
  * not say delta, it may lack anything (D1: a leg that was rolled back).
  *
