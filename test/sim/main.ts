@@ -6,7 +6,7 @@ import { MUTANTS } from './mutants.ts';
 import { DISK_MUTANTS } from './mutants-disk.ts';
 import { NATIVE_MUTANTS } from './mutants-native.ts';
 import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
-import { drawLegOptions, drawOptions, SIM_LOGS, type SimLog, type SimOptions } from './options.ts';
+import { drawLegOptions, drawOptions, SIM_LOGS, withMetaFaults, type SimLog, type SimOptions } from './options.ts';
 import { uproot, type Mutant } from './plant.ts';
 import { runSeed, type SimResult } from './run.ts';
 import { runScrubStory } from './scrub-story.ts';
@@ -23,6 +23,7 @@ const USAGE = `usage: main.js [--seed N] [--count K] [--trace] [--legs] [--log n
                                                        --legs: legs come and go meanwhile;
                                                        --log native: metadata on the legs;
                                                        --log disk: the kernel's dirty log
+                                                       --meta: and faults in the native metadata
        main.js --scrub [--seed N] [--count K]    damaged legs under a scrub
        main.js --small N                         every story of up to N requests
        main.js --apart                           every story of a set started in two parts
@@ -153,6 +154,7 @@ function main(): number {
       mutants: { type: 'boolean', default: false },
       apart: { type: 'boolean', default: false },
       legs: { type: 'boolean', default: false },
+      meta: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -164,7 +166,9 @@ function main(): number {
   else if (values.scrub) return playScrubs(Number(values.seed), Number(values.count), values.trace);
   else if (values.small !== undefined) return playSmall(Number(values.small), log);
   else {
-    const draw: Draw = (seed) => (values.legs ? drawLegOptions : drawOptions)(seed, log);
+    if (values.meta && log !== 'native') throw new Error('--meta goes with --log native');
+    const drawn: Draw = (seed) => (values.legs ? drawLegOptions : drawOptions)(seed, log);
+    const draw: Draw = values.meta ? (seed) => withMetaFaults(drawn(seed)) : drawn;
     return playSeeds(Number(values.seed), Number(values.count), values.trace, draw);
   }
   return 0;
