@@ -257,9 +257,7 @@ export class Recovery {
       this.set.regionLog.readsZeros(region) &&
       this.set.legs.every(
         ({ isActive, outOfSync, device }) =>
-          !isActive ||
-          !outOfSync.test(region) ||
-          (device?.limits.maxWriteZeroesSectors ?? 0) > 0,
+          !isActive || !outOfSync.test(region) || (device?.limits.maxWriteZeroesSectors ?? 0) > 0,
       );
     return isHole ? 1 : bytesOfSectors(this.set.sectorsOfRegion(region));
   }
