@@ -50,6 +50,7 @@ export const HOT_FILES = [
   'daemon/uring/ring.ts',
   'daemon/uring/engine.ts',
   'daemon/uring/disk-op.ts',
+  'daemon/uring/folio-split.ts',
   'daemon/uring/shared-sync.ts',
   'daemon/uring/stream.ts',
   'daemon/uring/remote-link.ts',
