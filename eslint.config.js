@@ -49,6 +49,7 @@ export const HOT_FILES = [
   'core/export/validate.ts',
   'daemon/uring/ring.ts',
   'daemon/uring/engine.ts',
+  'daemon/uring/company.ts',
   'daemon/uring/disk-op.ts',
   'daemon/uring/folio-split.ts',
   'daemon/uring/shared-sync.ts',
