@@ -6,7 +6,14 @@ import { MUTANTS } from './mutants.ts';
 import { DISK_MUTANTS } from './mutants-disk.ts';
 import { NATIVE_MUTANTS } from './mutants-native.ts';
 import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
-import { drawLegOptions, drawOptions, SIM_LOGS, withMetaFaults, type SimLog, type SimOptions } from './options.ts';
+import {
+  drawLegOptions,
+  drawOptions,
+  SIM_LOGS,
+  withMetaFaults,
+  type SimLog,
+  type SimOptions,
+} from './options.ts';
 import { uproot, type Mutant } from './plant.ts';
 import { runSeed, type SimResult } from './run.ts';
 import { runScrubStory } from './scrub-story.ts';

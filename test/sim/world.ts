@@ -407,9 +407,7 @@ export class World {
    */
   private isBlindStart(legs: DaemonStart['legs'], best: readonly number[]): boolean {
     if (this.options.metaFaultEvery === 0) return false;
-    return legs.some(
-      ({ name, standing }) => standing === 'member' && !best.includes(diskOf(name)),
-    );
+    return legs.some(({ name, standing }) => standing === 'member' && !best.includes(diskOf(name)));
   }
 
   private healMetadata(): void {
