@@ -124,6 +124,10 @@ export class DataPlane implements StreamHost {
     this.flushes.push(stream);
   }
 
+  get isFull(): boolean {
+    return this.engine.inPlaceBytes <= 0;
+  }
+
   wantsTurn(stream: UringStream): void {
     this.waiting.push(stream);
   }
