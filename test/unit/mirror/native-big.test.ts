@@ -45,38 +45,41 @@ class LegEnd implements BlockDevice {
 it.each([
   ['in sync', true],
   ['with a leg that is filled', false],
-])('a set of 16 TiB, %s, is assembled by reading under 1.5 MiB a leg in few pieces', (_, inSync) => {
-  const legs = [new LegEnd(), new LegEnd()];
-  const set = { uuid: uuidOf(9), name: 'big', run: runOf(1), dataSectors: DATA };
-  const described = legs.map((device, i) => {
-    return { name: `leg${i}`, uuid: uuidOf(i), device, inSync: inSync || i === 0 };
-  });
-  const more = { regionSectors: REGION, zeroed: true, nowMs: 0, legs: described };
-  formatNative(client, { ...set, ...more }, (errno) => expect(errno).toBe(0));
-  runUntilIdle(loop);
-  for (const leg of legs) [leg.bytesRead, leg.reads] = [0, 0];
+])(
+  'a set of 16 TiB, %s, is assembled by reading under 1.5 MiB a leg in few pieces',
+  (_, inSync) => {
+    const legs = [new LegEnd(), new LegEnd()];
+    const set = { uuid: uuidOf(9), name: 'big', run: runOf(1), dataSectors: DATA };
+    const described = legs.map((device, i) => {
+      return { name: `leg${i}`, uuid: uuidOf(i), device, inSync: inSync || i === 0 };
+    });
+    const more = { regionSectors: REGION, zeroed: true, nowMs: 0, legs: described };
+    formatNative(client, { ...set, ...more }, (errno) => expect(errno).toBe(0));
+    runUntilIdle(loop);
+    for (const leg of legs) [leg.bytesRead, leg.reads] = [0, 0];
 
-  let found: Parameters<typeof assembleNative>[0] = [];
-  readLegs(client, legs, (copies) => {
-    found = copies.map((each, i) => ({ name: `leg${i}`, metadata: metadataOf(each) }));
-  });
-  runUntilIdle(loop);
-  const assembly = assembleNative(found);
-  if (assembly.kind === 'refused') throw new Error(assembly.reason);
-  const regions = regionsOf(assembly.ruler);
-  expect(regions).toBe(2 ** 20);
-  const members = assembly.mapInputs.flatMap((input) => legs[input] ?? []);
-  expect(members).toHaveLength(inSync ? 2 : 1);
-  let lacks = -1;
-  const geometry = { setUuid: assembly.ruler.setUuid, regions };
-  readMap(client, members, geometry, slotsToRead(assembly), (map) => {
-    lacks = inSync ? 0 : map.lackOf(1).count;
-  });
-  runUntilIdle(loop);
-  expect(lacks).toBe(inSync ? 0 : regions);
-  for (const leg of legs) {
-    expect(leg.bytesRead).toBeGreaterThan(0);
-    expect(leg.bytesRead).toBeLessThan(1.5 * MIB);
-    expect(leg.reads).toBeLessThan(20);
-  }
-});
+    let found: Parameters<typeof assembleNative>[0] = [];
+    readLegs(client, legs, (copies) => {
+      found = copies.map((each, i) => ({ name: `leg${i}`, metadata: metadataOf(each) }));
+    });
+    runUntilIdle(loop);
+    const assembly = assembleNative(found);
+    if (assembly.kind === 'refused') throw new Error(assembly.reason);
+    const regions = regionsOf(assembly.ruler);
+    expect(regions).toBe(2 ** 20);
+    const members = assembly.mapInputs.flatMap((input) => legs[input] ?? []);
+    expect(members).toHaveLength(inSync ? 2 : 1);
+    let lacks = -1;
+    const geometry = { setUuid: assembly.ruler.setUuid, regions };
+    readMap(client, members, geometry, slotsToRead(assembly), (map) => {
+      lacks = inSync ? 0 : map.lackOf(1).count;
+    });
+    runUntilIdle(loop);
+    expect(lacks).toBe(inSync ? 0 : regions);
+    for (const leg of legs) {
+      expect(leg.bytesRead).toBeGreaterThan(0);
+      expect(leg.bytesRead).toBeLessThan(1.5 * MIB);
+      expect(leg.reads).toBeLessThan(20);
+    }
+  },
+);
