@@ -91,8 +91,9 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
     const { loop } = context.environment;
     const marked = await markedOf(legs, pathsOfRequest(request), loop);
     // Made a moment ago, all of them: zeros everywhere.
-    const areEqual = pathsOfRequest(request).every((path) => legs.created.includes(path));
-    const made = await nativeOf(request, legs, areEqual, marked, loop);
+    const areCreated = pathsOfRequest(request).every((path) => legs.created.includes(path));
+    const areEqual = areCreated || (request.mirror !== undefined && request.assumeClean);
+    const made = await nativeOf(request, legs, areCreated, marked, loop);
     try {
       const table = made === null ? await tableOf(request, legs) : tableOfPlan(made.plan);
       const spec = readKnownTable(table);
