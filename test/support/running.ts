@@ -21,8 +21,10 @@ export class Running {
   readonly exited: Promise<number | string>;
   private readonly child: ChildProcess;
 
-  constructor(folder: string, args: readonly string[]) {
-    this.child = spawn(process.execPath, args, {
+  /** `before`: a program that becomes ours, as `ip netns exec NAME` does. */
+  constructor(folder: string, args: readonly string[], before: readonly string[] = []) {
+    const [command = '', ...all] = [...before, process.execPath, ...args];
+    this.child = spawn(command, all, {
       cwd: folder,
       env: ENVIRONMENT,
       stdio: ['ignore', 'pipe', 'pipe'],
