@@ -123,11 +123,13 @@ export class SimDisk implements BlockDevice {
     const isLong = bio.op === REQ_OP.WRITE && bio.sectors > this.medium.blockSectors;
     if (isLong && this.prng.ratio(1, 3)) {
       this.clock.in(this.prng.below(latency), () => {
-        if (bioError(this, bio) === 0) this.land(transfer, this.prng.below(this.blocksOf(bio)));
+        if (!this.transfers.has(transfer) || bioError(this, bio) !== 0) return;
+        this.land(transfer, this.prng.below(this.blocksOf(bio)));
       });
     }
     this.clock.in(latency, () => {
-      this.finish(transfer);
+      // Who had sent it may have died, on a machine of its own.
+      if (this.transfers.has(transfer)) this.finish(transfer);
     });
   }
 
