@@ -6,7 +6,7 @@ import { DISK_MUTANTS } from './mutants-disk.ts';
 import { NATIVE_MUTANTS } from './mutants-native.ts';
 import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
 import { REMOTE_MUTANTS } from './mutants-remote.ts';
-import { drawOptions, type SimLog } from './options.ts';
+import { drawOptions, withMetaFaults, type SimLog, type SimOptions } from './options.ts';
 import { uproot, type Mutant } from './plant.ts';
 import { runSeed, type SimResult } from './run.ts';
 
@@ -39,7 +39,7 @@ export function playMutants(log: SimLog, part: number, parts: number): number {
 }
 
 function hunt(mutant: Mutant, log: SimLog): string | null {
-  const play = mutant.play ?? ((seed: number): SimResult => runSeed(drawOptions(seed, log)));
+  const play = mutant.play ?? ((seed: number): SimResult => runSeed(drawForHunt(seed, log)));
   if (log === 'native') {
     const story = huntApart(mutant);
     if (story !== null) return story;
@@ -54,6 +54,12 @@ function hunt(mutant: Mutant, log: SimLog): string | null {
     }
   }
   return null;
+}
+
+/** Bugs of the native log are hunted in every other seed with faults in the metadata. */
+function drawForHunt(seed: number, log: SimLog): SimOptions {
+  const options = drawOptions(seed, log);
+  return log === 'native' && seed % 2 === 0 ? withMetaFaults(options) : options;
 }
 
 /** Stories apart are few and short, but only some bugs have to do with them. */

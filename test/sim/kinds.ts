@@ -1,4 +1,10 @@
-import { drawLegOptions, drawOptions, drawRemoteOptions, type SimOptions } from './options.ts';
+import {
+  drawLegOptions,
+  drawOptions,
+  drawRemoteOptions,
+  withMetaFaults,
+  type SimOptions,
+} from './options.ts';
 import { runSeed, type SimResult } from './run.ts';
 import { runScrubStory } from './scrub-story.ts';
 import type { Trace } from './world.ts';
@@ -25,6 +31,12 @@ export const KINDS = {
   'disk-legs': swarm('--legs --log disk', 1, (seed) => drawLegOptions(seed, 'disk')),
   native: swarm('--log native', 3, (seed) => drawOptions(seed, 'native')),
   'native-legs': swarm('--legs --log native', 1, (seed) => drawLegOptions(seed, 'native')),
+  'native-meta': swarm('--log native --meta', 2, (seed) =>
+    withMetaFaults(drawOptions(seed, 'native')),
+  ),
+  'native-meta-legs': swarm('--legs --log native --meta', 1, (seed) =>
+    withMetaFaults(drawLegOptions(seed, 'native')),
+  ),
   remote: swarm('--remote', 3, (seed) => drawRemoteOptions(seed)),
   scrub: { flags: '--scrub', share: 2, draw: null, play: runScrubStory },
 } as const satisfies Readonly<Record<string, Kind>>;
@@ -37,6 +49,6 @@ const MIX: readonly KindName[] = KIND_NAMES.flatMap((name) =>
 
 /** The kind of a seed of a mixed run: by its number alone. */
 export function kindOfMixed(seed: number): KindName {
-  // 7 and the number of shares, 23, have no divisor in common: neighbours are of different kinds.
+  // 7 and the number of shares, 26, have no divisor in common: neighbours are of different kinds.
   return MIX[(seed * 7) % MIX.length] ?? 'core';
 }

@@ -1,6 +1,12 @@
 import { parseArgs } from 'node:util';
 import { apartStories, runApart } from './apart.ts';
-import { runSmall, smallStories } from './exhaustive.ts';
+import {
+  metaStories,
+  runSmall,
+  smallStories,
+  twiceFaultyStories,
+  type SmallCase,
+} from './exhaustive.ts';
 import { playMutants } from './hunt.ts';
 import { KIND_NAMES, type KindName } from './kinds.ts';
 import { SIM_LOGS, type SimLog } from './options.ts';
@@ -10,12 +16,13 @@ const USAGE = `usage: main.js [KIND] [--seed N] [--count K] [--trace]   play see
        main.js [KIND] --hours H [--seed N]       as many as H hours hold, with progress
        main.js [KIND] --seed N --minimize        make a failing seed small
        main.js [KIND] --seed N --keep STEPS [--set OPTIONS]   what --minimize has printed
-       main.js [--log L] --small N [--part I/N]  every story of up to N requests
+       main.js [--log L] --small N [--faults 2] [--part I/N]   every story of up to N requests
        main.js --apart                           every story of a set started in two parts
        main.js [--log L] --mutants [--part I/N]  find every planted bug
-KIND: --log native (metadata on the legs) or --log disk (the kernel's dirty log); --legs (legs come
-and go meanwhile); --scrub (damaged legs under a scrub); --remote (legs
-behind a network); --mix (of everything). --hours plays --mix.
+KIND: --log native (metadata on the legs), with --meta faults in it; --log disk (the kernel's dirty
+log); --legs (legs come and go meanwhile); --scrub (damaged legs under a scrub); --remote (legs
+behind a network); --mix (of everything). --hours plays --mix. --small with --meta: two requests
+around a fault in the metadata.
 --part 2/3 is the second of three parts. The exit code is 1 if something failed.`;
 
 const OPTIONS = {
@@ -27,6 +34,7 @@ const OPTIONS = {
   keep: { type: 'string' },
   set: { type: 'string', default: '{}' },
   small: { type: 'string' },
+  faults: { type: 'string', default: '1' },
   part: { type: 'string', default: '1/1' },
   log: { type: 'string', default: 'core' },
   scrub: { type: 'boolean', default: false },
@@ -35,6 +43,7 @@ const OPTIONS = {
   apart: { type: 'boolean', default: false },
   legs: { type: 'boolean', default: false },
   remote: { type: 'boolean', default: false },
+  meta: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const;
 
@@ -56,11 +65,15 @@ function numberOf(name: string, text: string): number {
   return value;
 }
 
-function playSmall(length: number, log: SimLog, { part, parts }: Part): number {
+function playSmall(
+  every: Iterable<Omit<SmallCase, 'crashAt'>>,
+  log: SimLog,
+  { part, parts }: Part,
+): number {
   let stories = 0;
   let cases = 0;
   let failed = 0;
-  for (const story of smallStories(length)) {
+  for (const story of every) {
     stories += 1;
     if (stories % parts !== part) continue;
     for (let crashAt = 0; ; crashAt += 1) {
@@ -91,10 +104,19 @@ function playApart(): number {
   return failed;
 }
 
-function kindNamed(log: SimLog, legs: boolean, scrub: boolean, remote: boolean): KindName {
+interface KindFlags {
+  readonly legs: boolean;
+  readonly meta: boolean;
+  readonly scrub: boolean;
+  readonly remote: boolean;
+}
+
+function kindNamed(log: SimLog, { legs, meta, scrub, remote }: KindFlags): KindName {
   if (scrub) return 'scrub';
   if (remote) return 'remote';
-  const name = [...(log === 'core' ? [] : [log]), ...(legs ? ['legs'] : [])].join('-');
+  if (meta && log !== 'native') throw new Error('--meta goes with --log native');
+  const words = [log === 'core' ? '' : log, meta ? 'meta' : '', legs ? 'legs' : ''];
+  const name = words.filter((word) => word !== '').join('-');
   return KIND_NAMES.find((each) => each === name) ?? 'core';
 }
 
@@ -105,13 +127,16 @@ function main(): number {
   const part = partOf(values.part);
   const seed = numberOf('seed', values.seed);
   const count = numberOf('count', values.count);
-  const kind = kindNamed(log, values.legs, values.scrub, values.remote);
+  const kind = kindNamed(log, values);
   const isPlain = kind === 'core';
   if (values.help) console.log(USAGE);
   else if (values.mutants) return playMutants(log, part.part, part.parts);
   else if (values.apart) return playApart();
-  else if (values.small !== undefined) return playSmall(numberOf('small', values.small), log, part);
-  else if (values.minimize) return playMinimized(seed, kind);
+  else if (values.small !== undefined) {
+    const length = numberOf('small', values.small);
+    const every = values.faults === '2' ? twiceFaultyStories(length) : smallStories(length);
+    return playSmall(values.meta ? metaStories() : every, log, part);
+  } else if (values.minimize) return playMinimized(seed, kind);
   else if (values.keep !== undefined) {
     return playKept(seed, kind, values.keep, values.set, values.trace);
   } else if (values.hours !== undefined) {

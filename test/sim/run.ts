@@ -1,5 +1,6 @@
 import { Prng } from '../../core/base/prng.ts';
 import { bytesOfSectors } from '../../core/base/units.ts';
+import { REQ_OP } from '../../core/block/op.ts';
 import { at } from './at.ts';
 import { FaultAtlas } from './atlas.ts';
 import { CHECKERS } from './checkers/all.ts';
@@ -7,6 +8,7 @@ import { diskOf } from './disk-of.ts';
 import { SimFailure } from './failure.ts';
 import { LegOperator } from './leg-operator.ts';
 import { NetworkTrouble } from './net/trouble.ts';
+import { MetaFaults } from './meta-faults.ts';
 import type { SimOptions } from './options.ts';
 import { EFFECT_NAMES, restore, type Effect, type Script } from './script.ts';
 import { Workload } from './workload.ts';
@@ -77,6 +79,7 @@ class Play {
   private readonly atlas: FaultAtlas;
   private readonly suspends: Prng;
   private readonly legs: LegOperator;
+  private readonly meta: MetaFaults;
   private readonly network: NetworkTrouble;
   /** All that draw for what an action does. */
   private readonly generators: readonly Prng[];
@@ -108,6 +111,8 @@ class Play {
     const troubles = new Prng(options.seed + 2 ** 51 + 2 ** 20);
     this.network = new NetworkTrouble(world, this.atlas, troubles);
     this.generators = [this.prng, shapes, faults, this.suspends, changes, troubles];
+    this.meta = new MetaFaults(options, world.disks);
+    world.onBio = (bio) => this.meta.sent(bio, world.rawFrom);
     world.recorder.failureRate = options.recorderFailureRate;
   }
 
@@ -133,7 +138,7 @@ class Play {
         restore(this.generators, generators);
         this.do(effect);
       }
-      this.logFails();
+      this.logsFail();
       this.pass(events);
     }
     this.healAndStop();
@@ -141,9 +146,10 @@ class Play {
 
   private act(): void {
     this.try('fault', this.is(this.options.faultEvery));
-    this.logFails();
-    for (const effect of EFFECT_NAMES)
+    this.logsFail();
+    for (const effect of EFFECT_NAMES) {
       if (effect !== 'fault') this.try(effect, this.decides(effect));
+    }
     const events = 1 + this.prng.below(8);
     this.script?.endAction(events);
     this.actions += 1;
@@ -158,7 +164,10 @@ class Play {
 
   private pass(events: number): void {
     const { world } = this;
-    for (let i = 0; i < events; i += 1) world.advance(world.clock.nowMs() + 1000);
+    for (let i = 0; i < events; i += 1) {
+      world.advance(world.clock.nowMs() + 1000);
+      if (this.meta.isCrashDue()) this.crash();
+    }
   }
 
   /** Draws; the order of the questions is part of what a seed means. */
@@ -192,13 +201,15 @@ class Play {
 
   private plant(): void {
     const { world } = this;
-    const planted = this.atlas.plant(world.daemon.set, world.oldestCall());
+    const planted = this.atlas.plant(world.daemon.set, world.oldestCall(), world.sure());
     world.say(() => `fault: ${planted}`);
   }
 
-  private logFails(): void {
+  private logsFail(): void {
     const logFault = this.world.diskLog?.act() ?? null;
     if (logFault !== null) this.world.say(() => `log: ${logFault}`);
+    const metaFault = this.meta.act();
+    if (metaFault !== null) this.world.say(() => `metadata: ${metaFault}`);
   }
 
   /** `suspend`, perhaps `reload`, `resume`; clients call all the while, and the daemon may be killed. */
@@ -337,6 +348,7 @@ class Play {
     world.diskLog?.disk.faults.heal();
     world.recorder.failureRate = 0;
     world.say(() => 'faults have stopped');
+    if (this.options.remote !== null && this.options.atlas === 'broken') this.tellOfLosses();
     this.writeHot();
     const until = world.clock.nowMs() + HEAL_MS;
     while (world.advance(until));
@@ -348,6 +360,14 @@ class Play {
     world.restart(world.present);
     this.readAll();
     world.stopCleanly();
+  }
+
+  /** The last member may be a server that was away: it answers nothing until a flush has failed for it. */
+  private tellOfLosses(): void {
+    const { world } = this;
+    world.rest();
+    world.submit({ op: REQ_OP.FLUSH, flags: 0, sector: 0, sectors: 0 });
+    world.rest();
   }
 
   private writeHot(): void {
