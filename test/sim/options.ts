@@ -9,6 +9,14 @@ import { DEFAULT_PACE, type PaceLimits } from '../../core/mirror/resync-pace.ts'
  */
 type Atlas = 'calm' | 'anchor' | 'latent' | 'broken';
 
+/** Which legs are remote, and how often a network or a server fails: one action in so many; 0: never. */
+export interface RemoteMix {
+  readonly legs: readonly boolean[];
+  readonly links: number;
+  readonly timeoutMs: number;
+  readonly troubleEvery: number;
+}
+
 /** The mix of one seed. */
 export interface SimOptions {
   readonly seed: number;
@@ -71,6 +79,8 @@ export interface SimOptions {
   readonly pace: PaceLimits;
   /** One action in so many begins, stops or resumes a scrub; 0: never. */
   readonly scrubEvery: number;
+  /** Legs that other servers serve; null: none. */
+  readonly remote: RemoteMix | null;
   /** Percent of scrubs that repair. Nobody damages legs here, so they find nothing to repair. */
   readonly repairPercent: number;
 }
@@ -175,6 +185,7 @@ function drawCommon(seed: number): Common {
     readdPercent: prng.pick([0, 50, 90]),
     legChangeEvery: 0,
     spares: 0,
+    remote: null,
     ...drawBackground(seed),
   };
 }
@@ -211,6 +222,23 @@ export function drawLegOptions(seed: number, log: SimLog = 'core'): SimOptions {
     latencyUs: [...base.latencyUs, ...more(() => prng.pick([20, 100, 1000]))],
     legChangeEvery: prng.pick([10, 30, 60]),
   };
+}
+
+/** The same seed with legs that are served by others, behind a network. */
+export function drawRemoteOptions(seed: number): SimOptions {
+  const base = drawOptions(seed);
+  const prng = new Prng(seed + 2 ** 52);
+  // A network takes a whole leg away, so none can be spared where each has something only it can read.
+  const atlas = base.atlas === 'latent' ? 'anchor' : base.atlas;
+  const legs = base.latencyUs.map((_, i) => prng.ratio(i === base.anchor ? 1 : 3, 4));
+  if (!legs.includes(true)) legs[base.anchor === 0 ? 1 : 0] = true;
+  const remote = {
+    legs,
+    links: prng.pick([1, 2, 2, 3]),
+    timeoutMs: prng.pick([400, 2000, 10_000]),
+    troubleEvery: atlas === 'calm' ? 0 : prng.pick([10, 40, 120]),
+  };
+  return { ...base, atlas, remote };
 }
 
 function drawPolicy(prng: Prng, legs: number): ReadPolicy {
