@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { STANDING, type LegState, type Standing } from './leg.ts';
 import { isoTime } from './native-bytes.ts';
-import { MAX_HISTORY, type LegEntry, type RunMark, type Superblock } from './superblock.ts';
+import { MAX_HISTORY, type LegEntry, type Superblock } from './superblock.ts';
 
 /** What was found where a leg was looked for. */
 export type LegMetadata =
@@ -148,7 +148,7 @@ export function assembleNative(inputs: readonly NativeLegInput[]): NativeAssembl
     if (ruler === null) return refused(splitBrainReason(inputs, candidates), true);
     const assembly = underRuler(inputs, found, incomplete, ruler);
     if (assembly.legs.some(({ standing }) => standing === STANDING.MEMBER)) return assembly;
-    const same = candidates.filter((each) => isSamePoint(each.superblock, ruler.superblock));
+    const same = candidates.filter((each) => isSameAttempt(each.superblock, ruler.superblock));
     if (!isIncomplete(ruler, candidates)) return refused(noMemberReason(inputs, ruler), true);
     incomplete.push(...same);
   }
@@ -277,13 +277,18 @@ function isIncomplete({ superblock: ruler }: Found, candidates: readonly Found[]
   return candidates.some(({ superblock }) => {
     if (entryOf(ruler, superblock.legUuid)?.state !== 'in-sync') return false;
     if (!goesBackTo(ruler, superblock)) return false;
-    if (superblock.run === ruler.run) return superblock.sequence === ruler.sequence - 1;
+    if (superblock.run === ruler.run) {
+      const isEarlierAttempt = superblock.generation < ruler.generation;
+      const isSameNumber = superblock.sequence === ruler.sequence && isEarlierAttempt;
+      return isSameNumber || superblock.sequence === ruler.sequence - 1;
+    }
     return ruler.sequence === ruler.runStart && superblock.generation === ruler.runGeneration;
   });
 }
 
-function isSamePoint(a: RunMark, b: RunMark): boolean {
-  return a.run === b.run && a.sequence === b.sequence;
+/** Under one number there may have been several attempts, each with more changes than the one before. */
+function isSameAttempt(a: Superblock, b: Superblock): boolean {
+  return a.run === b.run && a.sequence === b.sequence && a.generation === b.generation;
 }
 
 function relationOf(one: Superblock, ruler: Superblock, isAhead: boolean): Relation {

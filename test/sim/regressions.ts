@@ -52,6 +52,13 @@ export const NATIVE_REGRESSIONS: readonly (Regression & {
     bug: 'data goes out on a mark that a leg which is leaving, and may be believed, has not',
   },
   {
+    seed: 5,
+    legs: false,
+    meta: true,
+    law: 'I10',
+    bug: 'the second attempt at a superblock reached no member, the first did: refused',
+  },
+  {
     seed: 305,
     legs: false,
     meta: true,

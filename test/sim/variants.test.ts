@@ -9,7 +9,6 @@ describe('the mirror, simulated', () => {
     ['that, and legs that come and go', 200, ['--legs', '--log', 'disk']],
     ['the native log', 400, ['--log', 'native']],
     ['that, and legs that come and go', 300, ['--legs', '--log', 'native']],
-    // Seed 5 is an open failure (README, "The native log"): a refusal, not a wrong byte.
     ['faults in the native metadata', 35, ['--log', 'native', '--meta', '--seed', '6']],
     ['legs behind a lossy network', 500, ['--remote']],
     ['damaged and lying legs under a scrub', 3500, ['--scrub']],
