@@ -502,6 +502,7 @@ export class World {
         origin: options.origin,
         fill: isFirst ? FIRST_TAG : FIRST_TAG + 1 + index,
         latencyUs: at(options.latencyUs, index),
+        tellsZeroes: options.tellsZeroes ?? 'never',
       },
       this.clock,
       new Prng(options.seed + 2 ** 41 + index),
