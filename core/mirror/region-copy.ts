@@ -67,6 +67,8 @@ export class RegionCopy
   private compares = false;
   private writing = false;
   private asZeroes = false;
+  /** Nobody has ever written there, and every member reads zeros: there is nothing to read. */
+  private isNever = false;
   private failed = false;
   private outcome: CopyOutcome = 'healed';
 
@@ -104,6 +106,7 @@ export class RegionCopy
     this.isSpoiled = false;
     this.failed = false;
     this.isDoubtful = this.set.doubt.test(this.region);
+    this.isNever = !this.isDoubtful && this.set.regionLog.readsZeros(this.region);
     this.compares = this.isDoubtful && this.recovery.mayCompare(this.region);
     // Fixed for the whole copy: a leg that is marked meanwhile lacks the pieces before.
     this.targets = this.set.legs.filter(
@@ -117,7 +120,8 @@ export class RegionCopy
 
   /** Whose zeros are of interest: the likely source's, or all that are to be compared. */
   private asked(): readonly Leg[] {
-    if (this.set.legs.every(({ device }) => device?.askZeroes === undefined)) return [];
+    const nobody = this.set.legs.every(({ device }) => device?.askZeroes === undefined);
+    if (nobody || this.isNever) return [];
     if (this.compares) return this.members();
     const source = this.chooseSource();
     return source === null ? [] : [source];
@@ -205,6 +209,10 @@ export class RegionCopy
       this.end('healed');
       return;
     }
+    if (this.isNever) {
+      this.zeroPiece();
+      return;
+    }
     this.source = this.aim();
     const device = this.source?.device ?? null;
     if (this.source === null || device === null) {
@@ -238,6 +246,16 @@ export class RegionCopy
     const data = Math.max(this.run.sectors, SHORTEST_SECTORS);
     const whole = Math.ceil(data / blockSectors) * blockSectors;
     if (whole < this.sectors) this.sectors = whole;
+  }
+
+  /** As a hole was read. A leg that was never in sync may hold anything there, so it is told. */
+  private zeroPiece(): void {
+    this.sectors = Math.min(this.longest, this.claim.end - this.sector);
+    if (this.buffer.length < this.pieceBytes) this.buffer = new Uint8Array(this.pieceBytes);
+    this.buffer.fill(0, 0, bytesOfSectors(this.sectors));
+    this.payload = this.buffer;
+    this.source = null;
+    this.writeTo([...this.targets]);
   }
 
   /** Chooses the source and the length of the next piece; null: nobody can read even a block. */

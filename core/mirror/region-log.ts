@@ -57,6 +57,8 @@ export interface RegionLogStart {
   readonly store: RegionLogStore;
   /** REGION_STATE of each region, as found. */
   readonly states: Uint8Array;
+  /** Every leg that is, or was, in sync reads zeros in a region that was never written. */
+  readonly zeroed?: boolean;
   /** A region is cleaned when it has not been written for so long; left out: 5 s. */
   readonly cleanAfterMs?: number;
 }
@@ -87,10 +89,17 @@ export class RegionLog {
   /** Writes of the log so far: for the one who counts what it costs. */
   writes = 0;
   private readonly set: MirrorSet;
+  private readonly zeroed: boolean;
   private readonly cleaner: RegionCleaner | null;
   private readonly waiters = new Ring<MarkWaiter>(64);
   /** Blocks to be written. */
   private readonly due: RegionBits;
+  /**
+   * Marked on all active legs, while it is not durable that some member has left: that one may be
+   * believed again and started alone, and its map says nothing of them. They stay WRITING till then.
+   */
+  private readonly held: RegionBits;
+  private isHolding = false;
   /** Regions marked ahead of any write, which were never written before. */
   private readonly ahead: RegionBits;
   /** Marks a group of regions has asked for since it was last clean. */
@@ -105,9 +114,11 @@ export class RegionLog {
   constructor(set: MirrorSet, start: RegionLogStart | null) {
     this.set = set;
     this.store = start?.store ?? null;
+    this.zeroed = start?.zeroed ?? false;
     const regions = start === null ? 0 : set.regions;
     this.marks = new RegionMarks(regions);
     this.ahead = new RegionBits(Math.max(1, regions));
+    this.held = new RegionBits(Math.max(1, regions));
     this.bursts = new Uint8Array(Math.ceil(regions / STATES_PER_SECTOR));
     this.due = new RegionBits(this.store?.blocks ?? 1);
     this.cleaner = start === null ? null : new RegionCleaner(set, this, start.cleanAfterMs);
@@ -218,6 +229,11 @@ export class RegionLog {
     marks[region] = isUntouched ? MARK.UNMARKING : MARK.CLEANING;
   }
 
+  /** Every member is known to read zeros all over the region: a leg that lacks it needs no source. */
+  readsZeros(region: number): boolean {
+    return this.zeroed && this.marks.marks[region] === MARK.NEVER;
+  }
+
   /** What the log says of a region when it is written now. */
   stateOf(region: number): number {
     const mark = this.marks.marks[region];
@@ -301,6 +317,7 @@ export class RegionLog {
     this.eachRegion(blocks, (region) => {
       this.settleMark(region, errno);
     });
+    if (this.held.count > 0) this.awaitDeparture();
     this.answerBarriers(blocks, errno);
     this.answerWaiters(errno);
     this.writeNext();
@@ -314,7 +331,10 @@ export class RegionLog {
     const { marks } = this.marks;
     const mark = marks[region];
     if (mark === MARK.WRITING) {
-      marks[region] = errno === 0 ? MARK.DIRTY : MARK.MARKED;
+      this.held.clear(region);
+      if (errno !== ERRNO.OK) marks[region] = MARK.MARKED;
+      else if (this.mustHold()) this.held.setRange(region, region);
+      else marks[region] = MARK.DIRTY;
     } else if (mark === MARK.CLEANING || mark === MARK.UNMARKING) {
       // Not known how it is in the log after an error: it must be marked again before it is written.
       const isClean = errno === 0;
@@ -325,6 +345,26 @@ export class RegionLog {
       this.ahead.clear(region);
       this.bursts[Math.floor(region / STATES_PER_SECTOR)] = 0;
     }
+  }
+
+  /** D3: a mark counts when every leg that a restart would believe has it. */
+  private mustHold(): boolean {
+    return this.store?.keepsLacks === true && this.set.journal.isGuardBehind;
+  }
+
+  private awaitDeparture(): void {
+    if (this.isHolding) return;
+    this.isHolding = true;
+    const recorded = (errno: number): void => {
+      this.isHolding = false;
+      const mark = errno === ERRNO.OK ? MARK.DIRTY : MARK.MARKED;
+      for (let region = this.held.next(0); region >= 0; region = this.held.next(region + 1)) {
+        this.marks.marks[region] = mark;
+      }
+      this.held.clearAll();
+      this.answerWaiters(errno);
+    };
+    this.set.journal.wait({ needVersion: 0, recorded });
   }
 
   private answerBarriers(blocks: readonly number[], errno: number): void {

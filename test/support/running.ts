@@ -52,8 +52,8 @@ export class Running {
   }
 
   /** Waits until `isReady`; an early end or too long a wait is the caller's failure. */
-  async until(isReady: () => boolean): Promise<this> {
-    const end = Date.now() + START_LIMIT_MS;
+  async until(isReady: () => boolean, limitMs = START_LIMIT_MS): Promise<this> {
+    const end = Date.now() + limitMs;
     let code: number | string | undefined;
     void this.exited.then((value) => (code = value));
     while (!isReady()) {
