@@ -53,6 +53,7 @@ export async function load(
   text: string,
   force: boolean,
   context: BuildContext,
+  endsAlike = false,
 ): Promise<void> {
   await clear(device);
   const spec = readTable(text);
@@ -63,7 +64,7 @@ export async function load(
   if (isMirror(spec)) await refuseTwins(paths);
   const mirror = await device.runner.call('mirror-record', null);
   const lines = linesOf(text);
-  const record = succeed(device.name, { spec: live, mirror }, { spec, lines, force });
+  const record = succeed(device.name, { spec: live, mirror }, { spec, lines, force, endsAlike });
   const added = await openAdded(device, spec, text, context);
   try {
     if (isMirror(spec) && !force) {
@@ -74,7 +75,7 @@ export async function load(
     await lookAtNext(device, spec, text, force, added);
     const identity = { ...device.identity, table: lines };
     tryOut(device, identity, added, record, context);
-    device.inactive = { identity, added, spec, lines, force };
+    device.inactive = { identity, added, spec, lines, force, endsAlike };
   } catch (error) {
     await added.undo();
     throw error;
