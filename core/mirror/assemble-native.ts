@@ -105,7 +105,8 @@ type Relation =
  * If there is none, two parts of the set were started apart: refused (I11). So are two parts without a
  * leg in common where one of them never came to acknowledge: no superblock that is left can tell. If
  * no member of the ruling one is there, but one that lacks just this one superblock, then that
- * superblock was never complete and nothing was acknowledged under it: the one before rules. Else refused: what is there misses writes (I7).
+ * superblock was never complete and nothing was acknowledged under it: the one before rules. Else
+ * refused: what is there misses writes (I7).
  */
 const STANDING_OF: Readonly<Record<LegState, Readonly<Record<Relation, Standing>>>> = {
   'in-sync': {
