@@ -175,21 +175,25 @@ export class RemoteLink {
   /** The kernel has taken so many bytes of what was gathered. */
   sent(bytes: number): void {
     if (this.lost) return;
+    const first = this.outHead;
     let left = bytes + this.sentOfFirst;
     while (this.outHead < this.outTail) {
-      const slot = this.out[this.outHead % LINK_DEPTH]!;
-      const request = this.table[slot]!;
+      const request = this.table[this.out[this.outHead % LINK_DEPTH]!]!;
       const whole = messageBytes(request);
       if (left < whole) break;
       left -= whole;
       request.isSent = true;
       this.outHead += 1;
-      this.sentOfFirst = left;
-      if (request.answer >= 0) this.end(slot, request, request.answer);
-      if (this.lost) return;
     }
     assert(left === 0 || this.outHead < this.outTail, 'more bytes sent than there were');
     this.sentOfFirst = left;
+    // Only now: who hears of an end may start the next request, and send it from inside.
+    const end = this.outHead;
+    for (let i = first; i < end && !this.lost; i += 1) {
+      const slot = this.out[i % LINK_DEPTH]!;
+      const request = this.table[slot]!;
+      if (request.answer >= 0) this.end(slot, request, request.answer);
+    }
   }
 
   // --- receiving

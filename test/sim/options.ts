@@ -70,6 +70,8 @@ export interface SimOptions {
   readonly metaFaultEvery: number;
   /** native: of a thousand metadata writes so many are followed by a crash. */
   readonly metaCrashPermille: number;
+  /** native: every leg reads zeros at first, and the set knows. */
+  readonly zeroed: boolean;
   /** Legs come and go while the set serves: one action in so many; 0: never. */
   readonly legChangeEvery: number;
   /** Disks that are no legs at first. */
@@ -100,17 +102,19 @@ export function drawOptions(seed: number, log: SimLog = 'core'): SimOptions {
     rollbackPercent: prng.pick([0, 0, 20]),
     metaFaultEvery: 0,
     metaCrashPermille: 0,
+    zeroed: false,
   };
   return log !== 'native' ? native : { ...native, origin: 0, recorderFailureRate: 0 };
 }
 
-/** The same seed with faults in the metadata of its native legs. Draws of its own, for the same reason. */
+/** The same seed with faults in the metadata of its native legs, or with legs of zeros; draws of its own. */
 export function withMetaFaults(options: SimOptions): SimOptions {
   const prng = new Prng(options.seed + 2 ** 52);
   return {
     ...options,
     metaFaultEvery: prng.pick([5, 15, 50]),
     metaCrashPermille: prng.pick([0, 5, 20, 60]),
+    zeroed: prng.ratio(1, 3),
   };
 }
 
@@ -120,7 +124,8 @@ type Native =
   | 'rotPercent'
   | 'rollbackPercent'
   | 'metaFaultEvery'
-  | 'metaCrashPermille';
+  | 'metaCrashPermille'
+  | 'zeroed';
 type Common = Omit<SimOptions, Native>;
 
 function drawCommon(seed: number): Common {

@@ -15,7 +15,7 @@ import { CHECKERS } from './checkers/all.ts';
 import { isGoodLegBehind } from './checkers/i10-last-copy.ts';
 import { watchLeg } from './checkers/i07-stale-never-served.ts';
 import { SimClock } from './clock.ts';
-import { FIRST_TAG } from './content.ts';
+import { FIRST_TAG, ZEROS, type Value } from './content.ts';
 import { Daemon, type DaemonStart } from './daemon.ts';
 import { SimDiskLog } from './disk-log.ts';
 import { diskOf } from './disk-of.ts';
@@ -107,7 +107,7 @@ export class World {
     this.trace = trace;
     this.prng = new Prng(options.seed + 2 ** 40);
     this.pages = new PagePool(bytesOfSectors(options.sectors));
-    this.model = new Model(options.sectors, FIRST_TAG);
+    this.model = new Model(options.sectors, options.zeroed ? ZEROS : FIRST_TAG);
     this.writing = new Uint16Array(options.sectors);
     const isNative = options.log === 'native';
     this.rawFrom = isNative ? options.sectors : Infinity;
@@ -579,6 +579,13 @@ export class World {
     return nativeLegSectors(options.sectors, options.regionSectors) + 8 * index;
   }
 
+  /** What a disk holds at first. A spare holds anything, also in a set of zeros. */
+  private fillOf(index: number): Value {
+    const { options } = this;
+    if (options.zeroed && index < options.legs) return ZEROS;
+    return options.membersAtFirst.includes(index) ? FIRST_TAG : FIRST_TAG + 1 + index;
+  }
+
   private makeDisk(index: number): SimDisk {
     const { options } = this;
     const limits = {
@@ -589,7 +596,6 @@ export class World {
       maxDiscardSectors: options.noDiscard ? 0 : DEFAULT_LIMITS.maxDiscardSectors,
       maxWriteZeroesSectors: at(options.noZeroes, index) ? 0 : DEFAULT_LIMITS.maxSectors,
     };
-    const isFirst = options.membersAtFirst.includes(index);
     return new SimDisk(
       {
         name: `leg${index}`,
@@ -597,7 +603,7 @@ export class World {
         limits,
         rawFrom: this.rawFrom,
         origin: options.origin,
-        fill: isFirst ? FIRST_TAG : FIRST_TAG + 1 + index,
+        fill: this.fillOf(index),
         latencyUs: at(options.latencyUs, index),
       },
       this.clock,
