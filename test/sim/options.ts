@@ -11,7 +11,7 @@ import type { TellsZeroes } from './disk.ts';
 type Atlas = 'calm' | 'anchor' | 'latent' | 'broken';
 
 /** Which legs are remote, and how often a network or a server fails: one action in so many; 0: never. */
-export interface RemoteMix {
+interface RemoteMix {
   readonly legs: readonly boolean[];
   readonly links: number;
   readonly timeoutMs: number;
