@@ -17,7 +17,7 @@ export interface Fault {
 export type Lie = 'lost' | 'misdirected';
 
 /** Transfers that touch a range take so much longer, `left` of them. */
-export interface Stuck {
+interface Stuck {
   readonly first: number;
   readonly last: number;
   readonly delayUs: number;

@@ -52,13 +52,6 @@ export const NATIVE_REGRESSIONS: readonly (Regression & {
     bug: 'data goes out on a mark that a leg which is leaving, and may be believed, has not',
   },
   {
-    seed: 5,
-    legs: false,
-    meta: true,
-    law: 'D3',
-    bug: 'the same, seen after the first start',
-  },
-  {
     seed: 305,
     legs: false,
     meta: true,

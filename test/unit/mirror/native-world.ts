@@ -23,7 +23,7 @@ const BLOCK = 8;
 /** What a bio is about. */
 type Place = 'data' | 'map' | 'superblock';
 
-export interface Sent {
+interface Sent {
   readonly leg: number;
   readonly op: ReqOp;
   readonly place: Place;
