@@ -32,6 +32,8 @@ export interface NativeLegPlan {
    * that are dirty. False: it may lack anything.
    */
   readonly deltaPossible: boolean;
+  /** The ruling superblock goes back to its own: all it was ever given is in the ruler's map. */
+  readonly isOfOurPast: boolean;
   /** What the ruling superblock says of it. */
   readonly entry: LegEntry;
   /** Its own superblock, and which copy that is; null: it is not there. */
@@ -174,20 +176,29 @@ function whyNot(metadata: LegMetadata): string {
   return metadata.kind === 'none' ? 'no metadata' : 'metadata';
 }
 
-/** The candidate to which all others stand in a relation; of several at one point a member, the first. */
+/** The candidate to which all others stand in a relation; of several the latest, then a member, then the first. */
 function findRuler(candidates: readonly Found[]): Found | null {
   let best: Found | null = null;
   for (const one of candidates) {
     if (!candidates.every((other) => RULES.isBehind(other.superblock, one.superblock))) continue;
-    if (best === null || rank(one) > rank(best)) best = one;
+    if (best === null || isAbove(one, best)) best = one;
   }
   return best;
 }
 
-/** Among those that could rule: the latest point, then a leg that is in sync itself. */
-function rank({ superblock }: Found): number {
-  const isMember = entryOf(superblock, superblock.legUuid)?.state === 'in-sync';
-  return superblock.sequence * 2 + (isMember ? 1 : 0);
+/**
+ * An attempt that no member took is made again under its number, and may all the same be on some leg:
+ * of two superblocks of one point the later attempt has the higher generation.
+ */
+function isAbove(one: Found, other: Found): boolean {
+  const { sequence, generation } = other.superblock;
+  if (one.superblock.sequence !== sequence) return one.superblock.sequence > sequence;
+  if (one.superblock.generation !== generation) return one.superblock.generation > generation;
+  return isMemberItself(one) && !isMemberItself(other);
+}
+
+function isMemberItself({ superblock }: Found): boolean {
+  return entryOf(superblock, superblock.legUuid)?.state === 'in-sync';
 }
 
 /** What no two parts of a set that were started apart may say of each other. */
@@ -281,7 +292,9 @@ function underRuler(
   const legs = rules.legs.map((entry) => {
     const one = found.find(({ superblock }) => superblock.legUuid === entry.uuid);
     if (one === undefined) {
-      return { input: null, standing: STANDING.MISSING, deltaPossible: true, entry, own: null };
+      const { MISSING } = STANDING;
+      const rest = { input: null, entry, own: null };
+      return { ...rest, standing: MISSING, deltaPossible: true, isOfOurPast: false };
     }
     return planLeg(entry, one, rules, incomplete.includes(one));
   });
@@ -323,7 +336,8 @@ function planLeg(
   const isAsItLeft = superblock.run === run && superblock.sequence >= sequence;
   const isKnown = fits && relation !== 'ancient' && (!isOut || isAsItLeft);
   const deltaPossible = isKnown && superblock.generation >= cleared;
-  return { input, standing, deltaPossible, entry, own: { superblock, copy } };
+  const isOfOurPast = fits && (relation === 'same' || relation === 'older');
+  return { input, standing, deltaPossible, isOfOurPast, entry, own: { superblock, copy } };
 }
 
 function entryOf(superblock: Superblock, legUuid: string): LegEntry | undefined {

@@ -59,6 +59,8 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
   private compares = false;
   private writing = false;
   private asZeroes = false;
+  /** Nobody has ever written there, and every member reads zeros: there is nothing to read. */
+  private isNever = false;
   private failed = false;
   private outcome: CopyOutcome = 'healed';
 
@@ -96,6 +98,7 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
     this.isSpoiled = false;
     this.failed = false;
     this.isDoubtful = this.set.doubt.test(this.region);
+    this.isNever = !this.isDoubtful && this.set.regionLog.readsZeros(this.region);
     this.compares = this.isDoubtful && this.recovery.mayCompare(this.region);
     // Fixed for the whole copy: a leg that is marked meanwhile lacks the pieces before.
     this.targets = this.set.legs.filter(
@@ -157,6 +160,10 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
       this.end('healed');
       return;
     }
+    if (this.isNever) {
+      this.zeroPiece();
+      return;
+    }
     this.source = this.aim();
     const device = this.source?.device ?? null;
     if (this.source === null || device === null) {
@@ -174,6 +181,16 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
     this.request.addRegion(device, this.source.startSector + this.sector, this.sectors);
     this.source.enter();
     this.set.client.submit(this.request);
+  }
+
+  /** As a hole was read. A leg that was never in sync may hold anything there, so it is told. */
+  private zeroPiece(): void {
+    this.sectors = Math.min(this.longest, this.claim.end - this.sector);
+    if (this.buffer.length < this.pieceBytes) this.buffer = new Uint8Array(this.pieceBytes);
+    this.buffer.fill(0, 0, bytesOfSectors(this.sectors));
+    this.payload = this.buffer;
+    this.source = null;
+    this.writeTo([...this.targets]);
   }
 
   /** Chooses the source and the length of the next piece; null: nobody can read even a block. */

@@ -17,7 +17,7 @@ import {
   ZEROS,
   type Value,
 } from './content.ts';
-import { DiskFaults } from './faults.ts';
+import { DiskFaults, type Lie } from './faults.ts';
 import { SimFailure } from './failure.ts';
 import { Medium } from './medium.ts';
 
@@ -121,13 +121,15 @@ export class SimDisk implements BlockDevice {
     this.transfers.add(transfer);
     const latency = this.drawLatency() + this.faults.delayOf(bio);
     const isLong = bio.op === REQ_OP.WRITE && bio.sectors > this.medium.blockSectors;
-    if (isLong && this.prng.ratio(1, 3)) {
+    if (isLong && this.faults.lies.length === 0 && this.prng.ratio(1, 3)) {
       this.clock.in(this.prng.below(latency), () => {
-        if (bioError(this, bio) === 0) this.land(transfer, this.prng.below(this.blocksOf(bio)));
+        if (!this.transfers.has(transfer) || bioError(this, bio) !== 0) return;
+        this.land(transfer, this.prng.below(this.blocksOf(bio)));
       });
     }
     this.clock.in(latency, () => {
-      this.finish(transfer);
+      // Who had sent it may have died, on a machine of its own.
+      if (this.transfers.has(transfer)) this.finish(transfer);
     });
   }
 
@@ -198,6 +200,11 @@ export class SimDisk implements BlockDevice {
     const { blockSectors } = this.medium;
     const first = bio.sector / blockSectors;
     const last = (bio.sector + bio.sectors) / blockSectors - 1;
+    const lie = errno === 0 && bio.op === REQ_OP.WRITE ? this.faults.lies.pop() : undefined;
+    if (lie !== undefined) {
+      this.lie(lie, bio);
+      return;
+    }
     const isFua = (bio.flags & REQ_FLAG.FUA) !== 0;
     // A flush that failed meanwhile may have lost the part that had landed.
     if (isFua) transfer.landed = 0;
@@ -205,6 +212,18 @@ export class SimDisk implements BlockDevice {
     else if (errno === ERRNO.EIO) this.landSome(transfer);
     this.medium.ended(first, last);
     if (errno === 0 && isFua) this.medium.force(first, last);
+  }
+
+  /** It is answered as done. Bytes in a wrong place carry the name of the right one: garbage there. */
+  private lie(lie: Lie, bio: Bio): void {
+    if (lie === 'lost') return;
+    const { blockSectors } = this.medium;
+    const end = Math.min(this.rawFrom, this.sectors) / blockSectors;
+    const places = end - this.origin / blockSectors;
+    const block = this.origin / blockSectors + this.prng.below(places);
+    if (block * blockSectors >= bio.sector && block * blockSectors < bio.sector + bio.sectors)
+      return;
+    this.medium.rot(block, new Array<Value>(blockSectors).fill(GARBAGE));
   }
 
   private blocksOf(bio: Bio): number {

@@ -13,6 +13,9 @@ export interface Fault {
   left: number;
 }
 
+/** A write that is answered as done: it went nowhere, or to another place. */
+export type Lie = 'lost' | 'misdirected';
+
 /** Transfers that touch a range take so much longer, `left` of them. */
 export interface Stuck {
   readonly first: number;
@@ -30,6 +33,8 @@ export class DiskFaults {
   private readonly blockSectors: number;
   /** Latencies are multiplied by it. */
   slowness = 1;
+  /** What the next writes come to. */
+  readonly lies: Lie[] = [];
 
   constructor(blockSectors: number) {
     this.blockSectors = blockSectors;
@@ -63,6 +68,7 @@ export class DiskFaults {
   /** Transient and sticky faults end; latent sectors stay what they are. */
   heal(): void {
     this.faults = [];
+    this.lies.length = 0;
     this.stuck = [];
     this.slowness = 1;
   }

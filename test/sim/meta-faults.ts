@@ -49,7 +49,8 @@ export class MetaFaults {
     const { metaFaultEvery, atlas, anchor } = this.options;
     if (metaFaultEvery === 0 || !this.prng.ratio(1, metaFaultEvery)) return null;
     const leg = this.prng.below(this.disks.length);
-    const isSpared = atlas === 'calm' || atlas === 'latent' || (atlas === 'anchor' && leg === anchor);
+    const isSpared =
+      atlas === 'calm' || atlas === 'latent' || (atlas === 'anchor' && leg === anchor);
     return isSpared ? this.holdUp(leg) : this.plant(leg);
   }
 
@@ -79,7 +80,13 @@ export class MetaFaults {
     } else {
       const errno = kind === 'write' && prng.ratio(1, 4) ? ERRNO.ENOSPC : ERRNO.EIO;
       const left = prng.pick([1, 1, 1, 2, 5, Infinity]);
-      faults.add({ kind: kind satisfies FaultKind, first: range.first, last: range.last, errno, left });
+      faults.add({
+        kind: kind satisfies FaultKind,
+        first: range.first,
+        last: range.last,
+        errno,
+        left,
+      });
     }
     return `${kind} of ${range.name} on ${name}`;
   }

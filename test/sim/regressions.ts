@@ -31,6 +31,11 @@ export const REGRESSIONS: readonly Regression[] = [
   },
   { seed: 245, law: 'I10', bug: 'EIO for a range though each sector of it can be read from a leg' },
   { seed: 21, law: 'I8', bug: 'two legs with bad sectors in one region are never healed' },
+  {
+    seed: 2004323,
+    law: 'I5',
+    bug: 'a record that says clean fails and is durable all the same; writes go out behind it',
+  },
 ];
 
 /** The same with the native log; `legs`: while legs come and go; `meta`: with faults in the metadata. */
