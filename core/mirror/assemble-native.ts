@@ -92,8 +92,18 @@ type Relation =
  * generation, for one that is out the one of the time when it left. Else, and where the table does
  * not say delta, it may lack anything (D1: a leg that was rolled back).
  *
- * Who rules: the superblock to which all others stand in one of these relations. If there is none,
- * two parts of the set were started apart: refused (I11). If no member of the ruling one is there,
+ * Who rules: the superblock behind which all others are, by one of these rules; of several the latest.
+ *
+ * | rule          | `other` is behind `one` because                                  | nothing acknowledged is lost because |
+ * |---------------|------------------------------------------------------------------|---------------------------------------|
+ * | goesBackTo    | `one` is of its run and not before it, or of a run that knew it   | it is all in `one`                    |
+ * | isUnended     | it counts a leg in sync that went on without it: the leg of `one`, | its first superblock never came to    |
+ * |               | or one that is in sync with `one` since before the two parted     | all it was for                        |
+ * | isLeftBehind  | it is of a leg being filled, and all its members have gone on     | no member ever had it                 |
+ * | isAncient     | `one` forgot its run (14 are kept), calls it in sync, is later    | in sync, it has seen all but the last |
+ *
+ * If there is none, two parts of the set were started apart: refused (I11). So are two parts without a
+ * leg in common where one of them never came to acknowledge: no superblock that is left can tell. If no member of the ruling one is there,
  * but one that lacks just this one superblock, then that superblock was never complete and nothing
  * was acknowledged under it: the one before rules. Else refused: what is there misses writes (I7).
  */

@@ -194,7 +194,7 @@ function judge({ legs, lives }: State, counts: Counts): void {
 function playAll(depth: number, counts: Counts): void {
   const play = (state: State, left: number, story: string): void => {
     for (const [i, step] of STEPS.entries()) {
-      const next = live(state, step, runOf(100 + 10 * left + i));
+      const next = live(state, step, runOf(1000 * left + i));
       if (next === null) continue;
       const told = `${story} ${JSON.stringify(step)}`;
       try {
