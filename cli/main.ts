@@ -21,6 +21,7 @@ import { addClear, addReload } from './commands/reload.ts';
 import { addRemove } from './commands/remove.ts';
 import { addResync } from './commands/resync.ts';
 import { addScrub } from './commands/scrub.ts';
+import { addResize } from './commands/resize.ts';
 import { addResume } from './commands/resume.ts';
 import { addServe } from './commands/serve.ts';
 import { addStats } from './commands/stats.ts';
@@ -44,6 +45,7 @@ const COMMANDS = [
   addTable,
   addSuspend,
   addReload,
+  addResize,
   addResume,
   addClear,
   addMessage,

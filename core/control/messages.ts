@@ -32,6 +32,7 @@ import type {
   ScrubReport,
   StatsReport,
   StatusReport,
+  ResizeReport,
   TableChangeReport,
   TargetsReport,
   VersionReport,
@@ -111,6 +112,8 @@ const COMMAND_ARGS = {
     force: z.boolean().optional(),
   }),
   clear: oneName,
+  /** To what its legs have room for, or to a size. */
+  resize: z.strictObject({ name: z.string(), sizeBytes: z.int().positive().optional() }),
   message: z.strictObject({
     name: z.string(),
     /** Which target of the table; 0 is the first. */
@@ -190,6 +193,7 @@ export interface CommandResults {
   resume: TableChangeReport;
   reload: TableChangeReport;
   clear: TableChangeReport;
+  resize: ResizeReport;
   message: MessageReport;
   'leg-add': LegAddReport;
   'leg-fail': LegReport;

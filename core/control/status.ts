@@ -218,6 +218,17 @@ export interface TableChangeReport {
   readonly inConfig: boolean;
 }
 
+export interface ResizeReport {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly beforeBytes: number;
+  /** The nbd devices of this machine that have it. */
+  readonly attached: readonly string[];
+  /** What is not as it should be, a line each. */
+  readonly warnings: readonly string[];
+  readonly inConfig: boolean;
+}
+
 export interface MessageReport {
   readonly name: string;
   /** What the target answers; empty: nothing. */

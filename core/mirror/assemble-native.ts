@@ -94,18 +94,19 @@ type Relation =
  *
  * Who rules: the superblock behind which all others are, by one of these rules; of several the latest.
  *
- * | rule          | `other` is behind `one` because                                  | nothing acknowledged is lost because |
- * |---------------|------------------------------------------------------------------|---------------------------------------|
- * | goesBackTo    | `one` is of its run and not before it, or of a run that knew it   | it is all in `one`                    |
- * | isUnended     | it counts a leg in sync that went on without it: the leg of `one`, | its first superblock never came to    |
- * |               | or one that is in sync with `one` since before the two parted     | all it was for                        |
- * | isLeftBehind  | it is of a leg being filled, and all its members have gone on     | no member ever had it                 |
- * | isAncient     | `one` forgot its run (14 are kept), calls it in sync, is later    | in sync, it has seen all but the last |
+ * | rule | `other` is behind `one` because | nothing acknowledged is lost because |
+ * |---|---|---|
+ * | goesBackTo | `one` is of its run and not before it, or of a run that knew it | it is all in `one` |
+ * | isUnended | it counts a leg in sync that went on without it: the leg of | its first superblock never came to |
+ * | | `one`, or one that is in sync with `one` since before the two parted | all it was for |
+ * | isLeftBehind | it is of a leg being filled, and all its members have gone on | no member ever had it |
+ * | isAncient | `one` forgot its run (14 are kept), calls it in sync, is later | it has seen all but the last |
  *
  * If there is none, two parts of the set were started apart: refused (I11). So are two parts without a
- * leg in common where one of them never came to acknowledge: no superblock that is left can tell. If no member of the ruling one is there,
- * but one that lacks just this one superblock, then that superblock was never complete and nothing
- * was acknowledged under it: the one before rules. Else refused: what is there misses writes (I7).
+ * leg in common where one of them never came to acknowledge: no superblock that is left can tell. If
+ * no member of the ruling one is there, but one that lacks just this one superblock, then that
+ * superblock was never complete and nothing was acknowledged under it: the one before rules. Else
+ * refused: what is there misses writes (I7).
  */
 const STANDING_OF: Readonly<Record<LegState, Readonly<Record<Relation, Standing>>>> = {
   'in-sync': {

@@ -294,9 +294,12 @@ export class MirrorSet {
 
   /** An operator's wish. False: without it data would be lost, so it stays. */
   failLegByHand(leg: Leg, reason = 'failed by hand'): boolean {
-    if (isLastCopyOfSome(this.legs, leg) || !this.expel(leg, reason)) return false;
+    if (isLastCopyOfSome(this.legs, leg)) return false;
+    // Before the record of it begins: a crash must not make it one that comes back by itself.
     leg.failedByHand = true;
-    return true;
+    if (this.expel(leg, reason)) return true;
+    leg.failedByHand = false;
+    return false;
   }
 
   /** Legs have come, gone, or changed their place: what follows from that, and the record. */

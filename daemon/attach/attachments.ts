@@ -48,6 +48,12 @@ export interface AttachmentsOptions {
   readonly recordPath: string | null;
 }
 
+/** Which nbd devices have a new size, and what went wrong. */
+interface SizeTold {
+  readonly attached: readonly string[];
+  readonly warnings: readonly string[];
+}
+
 export class Attachments {
   private readonly options: AttachmentsOptions;
   private readonly keepers = new Map<number, Keeper>();
@@ -88,6 +94,29 @@ export class Attachments {
       .flatMap(({ index }) =>
         this.options.blocks.mountsOf(index).map((path) => ({ device: nbdPath(index), path })),
       );
+  }
+
+  /**
+   * The device has grown: so do its nbd devices, and who uses them hears of it from the kernel. A line for
+   * each that could not be told.
+   */
+  tellSize(name: string, sizeBytes: number): SizeTold {
+    const attached: string[] = [];
+    const warnings: string[] = [];
+    for (const { index } of this.current().filter((one) => one.name === name)) {
+      const errno = reconfigure({ index, sizeBytes });
+      attached.push(nbdPath(index));
+      const keeper = this.keepers.get(index);
+      if (errno === ERRNO.OK && keeper !== undefined) {
+        keeper.attached = { ...keeper.attached, sizeBytes };
+      } else {
+        warnings.push(
+          `${nbdPath(index)} keeps its size: netlink says ${errnoName(errno)}; attach it anew`,
+        );
+      }
+    }
+    if (attached.length > 0) this.remember();
+    return { attached, warnings };
   }
 
   report(): AttachedReport {

@@ -24,7 +24,7 @@ export interface KeeperOptions {
 }
 
 export class Keeper {
-  readonly attached: AttachedDevice;
+  attached: AttachedDevice;
   private readonly options: KeeperOptions;
   private timer: NodeJS.Timeout | null = null;
   private pauseMs = FIRST_PAUSE_MS;

@@ -19,7 +19,7 @@ const ATTRIBUTE_HEADER_BYTES = 4;
 
 const NBD_CMD_RECONFIGURE = 3;
 const NBD_VERSION = 1;
-const NBD_ATTR = { INDEX: 1, TIMEOUT: 4, SOCKETS: 7, DEAD_CONN_TIMEOUT: 8 } as const;
+const NBD_ATTR = { INDEX: 1, SIZE_BYTES: 2, TIMEOUT: 4, SOCKETS: 7, DEAD_CONN_TIMEOUT: 8 } as const;
 const NBD_SOCK_ITEM = 1;
 const NBD_SOCK_FD = 1;
 
@@ -31,6 +31,8 @@ export interface Reconfigure {
   readonly timeoutSeconds?: number;
   /** Without any connection, requests wait so long for a new one; then they fail. */
   readonly deadSeconds?: number;
+  /** How long the device is from now on; who has it open learns it by an event of udev. */
+  readonly sizeBytes?: number;
   /** Connected sockets in transmission, each for one connection that is dead. */
   readonly sockets?: readonly number[];
 }
@@ -42,8 +44,9 @@ export function familyRequest(name: string): Uint8Array {
 }
 
 export function reconfigureRequest(family: number, change: Reconfigure): Uint8Array {
-  const { index, timeoutSeconds, deadSeconds, sockets } = change;
+  const { index, sizeBytes, timeoutSeconds, deadSeconds, sockets } = change;
   const attributes = [attributeOf(NBD_ATTR.INDEX, u32(index))];
+  if (sizeBytes !== undefined) attributes.push(attributeOf(NBD_ATTR.SIZE_BYTES, u64(sizeBytes)));
   if (timeoutSeconds !== undefined) {
     attributes.push(attributeOf(NBD_ATTR.TIMEOUT, u64(timeoutSeconds)));
   }

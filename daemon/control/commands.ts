@@ -14,6 +14,7 @@ import type { EngineName } from '../engine.ts';
 import type { BuildContext } from '../devices/build.ts';
 import type { Device } from '../devices/device.ts';
 import { clear, load, resume, suspend } from '../devices/live-table.ts';
+import { resize } from '../devices/resize.ts';
 import type { TableChangeReport } from '../../core/control/status.ts';
 import type { DeviceManager } from '../devices/manager.ts';
 import { legsError } from '../devices/request.ts';
@@ -89,6 +90,7 @@ const COMMANDS: Commands = {
       load(device, withAbsolutePaths(table, cwd ?? '/'), force === true, build),
     ),
   clear: ({ name }, context) => changeTable(name, context, clear),
+  resize: resizeDevice,
   message: async ({ name, sector, words }, { manager }) => ({
     name,
     answer: await manager.message(name, sector ?? 0, words),
@@ -146,6 +148,20 @@ async function changeTable(
     tables: inactive === null ? ['live'] : ['live', 'inactive'],
     inConfig: isConfigured(name),
   };
+}
+
+async function resizeDevice(
+  { name, sizeBytes }: CommandArgs<'resize'>,
+  { manager, attachments, isConfigured }: CommandContext,
+): Promise<CommandResults['resize']> {
+  let beforeBytes = 0;
+  const device = await manager.change(name, async (found, build) => {
+    beforeBytes = found.exported.sizeBytes;
+    await resize(found, sizeBytes ?? null, build);
+  });
+  const bytes = device.exported.sizeBytes;
+  const told = attachments.tellSize(name, bytes);
+  return { name, beforeBytes, sizeBytes: bytes, ...told, inConfig: isConfigured(name) };
 }
 
 async function create(

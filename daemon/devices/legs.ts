@@ -14,6 +14,7 @@ import { REQ_OP } from '../../core/block/op.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { ErrorCode } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
+import { FileDevice } from '../fsio/file-device.ts';
 import { OpenError } from '../fsio/open-error.ts';
 import type { OpenErrorCode } from '../fsio/open-error.ts';
 import { RemoteLeg } from '../remote/leg.ts';
@@ -124,6 +125,13 @@ export class OpenLegs {
       if (lower !== undefined) some.stacked.set(path, lower);
     }
     return some;
+  }
+
+  /** Files may have become longer since they were opened. */
+  async lookAgain(): Promise<void> {
+    for (const device of this.devices.values()) {
+      if (device instanceof FileDevice) await device.lookAgain();
+    }
   }
 
   /** Takes the legs of `added` over. */

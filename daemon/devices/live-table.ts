@@ -56,6 +56,7 @@ export async function load(
   text: string,
   force: boolean,
   context: BuildContext,
+  endsAlike = false,
 ): Promise<void> {
   await clear(device);
   const spec = readTable(text);
@@ -71,7 +72,7 @@ export async function load(
   refuseSmaller(device.name, live, spec);
   if (isMirror(spec)) await refuseTwins(paths);
   const mirror = await device.runner.call('mirror-record', null);
-  const record = succeed(device.name, { spec: live, mirror }, { spec, lines, force });
+  const record = succeed(device.name, { spec: live, mirror }, { spec, lines, force, endsAlike });
   const added = await openAdded(device, spec, text, context);
   try {
     if (isMirror(spec) && !force) {
@@ -82,7 +83,7 @@ export async function load(
     await lookAtNext(device, spec, text, force, added);
     const identity = { ...device.identity, table: lines };
     tryOut(device, identity, added, record, context);
-    device.inactive = { identity, added, spec, lines, force, isSameSet: false };
+    device.inactive = { identity, added, spec, lines, force, endsAlike, isSameSet: false };
   } catch (error) {
     await added.undo();
     throw error;

@@ -36,6 +36,8 @@ export interface Next {
   readonly lines: readonly string[];
   /** The user takes old data for the truth. */
   readonly force: boolean;
+  /** It is longer, and what is new of it reads as zeros on every leg. */
+  readonly endsAlike?: boolean;
 }
 
 /**
@@ -53,7 +55,7 @@ export function succeed(name: string, before: Before, next: Next): MirrorRecord 
   const carries = args.legs.map(({ path, startSector }) => carriers.has(`${startSector} ${path}`));
   const source = carries.indexOf(true);
   if (source === -1 && !next.force) refuseStale(name, known, args.legs.slice(0, 1).map(pathOf));
-  const isLonger = next.spec.sectors > before.spec.sectors;
+  const isLonger = next.spec.sectors > before.spec.sectors && next.endsAlike !== true;
   const isWord = args.sync === 'nosync' && (source === -1 || before.mirror === null);
   const truth = source === -1 ? 0 : source;
   const slots = slotsOf(args, known);

@@ -135,6 +135,8 @@ class Opening {
       direct,
       missingModes: canProbe ? probeModes(calls, fd, facts.sizeBytes) : unprobedModes(calls),
       syscalls: calls,
+      currentBytes: async () =>
+        (isBlockDevice ? await blockDeviceFacts(opened.rdev) : await fileFacts(fd)).sizeBytes,
       release: () => this.release(),
       undo: () => this.undo(),
     });

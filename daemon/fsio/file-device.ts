@@ -3,7 +3,7 @@ import { assert } from '../../core/base/assert.ts';
 import { ERRNO } from '../../core/base/errno.ts';
 import { Pool } from '../../core/base/pool.ts';
 import { Ring } from '../../core/base/ring.ts';
-import { bytesOfSectors } from '../../core/base/units.ts';
+import { bytesOfSectors, SECTOR_SIZE } from '../../core/base/units.ts';
 import type { Bio } from '../../core/block/bio.ts';
 import { bioError } from '../../core/block/device.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
@@ -50,6 +50,8 @@ export interface OpenedFile {
   readonly missingModes: MissingModes;
   /** Null: no fallocate, and `missingModes` has all. */
   readonly syscalls: Syscalls | null;
+  /** How long it is now: somebody may have made it longer. */
+  currentBytes(): Promise<number>;
   /** Closes the descriptors, and so drops the lock. */
   release(): Promise<void>;
   /** The same, but takes back a creation first. */
@@ -67,12 +69,12 @@ export interface OpenedFile {
  */
 export class FileDevice implements BlockDevice {
   readonly name: string;
-  readonly sectors: number;
   readonly loop: Loop;
   /** Equal for two devices if and only if they are the same file, whatever their paths. */
   readonly identity: string;
   private readonly file: OpenedFile;
   private currentLimits: QueueLimits;
+  private currentSectors: number;
   private readonly ops: Pool<FileOp>;
   /** Bios for which there was no op. */
   private readonly waiting = new Ring<Bio>(64);
@@ -91,7 +93,7 @@ export class FileDevice implements BlockDevice {
 
   constructor(file: OpenedFile) {
     this.name = file.name;
-    this.sectors = file.sectors;
+    this.currentSectors = file.sectors;
     this.loop = file.loop;
     this.identity = file.identity;
     this.file = file;
@@ -101,6 +103,17 @@ export class FileDevice implements BlockDevice {
     this.syncDone = (error) => {
       this.syncEnded(error === null ? ERRNO.OK : errnoOf(error));
     };
+  }
+
+  /** As of its opening, or of the last `lookAgain`. */
+  get sectors(): number {
+    return this.currentSectors;
+  }
+
+  /** A file that has grown: its device has too. One that has shrunk stays as it was, and says EIO there. */
+  async lookAgain(): Promise<void> {
+    const sectors = Math.floor((await this.file.currentBytes()) / SECTOR_SIZE);
+    if (sectors > this.currentSectors) this.currentSectors = sectors;
   }
 
   /** Shrinks when the file system turns out not to support an operation. */

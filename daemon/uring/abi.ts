@@ -23,6 +23,8 @@ export const OP = {
   WRITE: 23,
   SEND: 26,
   RECV: 27,
+  /** The same with IORING_RECVSEND_POLL_FIRST: it waits before it looks. Kernel 5.19. */
+  RECV_LATER: 27 | (1 << 16),
   SHUTDOWN: 34,
 } as const;
 export type Opcode = (typeof OP)[keyof typeof OP];

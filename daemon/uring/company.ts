@@ -15,6 +15,11 @@ export class Company {
   /** Replies in the last message. */
   private last = 0;
 
+  /** The client waits for each reply before it asks again, as far as one can tell. */
+  get isAlone(): boolean {
+    return this.last === 1;
+  }
+
   /** Requests have come in. */
   came(): void {
     this.hasCome = true;

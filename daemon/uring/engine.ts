@@ -102,7 +102,7 @@ export interface UringDeviceOptions {
  */
 export class UringDevice implements BlockDevice {
   readonly name: string;
-  readonly sectors: number;
+  sectors: number;
   readonly limits: QueueLimits;
   readonly loop: Loop;
   readonly fd: number;
@@ -110,7 +110,7 @@ export class UringDevice implements BlockDevice {
   readonly sync: SharedSync;
   readonly direct: boolean;
   private readonly calls: Syscalls | NoSyscalls = loadSyscalls();
-  private readonly folios: FolioSplitter | null;
+  private folios: FolioSplitter | null;
   private readonly putOff = new Queue<Bio>(64);
   /** The file system can say that a read would wait. */
   private readsNow = true;
@@ -128,6 +128,12 @@ export class UringDevice implements BlockDevice {
     const fileBytes = options.sectors * SECTOR_SIZE;
     this.folios = options.direct ? null : folioSplitterFor(options.fd, fileBytes);
     this.sync = new SharedSync(this, [options.fd, ...(options.syncFds ?? [])]);
+  }
+
+  /** Its file is longer now; no bio is under way. */
+  grow(sectors: number): void {
+    this.sectors = sectors;
+    if (this.folios !== null) this.folios = folioSplitterFor(this.fd, sectors * SECTOR_SIZE);
   }
 
   /** Operations under way. */

@@ -198,6 +198,11 @@ export class Ring {
     return (this.setupFlags & SETUP.TASKRUN_FLAG) !== 0;
   }
 
+  /** The kernel knows OP.RECV_LATER: DEFER_TASKRUN (6.1) is younger. */
+  get canWaitFirst(): boolean {
+    return (this.setupFlags & SETUP.DEFER_TASKRUN) !== 0;
+  }
+
   /** Ends every operation whose completion is there. Returns how many. */
   reap(): number {
     const words = this.words;

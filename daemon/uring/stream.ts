@@ -322,7 +322,9 @@ export class UringStream implements SessionStream {
   private prepareReceive(address: number, length: number, flags: number): void {
     const { isSocket, input } = this.fds;
     const { ring } = this.host;
-    if (isSocket) ring.prepare(this.recvOp, OP.RECV, input, address, length, 0, flags);
+    // A client that waits for its reply has sent nothing yet: to look would be in vain.
+    const opcode = ring.canWaitFirst && this.company.isAlone ? OP.RECV_LATER : OP.RECV;
+    if (isSocket) ring.prepare(this.recvOp, opcode, input, address, length, 0, flags);
     else ring.prepare(this.recvOp, OP.READ, input, address, length, 0, 0);
   }
 

@@ -74,7 +74,10 @@ export class WorkerDevice {
     const there = this.legs.get(leg.path);
     // Closed and opened again, a path is another descriptor, or another plan.
     const isSame = there?.fd === leg.fd && there.remote === (leg.remote?.id ?? null);
-    return isSame ? there.device : this.attach(leg);
+    if (!isSame) return this.attach(leg);
+    const { device } = there;
+    if (device instanceof UringDevice && device.sectors < leg.sectors) device.grow(leg.sectors);
+    return device;
   }
 
   private attach({ path, remote, ...leg }: OpenLeg): BlockDevice {

@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import type { Children } from './children.ts';
 
 const CHUNK_BYTES = 4 * 2 ** 20;
+/** Behind what is served: the native log's metadata go there. */
+const METADATA_BYTES = 4 * 2 ** 20;
 const TMPFS_MAGIC = 0x01021994;
 const DROP_LIMIT_MS = 60_000;
 
@@ -28,7 +30,7 @@ export class LegFiles {
     const paths = Array.from({ length: count }, (_, i) => join(this.folder, `${kind}${i}.img`));
     const first = join(this.folder, 'cached0.img');
     if (!this.made.has(first)) {
-      writeRandom(first, this.sizeBytes);
+      writeRandom(first, this.sizeBytes + METADATA_BYTES);
       this.touched.add(first);
     }
     this.made.add(first);

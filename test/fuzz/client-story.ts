@@ -1,12 +1,14 @@
 // One story of the client's end: a handshake with a server of any kind, then bios to it, beside another.
 import { Prng } from '../../core/base/prng.ts';
 import { ClientHandshake, type ServerFacts } from '../../core/nbd/client-handshake.ts';
+import { OPTION, REPLY, SIZE } from '../../core/nbd/proto.ts';
 import { unfitness } from '../../core/remote/facts.ts';
+import { concat } from '../support/hex.ts';
 import { createManualLoop } from '../support/manual-loop.ts';
 import { damaged, randomBytes } from './damage.ts';
 import { FarSide } from './far-side.ts';
 import { expectThat, type Tally } from './finding.ts';
-import { straightServer, wildServer, type Offered } from './server-bytes.ts';
+import { optionReply, straightServer, wildServer, type Offered } from './server-bytes.ts';
 
 /** Handshakes of a story: most end early. */
 const HANDSHAKES = 6;
@@ -57,9 +59,17 @@ function isOver({ state }: ClientHandshake): boolean {
   return state === 'TRANSMISSION' || state === 'CLOSED';
 }
 
+/** The same server behind an ACK of STARTTLS. */
+function withTls(bytes: Uint8Array): Uint8Array {
+  const ack = optionReply(OPTION.STARTTLS, REPLY.ACK);
+  return concat(bytes.subarray(0, SIZE.GREETING), ack, bytes.subarray(SIZE.GREETING));
+}
+
 /** Undefined: it came to nothing. */
-function negotiate(prng: Prng, tally: Tally, bytes: Uint8Array): ServerFacts | undefined {
-  const handshake = new ClientHandshake('far', { write: () => undefined });
+function negotiate(prng: Prng, tally: Tally, said: Uint8Array): ServerFacts | undefined {
+  const wantsTls = prng.ratio(1, 5);
+  const bytes = wantsTls ? withTls(said) : said;
+  const handshake = new ClientHandshake('far', { write: () => undefined }, wantsTls);
   tally.streams += 1;
   const most = prng.pick([1, 20, 500, 100_000]);
   for (let at = 0; at < bytes.length && !isOver(handshake);) {
@@ -67,8 +77,16 @@ function negotiate(prng: Prng, tally: Tally, bytes: Uint8Array): ServerFacts | u
     const taken = handshake.consume(bytes, at, end);
     tally.bytes += taken;
     const state: string = handshake.state;
-    expectThat(state === 'TRANSMISSION' || taken === end - at, `bytes were left in ${state}`);
-    at = end;
+    expectThat(
+      ['TRANSMISSION', 'TLS'].includes(state) || taken === end - at,
+      `bytes were left in ${state}`,
+    );
+    // The rest of the piece is taken for what comes over TLS.
+    at += taken;
+    if (state === 'TLS') {
+      tally.count('TLS');
+      handshake.secured();
+    } else if (state === 'TRANSMISSION') break;
   }
   if (handshake.state === 'CLOSED') {
     expectThat(handshake.failure !== '', 'a server was refused without a reason');

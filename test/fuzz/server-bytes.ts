@@ -28,7 +28,7 @@ function greeting(flags: number): Uint8Array {
   return bytes;
 }
 
-function optionReply(option: number, type: number, data: Uint8Array = NONE): Uint8Array {
+export function optionReply(option: number, type: number, data: Uint8Array = NONE): Uint8Array {
   const head = new Uint8Array(SIZE.OPTION_REPLY);
   writeOptionReply(new DataView(head.buffer), 0, option, type, data.length);
   return concat(head, data);

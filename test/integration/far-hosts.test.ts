@@ -416,7 +416,10 @@ describe('a mirror across hosts', () => {
 
   it('a host that comes back with another disk is refused, in words', () => {
     if (stranger instanceof Error) throw stranger;
-    expect(stranger).toMatchObject({ state: 'failed', note: expect.stringContaining('refused') });
+    expect(stranger).toMatchObject({
+      state: 'failed',
+      note: expect.stringContaining('refused') as string,
+    });
   });
 
   it('loss, slow: the mirror goes on', () => {

@@ -6,6 +6,7 @@ import { bioError, type BlockDevice } from '../../core/block/device.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { isWriteOp, REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import { RUN, type Run, type ZeroQuery } from '../../core/block/run.ts';
 import type { SimClock } from './clock.ts';
 import { at } from './at.ts';
 import {
@@ -41,7 +42,11 @@ export interface DiskOptions {
   readonly latencyUs: number;
   /** From this sector on it holds real bytes: a leg's metadata. */
   readonly rawFrom?: number;
+  readonly tellsZeroes?: TellsZeroes;
 }
+
+/** Whether a disk says what reads as zeros: as a file does, as a server does, or as a liar would. */
+export type TellsZeroes = 'never' | 'at once' | 'when asked' | 'falsely';
 
 /**
  * A disk: a medium, faults, latency. It outlives the daemon; `loop` is that of the daemon which has
@@ -65,6 +70,8 @@ export class SimDisk implements BlockDevice {
   /** The world's count of steps. */
   step = (): number => 0;
   readonly rawFrom: number;
+  readonly allocationAt?: (sector: number, sectors: number, run: Run) => void;
+  readonly askZeroes?: (query: ZeroQuery) => void;
   readonly raw = new RawSectors();
   private openLoop: Loop | null = null;
   private readonly clock: SimClock;
@@ -72,6 +79,7 @@ export class SimDisk implements BlockDevice {
   private readonly latencyUs: number;
   private readonly origin: number;
   private readonly transfers = new Set<Transfer>();
+  private readonly queries = new Set<ZeroQuery>();
 
   constructor(options: DiskOptions, clock: SimClock, prng: Prng) {
     this.name = options.name;
@@ -85,6 +93,12 @@ export class SimDisk implements BlockDevice {
     this.clock = clock;
     this.prng = prng;
     this.rawFrom = options.rawFrom ?? Infinity;
+    const tells = options.tellsZeroes ?? 'never';
+    if (tells === 'when asked') this.askZeroes = (query) => this.ask(query);
+    else if (tells !== 'never') {
+      const lies = tells === 'falsely';
+      this.allocationAt = (sector, sectors, run) => this.tell(sector, sectors, run, lies);
+    }
     if (this.rawFrom < options.sectors) this.medium.clearFrom(this.rawFrom);
   }
 
@@ -110,7 +124,8 @@ export class SimDisk implements BlockDevice {
 
   /** The daemon lets go of it: nothing may be under way, nothing may come. */
   close(): void {
-    if (this.transfers.size > 0) throw new SimFailure('I18', `${this.name} closed in mid-transfer`);
+    if (this.transfers.size + this.queries.size > 0)
+      throw new SimFailure('I18', `${this.name} closed in mid-transfer`);
     this.openLoop = null;
   }
 
@@ -143,6 +158,7 @@ export class SimDisk implements BlockDevice {
       this.medium.ended(first, first + this.blocksOf(bio) - 1);
     }
     this.transfers.clear();
+    this.queries.clear();
     this.openLoop = null;
   }
 
@@ -155,6 +171,31 @@ export class SimDisk implements BlockDevice {
   powerCut(): void {
     this.daemonDied();
     this.medium.powerCut(this.prng);
+  }
+
+  private isZeroAt(sector: number): boolean {
+    return sector < this.rawFrom && at(this.medium.visible, sector) === ZEROS;
+  }
+
+  private tell(sector: number, sectors: number, run: Run, lies: boolean): void {
+    const isZero = this.isZeroAt(sector);
+    let alike = 1;
+    while (alike < sectors && this.isZeroAt(sector + alike) === isZero) alike += 1;
+    run.set(alike, isZero || lies ? RUN.ZERO : RUN.DATA);
+  }
+
+  /** What it holds when it answers. */
+  private ask(query: ZeroQuery): void {
+    this.queries.add(query);
+    this.clock.in(this.drawLatency(), () => {
+      if (!this.queries.delete(query)) return;
+      query.count = 0;
+      for (let i = 0; i < query.sectors; i += 1) {
+        const sector = query.sector + i;
+        if (this.isZeroAt(sector)) query.add(sector, sector + 1);
+      }
+      this.loop.defer(query);
+    });
   }
 
   private drawLatency(): number {

@@ -1,6 +1,7 @@
 import { Prng } from '../../core/base/prng.ts';
 import type { ReadPolicy } from '../../core/mirror/options.ts';
 import { DEFAULT_PACE, type PaceLimits } from '../../core/mirror/resync-pace.ts';
+import type { TellsZeroes } from './disk.ts';
 
 /**
  * What the fault atlas allows.
@@ -10,7 +11,7 @@ import { DEFAULT_PACE, type PaceLimits } from '../../core/mirror/resync-pace.ts'
 type Atlas = 'calm' | 'anchor' | 'latent' | 'broken';
 
 /** Which legs are remote, and how often a network or a server fails: one action in so many; 0: never. */
-export interface RemoteMix {
+interface RemoteMix {
   readonly legs: readonly boolean[];
   readonly links: number;
   readonly timeoutMs: number;
@@ -79,6 +80,8 @@ export interface SimOptions {
   readonly pace: PaceLimits;
   /** One action in so many begins, stops or resumes a scrub; 0: never. */
   readonly scrubEvery: number;
+  /** Whether disks say what reads as zeros; never: as if it were not there. */
+  readonly tellsZeroes?: TellsZeroes;
   /** Legs that other servers serve; null: none. */
   readonly remote: RemoteMix | null;
   /** Percent of scrubs that repair. Nobody damages legs here, so they find nothing to repair. */

@@ -15,7 +15,7 @@ const toConsole: Trace = (line) => {
 };
 
 /** The flags that play this seed again. */
-export function again(kind: KindName, seed: number): string {
+function again(kind: KindName, seed: number): string {
   const { flags } = KINDS[kind];
   return `npm run sim -- ${flags === '' ? '' : `${flags} `}--seed ${seed}`;
 }

@@ -5,7 +5,7 @@ import { at } from './at.ts';
  * What an action may do besides letting time pass, in the order in which it is decided. The letter
  * names it in a list of steps: `12c` is the call of action 12.
  */
-export const EFFECTS = {
+const EFFECTS = {
   fault: 'f',
   crash: 'k',
   operate: 'o',
@@ -70,7 +70,7 @@ export class Script {
   }
 }
 
-export function copyOf(prng: Prng): Prng {
+function copyOf(prng: Prng): Prng {
   return Object.assign(new Prng(0), prng);
 }
 

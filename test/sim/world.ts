@@ -605,6 +605,7 @@ export class World {
         origin: options.origin,
         fill: this.fillOf(index),
         latencyUs: at(options.latencyUs, index),
+        tellsZeroes: options.tellsZeroes ?? 'never',
       },
       this.clock,
       new Prng(options.seed + 2 ** 41 + index),

@@ -78,7 +78,7 @@ export class FarHost {
     sh('ip', '-n', name, 'link', 'set', 'lo', 'up');
     sh('ip', '-n', name, 'link', 'set', 'eth0', 'up');
     sh('ip', '-n', home, 'link', 'set', this.cable, 'up');
-    sh('tc', '-n', home, 'qdisc', 'add', 'dev', this.cable, 'clsact');
+    for (const end of this.cableEnds('qdisc', 'add')) sh('tc', ...end, 'clsact');
   }
 
   /** A server on this host; the URI of its export. */
@@ -107,18 +107,25 @@ export class FarHost {
     // A = random; A > kept: drop (TC_ACT_SHOT), else go on (TC_ACT_OK).
     const program = `4,32 0 0 4294963256,37 1 0 ${kept},6 0 0 0,6 0 0 2,`;
     const all = '1,6 0 0 2,';
-    for (const way of ['ingress', 'egress']) {
-      sh(
-        ...['tc', '-n', this.home, 'filter', 'add', 'dev', this.cable, way, 'protocol', 'ip'],
-        ...['bpf', 'da', 'bytecode', share >= 1 ? all : program],
-      );
+    for (const end of this.cableEnds('filter', 'add')) {
+      const bytecode = share >= 1 ? all : program;
+      sh('tc', ...end, 'ingress', 'protocol', 'ip', 'bpf', 'da', 'bytecode', bytecode);
     }
   }
 
   loseNothing(): void {
-    for (const way of ['ingress', 'egress']) {
-      sh('tc', '-n', this.home, 'filter', 'del', 'dev', this.cable, way);
-    }
+    for (const end of this.cableEnds('filter', 'del')) sh('tc', ...end, 'ingress');
+  }
+
+  /**
+   * Lost where they arrive: who sends must not know. (A packet dropped on its way out is "local
+   * congestion" to TCP, which then asks again twice a second and gives up after 15 times.)
+   */
+  private cableEnds(...verb: readonly string[]): readonly (readonly string[])[] {
+    return [
+      ['-n', this.home, ...verb, 'dev', this.cable],
+      ['-n', this.name, ...verb, 'dev', 'eth0'],
+    ];
   }
 
   async close(): Promise<void> {

@@ -128,7 +128,7 @@ export const FILE_SERVERS: Readonly<
     ]),
 };
 
-async function behindSocket(
+export async function behindSocket(
   folder: string,
   name: string,
   exportName: string,

@@ -33,7 +33,7 @@ it('unit enabled, mounted by fstab; powered off and rebooted while busy: clean j
   guest = new Guest('boot');
   const first = await guest.boot(
     `dmio create data --mirror /dev/ubdb /dev/ubdc --assume-clean >/dev/null
-    dmio attach data
+    attach
     mkfs.ext4 -q -L data /dev/nbd0
     dmio detach data
     mkdir -p /srv/data
@@ -66,7 +66,7 @@ it('unit enabled, mounted by fstab; powered off and rebooted while busy: clean j
     systemctl stop srv-data.mount
     systemctl stop dmiod-attach@data
     [ ! -e /sys/block/nbd0/pid ]
-    cmp /dev/ubdb /dev/ubdc
+    legs_equal
     e2fsck -fn /dev/ubdb`,
     { orderly: true },
   );

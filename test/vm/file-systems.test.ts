@@ -11,7 +11,7 @@ it('ext4 and xfs: fio verify, unmount, fsck clean, legs identical', async () => 
   guest = new Guest('file-systems');
   const { code, console } = await guest.boot(`
     dmio create data --mirror /dev/ubdb /dev/ubdc --assume-clean >/dev/null
-    dmio attach data
+    attach
     mkfs.ext4 -q /dev/nbd0
     mount /dev/nbd0 /mnt; ${FIO}; fstrim -v /mnt; umount /mnt
     e2fsck -fn /dev/nbd0
@@ -20,7 +20,7 @@ it('ext4 and xfs: fio verify, unmount, fsck clean, legs identical', async () => 
     xfs_repair -n /dev/nbd0
     mount /dev/nbd0 /mnt; diff -r --no-dereference /usr/bin /mnt/bin; umount /mnt
     dmio detach data
-    cmp /dev/ubdb /dev/ubdc
+    legs_equal
   `);
   expect(console).not.toContain('FAILED');
   expect(code).toBe(0);
@@ -39,7 +39,7 @@ const BREAKABLE = `
     printf 're-add-delay = 2\nauto-re-add = %s\n' $1 > /etc/dmiod/dmiod.toml
     systemctl restart dmiod
   }
-  create() { dmio create data --mirror /dev/ubdb /dev/mapper/leg --assume-clean "$@" >/dev/null; dmio attach data; }
+  create() { dmio create data --mirror /dev/ubdb /dev/mapper/leg --assume-clean "$@" >/dev/null; attach; }
   finish() {
     dmio wait data --in-sync --timeout 600
     umount /mnt
@@ -47,7 +47,7 @@ const BREAKABLE = `
     dmesg > /run/dmesg; fails grep 'nbd0.*I/O error' /run/dmesg
     dmio status data --check
     dmio detach data
-    cmp /dev/ubdb /dev/mapper/leg
+    legs_equal /dev/ubdb /dev/mapper/leg
   }
   dmsetup create leg --table "0 $size linear /dev/ubdc 0"`;
 

@@ -27,6 +27,7 @@ it('install:system serves, again over a busy device; uninstall:system refuses, t
     grep /usr/local/bin/dmiod /etc/systemd/system/dmiod.service
     dmio create data --mirror /dev/ubdb /dev/ubdc --assume-clean >/dev/null
     systemctl enable --now dmiod-attach@data
+    blockdev --getsize64 /dev/nbd0 > /root/size
     mkfs.ext4 -q /dev/nbd0; mount /dev/nbd0 /mnt; cp -r /usr/lib/systemd /mnt
     echo '# mine' >> /etc/dmiod/dmiod.toml
     echo AGAIN
@@ -49,7 +50,7 @@ it('install:system serves, again over a busy device; uninstall:system refuses, t
     [ -z "$(systemctl list-units --all --no-legend 'dmiod*')" ]
     [ -e /etc/dmiod/dmiod.toml ]
     [ -e /var/lib/dmiod ]
-    cmp /dev/ubdb /dev/ubdc
+    legs_equal
     e2fsck -fn /dev/ubdb
     echo PURGE
     npm run uninstall:system -- --purge >/dev/null

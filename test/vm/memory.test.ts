@@ -1,72 +1,87 @@
-// The daemon serves the page cache of the machine it runs on, and memory runs out.
+// The daemon serves the page cache of the machine it runs on, and memory for dirty pages runs out.
 import { Guest } from './support/guest.ts';
 
 let guest: Guest;
 afterEach(() => guest.remove());
 
-/** Legs in files of the guest's own file system, and several times its memory dirtied above them. */
+/** Looks, 5 s of the guest's time apart, at which nothing of what is under way has ended. */
+const STILL = 12;
+
+/**
+ * Twice the machine's memory is dirtied above legs in files of the guest's own file system, by 64 writers at once. No more
+ * than 4 MiB may be dirty before those who make more have to wait, so that what waits for the daemon alone is above the
+ * limit, and a daemon that has to wait like everybody waits for itself. The console hears of progress only.
+ */
 const job = (prepare: string): string => `
   ${prepare}
   systemctl restart dmiod
   mkdir -p /var/legs
   dmio create data --mirror /var/legs/a /var/legs/b --size 600M --assume-clean >/dev/null
-  dmio attach data
+  attach
   mkfs.ext4 -q /dev/nbd0
   mount /dev/nbd0 /mnt
+  echo 2097152 > /proc/sys/vm/dirty_background_bytes
+  echo 4194304 > /proc/sys/vm/dirty_bytes
+  (last= same=0
+  while sleep 5; do
+    look=$(grep -w nbd0 /proc/diskstats | tr -s ' ' | cut -d' ' -f 9,11)
+    if [ "$look" = "$last" ]; then same=$((same + 1)); else same=0; echo "LOOK $look"; fi
+    [ $same != ${STILL} ] || echo "STILL $look: $(grep -E '^(Dirty|Writeback|MemAvailable):' /proc/meminfo | tr -s ' \\n' ' ')"
+    last=$look
+  done > /dev/console) & look=$!
   echo DIRTYING > /dev/console
-  dd if=/dev/zero of=/mnt/big bs=1M count=450 conv=fsync
+  fio --name=w --directory=/mnt --thread --numjobs=64 --size=7M --bs=128k --rw=write --ioengine=psync --end_fsync=1 --output=/run/fio.out
   echo WRITTEN > /dev/console
+  kill $look
   umount /mnt
   e2fsck -fn /dev/nbd0
   dmio detach data
-  cmp /var/legs/a /var/legs/b`;
+  legs_equal /var/legs/a /var/legs/b`;
 
-/** Buffered legs, in threads of the C library: what has stood still without PR_SET_IO_FLUSHER. */
+/** Threads of the C library write, instead of io_uring. */
 const NODE_ENGINE = `sed -i 's/^#engine.*/engine = "node"/' /etc/dmiod/dmiod.toml; grep '^engine = "node"' /etc/dmiod/dmiod.toml`;
 
 const MEMORY = { memory: '224M' };
 
-it('450 MB through ext4 on legs in files, with 224 MB of memory: it ends, legs identical', async () => {
-  guest = new Guest('memory');
-  const { code } = await guest.boot(job(''), MEMORY);
-  expect(code).toBe(0);
-});
+it.each([
+  ['memory', 'buffered legs', job('')],
+  ['memory-node', 'buffered legs, the node engine', job(NODE_ENGINE)],
+])(
+  '%s: 448 MB through ext4 on %s in files, with 224 MB of memory: it ends, legs identical',
+  async (name, _, script) => {
+    guest = new Guest(name);
+    const { code, console } = await guest.boot(script, MEMORY);
+    expect(console).toContain('WRITTEN');
+    expect(code).toBe(0);
+  },
+);
 
-it('likewise with the node engine', async () => {
-  guest = new Guest('memory-node');
-  const { code } = await guest.boot(job(NODE_ENGINE), MEMORY);
-  expect(code).toBe(0);
-});
-
-/**
- * Without the flag the machine stands still in some runs only: in how many is a matter of luck, not
- * of our code, so this one is run when it is asked for.
- */
+/** By hand: how often the same without the flag stands still for good (README.md has what was seen). */
 const ATTEMPTS = Number(process.env['DMIOD_VM_CONTROL'] ?? 0);
-/** Looks, 5 s of the guest's time apart, at which nothing of what is under way has ended. */
-const STILL = 12;
 
-const control = async (): Promise<void> => {
-  // The mark of a daemon that has been started anew already, and was refused the flag.
-  const unflagged = `${NODE_ENGINE}
+/** The mark of a daemon that has been started anew already, and was refused the flag. */
+const WITHOUT_FLAG = `
   mkdir -p /run/systemd/system/dmiod.service.d
   printf '[Service]\\nEnvironment=DMIOD_IO_FLUSHER=0\\n' > /run/systemd/system/dmiod.service.d/control.conf
-  systemctl daemon-reload
-  (while sleep 5; do echo "LOOK $(grep -w nbd0 /proc/diskstats | tr -s ' ' | cut -d' ' -f 9,11,13)"; done > /dev/console) &`;
-  let stoodStill = false;
-  for (let attempt = 0; attempt < ATTEMPTS && !stoodStill; attempt += 1) {
+  systemctl daemon-reload`;
+
+const control = async (_: string, prepare: string): Promise<void> => {
+  let stoodStill = 0;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     guest = new Guest('memory-control');
-    const boot = guest.start(job(unflagged), MEMORY);
-    await boot.until(/DIRTYING/);
-    // Requests ended, sectors written, requests under way: the same at every look, the last not 0.
-    const still = new RegExp(
-      `(LOOK \\d+ \\d+ [1-9]\\d*\\r?\\n)(?:[^L].*\\n)*(?:\\1(?:[^L].*\\n)*){${STILL - 1}}`,
-    );
-    await boot.until(new RegExp(`${still.source}|WRITTEN|FAILED`));
-    stoodStill = still.test(boot.console);
+    const boot = guest.start(job(`${prepare}${WITHOUT_FLAG}`), MEMORY);
+    await boot.until(/STILL|WRITTEN|FAILED/);
+    if (boot.console.includes('STILL')) stoodStill += 1;
+    process.stdout.write(`${/STILL.*|WRITTEN|FAILED.*/.exec(boot.console)?.[0] ?? ''}\n`);
     await guest.remove();
   }
-  expect(stoodStill).toBe(true);
+  process.stdout.write(`stood still: ${stoodStill} of ${ATTEMPTS}\n`);
+  expect(stoodStill).toBeGreaterThan(0);
 };
 
-if (ATTEMPTS > 0) it('control: without PR_SET_IO_FLUSHER the same stands still', control);
+if (ATTEMPTS > 0) {
+  it.each([
+    ['node engine', `${NODE_ENGINE}\n`],
+    ['default engine', ''],
+  ])('control, %s: without PR_SET_IO_FLUSHER the same stands still', control);
+}

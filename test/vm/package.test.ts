@@ -10,7 +10,7 @@ it('is not removed under a mounted file system; purged, nothing is left; install
   const { code, console } = await guest.boot(`
     export DEBIAN_FRONTEND=noninteractive
     dmio create data --mirror /dev/ubdb /dev/ubdc --assume-clean >/dev/null
-    dmio attach data
+    attach
     mkfs.ext4 -q /dev/nbd0; mount /dev/nbd0 /mnt; echo kept > /mnt/file
     refused 1 dpkg --remove dmiod
     cat /mnt/file; umount /mnt
@@ -23,7 +23,7 @@ it('is not removed under a mounted file system; purged, nothing is left; install
     for path in /etc/dmiod /var/lib/dmiod /run/dmiod /usr/lib/dmiod /usr/bin/dmio; do [ ! -e $path ]; done
     fails systemctl is-active dmiod.service
     fails ls /etc/systemd/system/*.wants/dmiod*
-    cmp /dev/ubdb /dev/ubdc
+    legs_equal
     dpkg -i /host/dmiod.deb
     systemctl is-active dmiod.service
     dmio create again --mirror /dev/ubdb /dev/ubdc --assume-clean --force >/dev/null

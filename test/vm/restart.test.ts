@@ -8,7 +8,7 @@ afterEach(() => guest.remove());
 const LOAD = `
   systemctl start dmiod
   dmio create data --mirror /dev/ubdb /dev/ubdc --assume-clean >/dev/null
-  dmio attach data --timeout 2
+  attach --timeout 2
   echo 0 > /run/fio.rounds
   load() {
     while [ ! -e /run/stop ]; do
@@ -24,7 +24,7 @@ const LOAD = `
     dmesg > /run/dmesg; fails grep -i 'i/o error' /run/dmesg
     dmio wait data --in-sync --timeout 600
     dmio detach data
-    sync; cmp /dev/ubdb /dev/ubdc
+    sync; legs_equal
   }
 `;
 

@@ -1,5 +1,5 @@
 import type { Prng } from '../../../core/base/prng.ts';
-import { detachDevice, readdLeg } from '../../../core/mirror/leg-changes.ts';
+import { detachDevice, legProblem, readdLeg } from '../../../core/mirror/leg-changes.ts';
 import type { FaultAtlas } from '../atlas.ts';
 import { at } from '../at.ts';
 import type { World } from '../world.ts';
@@ -43,6 +43,8 @@ export class NetworkTrouble {
     const isOut = world.onRecord().some((l) => l.path === leg.name && l.state !== 'in-sync');
     const isIdle = leg.inFlight === 0 && (site.device?.inFlight ?? 0) === 0;
     if (!isOut || !isIdle || !site.mayOpen) return false;
+    // Away at the start, it may have larger blocks than what is served since.
+    if (legProblem(set, at(world.disks, disk), leg.startSector) !== null) return false;
     world.say(() => `net: ${leg.name} is opened again, lacks ${leg.outOfSync.count}`);
     if (leg.device !== null) detachDevice(leg);
     world.present = world.present.map((is, i) => is || i === disk);

@@ -39,6 +39,22 @@ it('reconfigures: index, time-outs, sockets in their nest; lengths are padded to
   );
 });
 
+it('tells a new size, as a u64 behind the index', () => {
+  expect(hex(reconfigureRequest(1, { index: 2, sizeBytes: 2 ** 33 }))).toBe(
+    '28000000' +
+      '0100' +
+      '0500' +
+      '01000000' +
+      '00000000' +
+      '03010000' +
+      '08000100' +
+      '02000000' +
+      // SIZE_BYTES
+      '0c000200' +
+      '0000000002000000',
+  );
+});
+
 it('reads an answer: the errno, the family, several messages in one datagram', () => {
   const error = (errno: number): string => {
     const code = Buffer.alloc(4);

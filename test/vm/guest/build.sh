@@ -1,6 +1,7 @@
 #!/bin/bash
 # build.sh DIR: a Debian 12 guest for user-mode-linux, as root. Leaves DIR/uml (kernel and modules) and DIR/root.img
-# (ext4; systemd as PID 1, nbd.ko, nbd-client, fio, ...). Needs mmdebstrap, e2fsprogs, kmod. About 60 s and 1 GiB.
+# (ext4; systemd as PID 1, nbd.ko, nbd-client, fio, ...). Needs mmdebstrap, e2fsprogs, kmod, and a Debian mirror: the one
+# this machine's apt has, if any, or Debian's own. How old its lists are does not matter. About 60 s and 1 GiB.
 set -eu
 guest=$(realpath -m "$1")
 work=$guest.new
@@ -8,12 +9,14 @@ rm -rf "$work" && mkdir -p "$work" && cd "$work"
 root=$work/rootfs
 packages=systemd-sysv,udev,dbus,kmod,e2fsprogs,xfsprogs,nbd-client,fio,util-linux,mount,procps,dmsetup,init-system-helpers,libstdc++6,libgcc-s1,psmisc,fdisk,nbdkit
 
-(mkdir deb && cd deb && apt-get download -qq user-mode-linux && dpkg -x ./*.deb "$work/uml") >&2
-sources=/etc/apt/sources.list.d/debian.sources
-[ -e $sources ] || sources=/etc/apt/sources.list
+known=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' | sed -n 's/ bookworm main$//p' | sed q)
+mirror=${known:-http://deb.debian.org/debian}
+# The kernel is fetched by the new system's own apt: its lists are of today.
 mmdebstrap --quiet --variant=minbase --include=$packages --mode=root \
   --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-  --aptopt='Acquire::Languages "none"' bookworm "$root" $sources
+  --aptopt='Acquire::Languages "none"' --aptopt='Acquire::Retries "5"' \
+  --customize-hook='cd "$1/tmp" && chroot "$1" sh -c "cd /tmp && apt-get download -qq user-mode-linux" && dpkg -x user-mode-linux_*.deb '"$work/uml && rm user-mode-linux_*.deb" \
+  bookworm "$root" "deb $mirror bookworm main" "deb $mirror bookworm-updates main"
 
 # Of the modules, what block devices and file systems need.
 version=$(ls uml/usr/lib/uml/modules)
@@ -69,5 +72,5 @@ rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
 
 truncate -s 2G root.img
 mke2fs -q -t ext4 -d "$root" root.img
-rm -rf rootfs deb
+rm -rf rootfs
 cd / && rm -rf "$guest" && mv "$work" "$guest"

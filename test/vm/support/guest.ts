@@ -21,12 +21,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { ROOT } from '../../support/root.ts';
 import { copySparse, imageFolder, LOG_FOLDER, PACKAGE, PREPARED, umlEnvironment } from './image.ts';
+import { Silence } from './silence.ts';
 
 /**
  * A machine that runs the tests may have other work, so no boot has a limit of its own: one whose
- * console has been silent for so long stands still. Scripts that take long say how far they are.
+ * console has been silent for so long, though it had a processor, stands still.
  */
 const SILENCE_LIMIT_MS = 600_000;
+
+/** Of each leg. */
+const LEG_BYTES = 384 * 2 ** 20;
 
 export interface BootOptions {
   /** Extra words of the kernel's command line. */
@@ -49,14 +53,15 @@ export class RunningBoot {
   private readonly ended: Promise<void>;
   private readonly log: string;
   private isEnded = false;
-  private heardAt = performance.now();
+  private readonly silence: Silence;
 
   constructor(child: ChildProcess, log: string) {
     this.child = child;
     this.log = log;
+    this.silence = new Silence(child.pid ?? 0);
     const heard = (data: Buffer): void => {
       this.console += data.toString();
-      this.heardAt = performance.now();
+      this.silence.heard();
       appendFileSync(log, data);
     };
     child.stdout?.on('data', heard);
@@ -66,13 +71,18 @@ export class RunningBoot {
         this.isEnded = true;
         tell();
       });
+      child.on('error', (error) => {
+        this.console += `FAILED: ${error.message}\n`;
+        this.isEnded = true;
+        tell();
+      });
     });
   }
 
   /** Waits for words on the console; a machine that ends or stands still without them is an error. */
   async until(words: RegExp): Promise<void> {
     while (!words.test(this.console)) {
-      if (this.isEnded || this.isSilentFor(SILENCE_LIMIT_MS)) {
+      if (this.isEnded || this.silence.isLongerThan(SILENCE_LIMIT_MS)) {
         throw new Error(`no ${String(words)} on the console:\n${this.console.slice(-3000)}`);
       }
       await sleep(20);
@@ -87,7 +97,7 @@ export class RunningBoot {
 
   /** Waits for the machine's own end; one that stands still is ended, and the console says so. */
   async end(silenceMs = SILENCE_LIMIT_MS): Promise<void> {
-    while (!this.isEnded && !this.isSilentFor(silenceMs)) {
+    while (!this.isEnded && !this.silence.isLongerThan(silenceMs)) {
       await Promise.race([this.ended, sleep(1000)]);
     }
     if (this.isEnded) return;
@@ -95,10 +105,6 @@ export class RunningBoot {
     this.console += words;
     appendFileSync(this.log, words);
     await this.powerOff();
-  }
-
-  private isSilentFor(ms: number): boolean {
-    return performance.now() - this.heardAt > ms;
   }
 
   /** The kernel and the processes in it are one group here. */
@@ -127,11 +133,11 @@ export class Guest {
     this.log = join(LOG_FOLDER, `${name}.log`);
     writeFileSync(this.log, '');
     copySparse(PREPARED, join(this.folder, 'root.cow'));
-    for (const disk of ['a', 'b']) this.makeDisk(disk, 384 * 2 ** 20);
+    for (const disk of ['a', 'b']) this.makeDisk(disk, LEG_BYTES);
   }
 
   /** Files that the guest has as /dev/ubdb, /dev/ubdc: its legs. */
-  makeDisk(name: string, bytes: number): void {
+  private makeDisk(name: string, bytes: number): void {
     const fd = openSync(this.disk(name), 'w');
     ftruncateSync(fd, bytes);
     closeSync(fd);
@@ -146,14 +152,25 @@ export class Guest {
     copySparse(PACKAGE, join(this.share, 'dmiod.deb'));
   }
 
-  /** A copy of the repository, built, as /host/tree; the node and npm it was built with beside it. */
+  /**
+   * A copy of the repository, built, as /host/tree; the node and npm it was built with beside it. What only builds it is left
+   * out, and its build does nothing: to look at a thousand files through the host's file system takes the guest minutes.
+   */
   shareTree(): void {
     const tree = join(this.share, 'tree');
     mkdirSync(tree);
-    const left = new Set(['.git', 'var']);
+    const left = new Set(['.git', 'var', 'node_modules', 'package.json']);
     for (const entry of readdirSync(ROOT)) {
       if (!left.has(entry)) copySparse(join(ROOT, entry), join(tree, entry));
     }
+    for (const folder of productionFolders()) {
+      mkdirSync(dirname(join(tree, folder)), { recursive: true });
+      copySparse(join(ROOT, folder), join(tree, folder));
+    }
+    const manifest = readFileSync(join(ROOT, 'package.json'), 'utf8');
+    const built = manifest.replace(/"build": "[^"]*"/, '"build": "true"');
+    if (built === manifest) throw new Error('package.json has no script "build"');
+    writeFileSync(join(tree, 'package.json'), built);
     copySparse(process.execPath, join(this.share, 'node'));
     // npm says to what it runs where it is.
     const npm = process.env['npm_execpath'];
@@ -205,13 +222,26 @@ export class Guest {
   }
 }
 
+/** The packages of node_modules that are not for development only. */
+function productionFolders(): readonly string[] {
+  const lock: unknown = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'));
+  const { packages } = lock as { packages: Readonly<Record<string, { dev?: boolean }>> };
+  return Object.entries(packages)
+    .filter(([path, { dev }]) => /^node_modules\/(?!.*node_modules)/.test(path) && dev !== true)
+    .map(([path]) => path)
+    .filter((path) => existsSync(join(ROOT, path)));
+}
+
 /**
  * Stops at the first command that fails, and says which. `set -e` does not see a `! command` that
  * succeeds: `fails command` is for that, `refused CODE command` where the code matters. What was printed is on its way
- * through the journal; the machine does not end before it is on the console.
+ * through the journal; the machine does not end before it is on the console. `legs_equal [LEG LEG]` compares what clients see
+ * of the legs: behind it may be metadata, which differs.
  */
 const PRELUDE = `set -eu -o pipefail
 refused() { local code=0; "\${@:2}" || code=$?; [ $code = $1 ] || { echo "FAILED: $code instead of $1: \${*:2}"; exit 1; }; }
+legs_equal() { cmp -n $(cat /root/size) \${1:-/dev/ubdb} \${2:-/dev/ubdc}; }
+attach() { dmio attach data "$@"; blockdev --getsize64 /dev/nbd0 > /root/size; }
 fails() { if "$@"; then echo "FAILED: it succeeded: $*"; exit 1; fi; }
 trap 'echo "FAILED: line $LINENO: $BASH_COMMAND"; journalctl -u dmiod --no-pager -o cat 2>/dev/null | tail -40' ERR
 trap 'journalctl --sync || true' EXIT`;

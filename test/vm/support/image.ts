@@ -1,7 +1,16 @@
 // The guest's image: built once from Debian packages, kept outside the repository.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { ROOT } from '../../support/root.ts';
@@ -25,18 +34,35 @@ export function imageFolder(): string {
   return join(CACHE, hash);
 }
 
-/** user-mode-linux keeps its memory in a file below TMPDIR; without one in /dev/shm, where it belongs. */
+/** Two machines at a time, and room for others. */
+const MEMORY_FILES = 3 * 2 ** 30;
+
+/**
+ * user-mode-linux keeps its memory in a file below TMPDIR; without one in /dev/shm, where it belongs. A container's
+ * /dev/shm may be tiny, and a machine whose memory file cannot grow dies in the middle of its work.
+ */
 export function umlEnvironment(): NodeJS.ProcessEnv {
   const left = new Set(['TMPDIR', 'TMP', 'TEMP']);
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !left.has(name)));
+  const kept = Object.entries(process.env).filter(([name]) => !left.has(name));
+  return { ...Object.fromEntries(kept), ...(hasRoom('/dev/shm') ? {} : { TMPDIR: tmpdir() }) };
 }
 
-/** Builds the image unless it is there; images of former scripts go. */
+function hasRoom(folder: string): boolean {
+  if (!existsSync(folder)) return false;
+  const { bavail, bsize } = statfsSync(folder);
+  return bavail * bsize >= MEMORY_FILES;
+}
+
+const DAY_MS = 86_400_000;
+
+/** Builds the image unless it is there; images of former scripts go, but not under another run that uses them. */
 export function buildImage(): void {
   const folder = imageFolder();
   if (existsSync(join(folder, 'root.img'))) return;
   mkdirSync(CACHE, { recursive: true });
-  for (const old of readdirSync(CACHE)) rmSync(join(CACHE, old), { recursive: true });
+  for (const old of readdirSync(CACHE).map((name) => join(CACHE, name))) {
+    if (statSync(old).mtimeMs < Date.now() - DAY_MS) rmSync(old, { recursive: true, force: true });
+  }
   console.log(`building the guest's image in ${folder}`);
   must('bash', BUILD, folder);
 }

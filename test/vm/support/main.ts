@@ -1,5 +1,6 @@
 // npm run test:vm: requirements, image, package, a guest with the package installed; then jest.
 import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import {
   copyFileSync,
   mkdirSync,
@@ -11,7 +12,6 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { spawnSync } from 'node:child_process';
 
 import { ROOT } from '../../support/root.ts';
 import { ensure } from '../../support/requirements.ts';
@@ -33,8 +33,17 @@ process.on('exit', () => {
   endMachines();
   for (const folder of [runFolder, scratch]) rmSync(folder, { recursive: true, force: true });
 });
-const { buildImage, buildPackage, imageFolder, PACKAGE, PREPARED, umlEnvironment } =
+/** The tests, once they run; they end their machines themselves. */
+let tests: ChildProcess | null = null;
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    if (tests === null) process.exit(1);
+    tests.kill(signal);
+  });
+}
+const { buildImage, buildPackage, imageFolder, LOG_FOLDER, PACKAGE, PREPARED, umlEnvironment } =
   await import('./image.ts');
+const { RunningBoot } = await import('./guest.ts');
 
 /** A machine is many processes, which outlive the test that was to end them. */
 function endMachines(): void {
@@ -54,7 +63,7 @@ function mkdirOf(path: string): string {
 }
 
 /** Installs the package in the guest, as its owner would. */
-function prepare(deb: string): void {
+async function prepare(deb: string): Promise<void> {
   const folder = mkdtempSync(join(scratch, 'prepare-'));
   try {
     copyFileSync(deb, join(folder, 'dmiod.deb'));
@@ -64,22 +73,22 @@ function prepare(deb: string): void {
     writeFileSync(join(folder, 'job.sh'), job + check + clean);
     writeFileSync(join(folder, 'orderly'), '');
     const image = imageFolder();
-    const { stdout } = spawnSync(
+    const child = spawn(
       join(image, 'uml/usr/bin/linux.uml'),
       [
         `ubd0=${PREPARED},${join(image, 'root.img')}`,
         ...['root=/dev/ubda', 'rw', 'mem=1G', 'quiet', 'loglevel=4', 'con=null', 'con0=null,fd:1'],
         ...[`uml_dir=${folder}`, 'umid=u', 'panic=-1', 'systemd.unit=guest.target'],
-        ...['systemd.show_status=0', `guest.share=${folder}`],
+        ...['systemd.show_status=0', 'systemd.default_timeout_start_sec=600'],
+        `guest.share=${folder}`,
       ],
-      {
-        encoding: 'utf8',
-        timeout: 1_200_000,
-        stdio: ['ignore', 'pipe', 'inherit'],
-        env: umlEnvironment(),
-      },
+      { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: umlEnvironment() },
     );
-    if (!stdout.includes('GUEST-RC=0')) throw new Error(`the package did not install:\n${stdout}`);
+    const boot = new RunningBoot(child, join(mkdirOf(LOG_FOLDER), 'prepare.log'));
+    await boot.end();
+    const { console } = boot;
+    if (!console.includes('GUEST-RC=0'))
+      throw new Error(`the package did not install:\n${console}`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -93,7 +102,7 @@ if (!isReady) process.exit(1);
 buildImage();
 console.log('installing the package in the guest');
 copyFileSync(buildPackage(), PACKAGE);
-prepare(PACKAGE);
+await prepare(PACKAGE);
 
 const jest = join(ROOT, 'node_modules/jest/bin/jest.js');
 const flags = [
@@ -101,12 +110,11 @@ const flags = [
   '--enable-source-maps',
   '--disable-warning=ExperimentalWarning',
 ];
-const child = spawn(
+tests = spawn(
   process.execPath,
   [...flags, jest, '--config', 'jest.vm.config.js', ...process.argv.slice(2)],
   { cwd: ROOT, stdio: 'inherit' },
 );
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => child.kill(signal));
-child.on('close', (code) => {
+tests.on('close', (code) => {
   process.exitCode = code ?? 1;
 });

@@ -157,6 +157,7 @@ function deviceOn(fd: number): FileDevice {
     sectors: SECTORS,
     identity: 'by hand',
     readOnly: false,
+    currentBytes: async () => SECTORS * 512,
     isBlockDevice: false,
     logicalBlockSize: 512,
     direct: false,
