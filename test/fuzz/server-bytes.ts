@@ -2,6 +2,7 @@
 import type { Prng } from '../../core/base/prng.ts';
 import {
   CHUNK_FLAG,
+  CONTEXT,
   HANDSHAKE_FLAG,
   INFO,
   OPTION,
@@ -59,6 +60,15 @@ export interface Offered {
   readonly isBeyond: boolean;
 }
 
+/** To SET_META_CONTEXT of base:allocation: its id, or that there is none. */
+function contextAnswer(prng: Prng): readonly Uint8Array[] {
+  const option = OPTION.SET_META_CONTEXT;
+  if (prng.ratio(1, 3)) return [optionReply(option, REPLY.ERR_UNSUP)];
+  const name = new TextEncoder().encode(CONTEXT.ALLOCATION);
+  const context = concat(Uint8Array.of(0, 0, 0, prng.below(4)), name);
+  return [optionReply(option, REPLY.META_CONTEXT, context), optionReply(option, REPLY.ACK)];
+}
+
 /** All a server says before transmission, as one that knows what will be asked. */
 export function straightServer(prng: Prng, offered: Offered): Uint8Array {
   const { isStructured, minimum } = offered;
@@ -67,6 +77,7 @@ export function straightServer(prng: Prng, offered: Offered): Uint8Array {
   const parts = [
     greeting(HANDSHAKE_FLAG.FIXED_NEWSTYLE | prng.pick([0, HANDSHAKE_FLAG.NO_ZEROES])),
     optionReply(OPTION.STRUCTURED_REPLY, isStructured ? REPLY.ACK : REPLY.ERR_UNSUP),
+    ...(isStructured ? contextAnswer(prng) : []),
     ...(prng.ratio(1, 2)
       ? [optionReply(OPTION.GO, REPLY.INFO, infoBlockSize(minimum, 4096, 2 ** 25))]
       : []),
