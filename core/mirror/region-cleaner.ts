@@ -177,6 +177,7 @@ export class RegionCleaner {
     if (mark !== MARK.DIRTY && mark !== MARK.MARKED) return false;
     if (!isLast && !this.log.marks.isIdle(region)) return false;
     if (set.pending.isDirty(region) || set.doubt.test(region)) return false;
+    if (set.recovery.isLost(region)) return false;
     return !set.unflushed.test(region) && !set.covered.test(region);
   }
 

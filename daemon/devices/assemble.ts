@@ -239,6 +239,7 @@ export function swapTable(
 ): void {
   const { table, mirror, native } = assembleTable(request, environment, parts.clients);
   parts.native = native;
+  if (mirror !== null && parts.mirror !== null) mirror.losses = parts.mirror.losses;
   parts.mirror?.retire();
   parts.mapped.swap(table);
   parts.mirror = mirror;

@@ -21,6 +21,8 @@ export class DiskFaults {
   private readonly blockSectors: number;
   /** Latencies are multiplied by it. */
   slowness = 1;
+  /** Above 0 the disk is stuck: what it is given now ends so long after, more or less. */
+  stallUs = 0;
 
   constructor(blockSectors: number) {
     this.blockSectors = blockSectors;
@@ -40,6 +42,7 @@ export class DiskFaults {
   heal(): void {
     this.faults = [];
     this.slowness = 1;
+    this.stallUs = 0;
   }
 
   healLatent(): void {

@@ -3,6 +3,7 @@ import { runSmall, smallStories } from './exhaustive.ts';
 import { apartStories, runApart } from './apart.ts';
 import { LEG_MUTANTS } from './leg-mutants.ts';
 import { MUTANTS } from './mutants.ts';
+import { FAULT_MUTANTS } from './mutants-faults.ts';
 import { DISK_MUTANTS } from './mutants-disk.ts';
 import { NATIVE_MUTANTS } from './mutants-native.ts';
 import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
@@ -96,7 +97,7 @@ function playApart(): number {
 function playMutants(log: SimLog): number {
   let survived = 0;
   console.log('| planted bug | found by | seeds |\n|---|---|---|');
-  const mutants = [...MUTANTS, ...LEG_MUTANTS, ...RECOVERY_MUTANTS];
+  const mutants = [...MUTANTS, ...LEG_MUTANTS, ...RECOVERY_MUTANTS, ...FAULT_MUTANTS];
   const onDisk = log === 'disk' ? DISK_MUTANTS : NATIVE_MUTANTS;
   for (const mutant of log === 'core' ? mutants : onDisk) {
     const found = hunt(mutant, log);

@@ -2,6 +2,7 @@ import { SECTOR_SIZE } from '../../core/base/units.ts';
 import { Bio, type BioOwner } from '../../core/block/bio.ts';
 import { opName, REQ_OP, type ReqOp } from '../../core/block/op.ts';
 import { decodeSector, eachSector, encodeSector, GARBAGE, ZEROS, type Value } from './content.ts';
+import { Loan, type Issuer } from '../../core/block/loan.ts';
 import type { Entry, Verdict } from './model.ts';
 
 /** Memory for requests, used again: allocation is what a simulation spends most of its time on. */
@@ -35,12 +36,22 @@ export class ClientOp implements BioOwner {
   readonly from: number;
   /** Failed attempts of the recorder at the call: one more excuses an error. */
   readonly recorderFailures: number;
+  /** The client it is of. */
+  readonly issuer: Issuer;
   /** The model's entries of a write, by sector. */
   entries: Entry[] = [];
   error = 0;
   ended = false;
   /** What the model says to each sector a read has brought; set before the checkers look. */
   verdicts: Verdict[] = [];
+  /** How the memory is cut up. */
+  pieceSectors = 1;
+  /** It is to be sent once more, with other memory. */
+  onRetry: () => void = () => undefined;
+  private loan: Loan;
+  /** At its end somebody could still use its memory: nobody has poisoned it. */
+  private isLent = false;
+  private pages: PagePool | null = null;
   private readonly bio = new Bio();
   private readonly onEnd: (op: ClientOp) => void;
 
@@ -50,6 +61,7 @@ export class ClientOp implements BioOwner {
     value: Value,
     from: number,
     recorderFailures: number,
+    issuer: Issuer,
     onEnd: (op: ClientOp) => void,
   ) {
     this.op = shape.op;
@@ -60,6 +72,8 @@ export class ClientOp implements BioOwner {
     this.value = value;
     this.from = from;
     this.recorderFailures = recorderFailures;
+    this.issuer = issuer;
+    this.loan = new Loan(issuer);
     this.onEnd = onEnd;
   }
 
@@ -76,14 +90,16 @@ export class ClientOp implements BioOwner {
     return this.op !== REQ_OP.FLUSH && this.sector <= sector && sector < this.sector + this.sectors;
   }
 
-  /** `pieceSectors`: how the memory is cut up. */
-  makeBio(pieceSectors: number, pages: PagePool): Bio {
-    const { bio } = this;
+  makeBio(pages: PagePool): Bio {
+    const { bio, pieceSectors } = this;
+    this.pages = pages;
+    bio.error = 0;
     bio.op = this.op;
     bio.flags = this.flags;
     bio.sector = this.sector;
     bio.sectors = this.sectors;
     bio.owner = this;
+    bio.loan = this.loan;
     bio.vecCount = 0;
     if (this.op === REQ_OP.READ || this.op === REQ_OP.WRITE)
       this.makeMemory(pieceSectors, pages.get());
@@ -92,6 +108,12 @@ export class ClientOp implements BioOwner {
 
   endIo(bio: Bio): void {
     if (this.ended) throw new Error('a bio has ended twice');
+    if (bio.error !== 0 && this.op === REQ_OP.READ && this.loan.isOut) {
+      // As a session does: the memory is somebody else's until he says so.
+      this.leaveMemory();
+      this.onRetry();
+      return;
+    }
     this.ended = true;
     this.error = bio.error;
     this.onEnd(this);
@@ -103,15 +125,29 @@ export class ClientOp implements BioOwner {
     });
   }
 
-  /** The memory is the client's again, and it writes what it likes into it. */
+  /** Somebody was given up on who may still use its memory. */
+  get isMemoryOut(): boolean {
+    return this.loan.isOut;
+  }
+
+  private leaveMemory(): void {
+    const { page } = this.bio.ownVec(0);
+    const { pages } = this;
+    this.loan.leave(() => pages?.put(page));
+    this.loan = new Loan(this.issuer);
+  }
+
+  /** The memory is the client's again, and it writes what it likes into it; but for what is lent. */
   poison(): void {
+    this.isLent = this.loan.isOut;
+    if (this.isLent) return;
     if (this.bio.vecCount > 0) this.fill(GARBAGE);
   }
 
   /** False: somebody has written into memory that was no longer his. */
   isStillPoisoned(): boolean {
     let still = true;
-    if (this.bio.vecCount === 0) return still;
+    if (this.bio.vecCount === 0 || this.isLent) return still;
     eachSector(this.bio, (words, from) => {
       if (words[from] !== GARBAGE || words[from + 127] !== GARBAGE) still = false;
     });
@@ -127,7 +163,9 @@ export class ClientOp implements BioOwner {
 
   /** Gives the memory back: nobody looks at it any more. */
   retire(pages: PagePool): void {
-    if (this.bio.vecCount > 0) pages.put(this.bio.ownVec(0).page);
+    if (this.bio.vecCount === 0) return;
+    if (this.loan.isOut) this.leaveMemory();
+    else pages.put(this.bio.ownVec(0).page);
   }
 
   private makeMemory(pieceSectors: number, page: Uint8Array): void {

@@ -60,6 +60,8 @@ class Play {
   private readonly workload: Workload;
   private readonly atlas: FaultAtlas;
   private readonly suspends: Prng;
+  private readonly stalls: Prng;
+  private readonly ghosts: Prng;
   private readonly legs: LegOperator;
 
   constructor(world: World, options: SimOptions) {
@@ -69,6 +71,8 @@ class Play {
     this.workload = new Workload(options, new Prng(options.seed + 2 ** 43));
     this.atlas = new FaultAtlas(options, world.disks, new Prng(options.seed + 2 ** 44));
     this.suspends = new Prng(options.seed + 2 ** 47);
+    this.stalls = new Prng(options.seed + 2 ** 50);
+    this.ghosts = new Prng(options.seed + 2 ** 51);
     this.legs = new LegOperator(world, this.atlas, new Prng(options.seed + 2 ** 46));
     world.recorder.failureRate = options.recorderFailureRate;
   }
@@ -92,10 +96,27 @@ class Play {
     if (this.is(options.legChangeEvery)) this.legs.act();
     if (this.is(options.restEvery)) world.rest();
     if (this.is(options.scrubEvery)) this.scrub();
+    if (options.stallEvery > 0 && this.stalls.ratio(1, options.stallEvery)) this.stall();
     if (options.suspendEvery > 0 && this.suspends.ratio(1, options.suspendEvery)) this.suspend();
     if (world.ops.size < options.depth && prng.ratio(1, 2)) world.submit(this.workload.next());
     const events = 1 + prng.below(8);
     for (let i = 0; i < events; i += 1) world.advance(world.clock.nowMs() + 1000);
+  }
+
+  /** And legs that have ended all they were given come back, as the daemon brings them back. */
+  private stall(): void {
+    const { world, stalls } = this;
+    const what = this.atlas.stall(stalls);
+    world.say(() => `stall: ${what}`);
+    if (stalls.ratio(1, 3)) this.passTime();
+    if (stalls.ratio(1, 2)) this.legs.bringBack();
+  }
+
+  /** Minutes in which clients call nothing. */
+  private passTime(): void {
+    const { world } = this;
+    const until = world.clock.nowMs() + 60_000 * this.stalls.between(1, 20);
+    while (world.advance(until));
   }
 
   /** `suspend`, perhaps `reload`, `resume`; clients call all the while, and the daemon may be killed. */
@@ -118,6 +139,7 @@ class Play {
     }
     world.say(() => 'RESUME');
     daemon.resume();
+    world.heldAt = world.step;
   }
 
   /** What `work` is done with; -1: the daemon was killed before. */
@@ -145,7 +167,8 @@ class Play {
 
   private crash(): void {
     const { world, options, prng } = this;
-    world.crash(prng.below(100) < options.powerCutPercent);
+    world.crash(prng.below(100) < options.powerCutPercent, this.ghosts.ratio(1, 3));
+    world.fence();
     this.readdSome();
     this.mischief();
     world.restart(this.drawPresence());
@@ -237,6 +260,9 @@ class Play {
     const until = world.clock.nowMs() + HEAL_MS;
     while (world.advance(until));
     world.rest();
+    // What was stuck has ended by now: what waited for it goes on, and the last look is over.
+    const later = world.clock.nowMs() + HEAL_MS;
+    if (this.options.stallEvery > 0) while (world.advance(later));
     checkScrub(world);
     for (const checker of CHECKERS) checker.converged?.(world);
     world.stopCleanly();
