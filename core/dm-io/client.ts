@@ -56,6 +56,7 @@ export class DmIoClient {
   constructor(loop: Loop, reserve = 16, limit = 1024) {
     this.loop = loop;
     this.bios = new Pool<DmIoBio>(reserve, limit, () => {
+      // eslint-disable-next-line no-restricted-syntax -- once for each bio that is made, as with any pool
       const bio = new DmIoBio(this);
       this.made.push(bio);
       return bio;
