@@ -10,6 +10,8 @@ import type { MirrorSet } from './set.ts';
 const CLEAN_AFTER_MS = 5000;
 /** A region is idle after three turns. */
 const TURNS = 3;
+/** A pass that failed is tried again later and later: legs that cannot flush are not to be hammered. */
+const MOST_PATIENCE_MS = 30_000;
 
 /**
  * Takes marks back, long after: regions in whose neighbourhood nothing has been written for a while.
@@ -28,6 +30,8 @@ export class RegionCleaner {
   private isBusy = false;
   private isStopped = false;
   private isPaused = false;
+  /** Passes that failed, one after the other. */
+  private failures = 0;
   private whenDone: (() => void) | null = null;
 
   constructor(set: MirrorSet, log: RegionLog, cleanAfterMs = CLEAN_AFTER_MS) {
@@ -42,10 +46,15 @@ export class RegionCleaner {
 
   arm(): void {
     if (this.timer !== null || this.isBusy || this.isStopped || this.isPaused) return;
-    this.timer = this.set.clock.after(this.turnMs, () => {
+    this.timer = this.set.clock.after(this.nextTurnMs(), () => {
       this.timer = null;
       this.turn();
     });
+  }
+
+  private nextTurnMs(): number {
+    const later = Math.min(MOST_PATIENCE_MS, this.turnMs * 2 ** this.failures);
+    return Math.max(this.turnMs, later);
   }
 
   /** `done` when the pass under way has ended; no other begins until `resume`. */
@@ -68,7 +77,9 @@ export class RegionCleaner {
     this.timer?.cancel();
     this.timer = null;
     const last = (): void => {
-      this.pass(true, done);
+      this.pass(true, () => {
+        done();
+      });
     };
     if (this.isBusy) this.whenDone = last;
     else last();
@@ -78,8 +89,9 @@ export class RegionCleaner {
     const isWorth = this.growIdle() || this.lacksDue().count > 0;
     if (isWorth) {
       this.isBusy = true;
-      this.pass(false, () => {
+      this.pass(false, (errno) => {
         this.isBusy = false;
+        this.failures = errno === ERRNO.OK ? 0 : this.failures + 1;
         const { whenDone } = this;
         this.whenDone = null;
         whenDone?.();
@@ -95,7 +107,10 @@ export class RegionCleaner {
     if (isFilling || this.log.dirty > 0 || this.lacksDue().count > 0) this.arm();
   }
 
-  /** Every dirty region is one turn closer to idle. True: there is a group where all are. */
+  /**
+   * Every dirty region is one turn closer to idle. True: there is a group where all are, and one of them
+   * can be cleaned when it is flushed. Else a region that nobody can settle would be flushed for ever.
+   */
   private growIdle(): boolean {
     const { marks } = this.log.marks;
     let isWorth = false;
@@ -103,42 +118,44 @@ export class RegionCleaner {
       const end = Math.min(this.set.regions, first + STATES_PER_SECTOR);
       let dirty = 0;
       let idle = 0;
+      let cleanable = 0;
       for (let region = first; region < end; region += 1) {
         if ((marks[region] ?? 0) < MARK.DIRTY) continue;
         dirty += 1;
         if (this.log.marks.growsIdle(region)) idle += 1;
+        if (this.isSettled(region)) cleanable += 1;
       }
-      if (dirty > 0 && idle === dirty) isWorth = true;
+      if (cleanable > 0 && idle === dirty) isWorth = true;
     }
     return isWorth;
   }
 
-  private pass(isLast: boolean, done: () => void): void {
+  private pass(isLast: boolean, done: (errno: number) => void): void {
     this.set.flush((errno) => {
-      if (errno !== 0) {
-        done();
+      if (errno !== ERRNO.OK) {
+        done(errno);
         return;
       }
       const chosen = this.choose(isLast);
       if (chosen.count === 0 && this.lacksDue().count === 0) {
-        done();
+        done(ERRNO.OK);
         return;
       }
       this.set.raiseGeneration((raised) => {
-        if (raised !== 0) done();
+        if (raised !== ERRNO.OK) done(raised);
         else this.clearLacks(chosen, isLast, done);
       });
     });
   }
 
-  private clearLacks(chosen: RegionBits, isLast: boolean, done: () => void): void {
+  private clearLacks(chosen: RegionBits, isLast: boolean, done: (errno: number) => void): void {
     this.log.clear(this.lacksDue(), (errno) => {
-      if (errno !== ERRNO.OK) done();
+      if (errno !== ERRNO.OK) done(errno);
       else this.clean(chosen, isLast, done);
     });
   }
 
-  private clean(chosen: RegionBits, isLast: boolean, done: () => void): void {
+  private clean(chosen: RegionBits, isLast: boolean, done: (errno: number) => void): void {
     const { store } = this.log;
     const blocks = new RegionBits(store?.blocks ?? 1);
     for (let region = chosen.next(0); region >= 0; region = chosen.next(region + 1)) {
@@ -147,9 +164,7 @@ export class RegionCleaner {
       const block = store?.blockOf(region) ?? 0;
       blocks.setRange(block, block);
     }
-    this.log.clear(blocks, () => {
-      done();
-    });
+    this.log.clear(blocks, done);
   }
 
   /** Whole groups only: where one region is busy its neighbours will be. */
@@ -173,12 +188,18 @@ export class RegionCleaner {
   /** On every active leg it holds the same, durably, and nobody is writing there. */
   private mayClean(region: number, isLast: boolean): boolean {
     const { set } = this;
+    if (!isLast && !this.log.marks.isIdle(region)) return false;
+    if (!this.isSettled(region)) return false;
+    return !set.unflushed.test(region) && !set.covered.test(region);
+  }
+
+  /** But for a flush there is nothing that keeps the region from being clean. */
+  private isSettled(region: number): boolean {
+    const { set } = this;
     const mark = this.log.marks.marks[region];
     if (mark !== MARK.DIRTY && mark !== MARK.MARKED) return false;
-    if (!isLast && !this.log.marks.isIdle(region)) return false;
-    if (set.pending.isDirty(region) || set.doubt.test(region)) return false;
     if (set.recovery.isLost(region)) return false;
-    return !set.unflushed.test(region) && !set.covered.test(region);
+    return !set.pending.isDirty(region) && !set.doubt.test(region);
   }
 
   private lacksDue(): RegionBits {

@@ -91,6 +91,12 @@ export class RegionLog {
   private readonly waiters = new Ring<MarkWaiter>(64);
   /** Blocks to be written. */
   private readonly due: RegionBits;
+  /**
+   * Marked on all active legs, while it is not durable that some member has left: that one may be
+   * believed again and started alone, and its map says nothing of them. They stay WRITING till then.
+   */
+  private readonly held: RegionBits;
+  private isHolding = false;
   /** Regions marked ahead of any write, which were never written before. */
   private readonly ahead: RegionBits;
   /** Marks a group of regions has asked for since it was last clean. */
@@ -108,6 +114,7 @@ export class RegionLog {
     const regions = start === null ? 0 : set.regions;
     this.marks = new RegionMarks(regions);
     this.ahead = new RegionBits(Math.max(1, regions));
+    this.held = new RegionBits(Math.max(1, regions));
     this.bursts = new Uint8Array(Math.ceil(regions / STATES_PER_SECTOR));
     this.due = new RegionBits(this.store?.blocks ?? 1);
     this.cleaner = start === null ? null : new RegionCleaner(set, this, start.cleanAfterMs);
@@ -301,6 +308,7 @@ export class RegionLog {
     this.eachRegion(blocks, (region) => {
       this.settleMark(region, errno);
     });
+    if (this.held.count > 0) this.awaitDeparture();
     this.answerBarriers(blocks, errno);
     this.answerWaiters(errno);
     this.writeNext();
@@ -314,7 +322,10 @@ export class RegionLog {
     const { marks } = this.marks;
     const mark = marks[region];
     if (mark === MARK.WRITING) {
-      marks[region] = errno === 0 ? MARK.DIRTY : MARK.MARKED;
+      this.held.clear(region);
+      if (errno !== ERRNO.OK) marks[region] = MARK.MARKED;
+      else if (this.mustHold()) this.held.setRange(region, region);
+      else marks[region] = MARK.DIRTY;
     } else if (mark === MARK.CLEANING || mark === MARK.UNMARKING) {
       // Not known how it is in the log after an error: it must be marked again before it is written.
       const isClean = errno === 0;
@@ -325,6 +336,26 @@ export class RegionLog {
       this.ahead.clear(region);
       this.bursts[Math.floor(region / STATES_PER_SECTOR)] = 0;
     }
+  }
+
+  /** D3: a mark counts when every leg that a restart would believe has it. */
+  private mustHold(): boolean {
+    return this.store?.keepsLacks === true && this.set.journal.isGuardBehind;
+  }
+
+  private awaitDeparture(): void {
+    if (this.isHolding) return;
+    this.isHolding = true;
+    const recorded = (errno: number): void => {
+      this.isHolding = false;
+      const mark = errno === ERRNO.OK ? MARK.DIRTY : MARK.MARKED;
+      for (let region = this.held.next(0); region >= 0; region = this.held.next(region + 1)) {
+        this.marks.marks[region] = mark;
+      }
+      this.held.clearAll();
+      this.answerWaiters(errno);
+    };
+    this.set.journal.wait({ needVersion: 0, recorded });
   }
 
   private answerBarriers(blocks: readonly number[], errno: number): void {

@@ -39,12 +39,20 @@ export interface ServerFacts {
 
 /**
  * The client's half of proto.md "Fixed newstyle negotiation". One option is under way at a time; its
- * answers are told apart by it. STARTTLS, when it comes, is a state between GREETING and STRUCTURED.
+ * answers are told apart by it.
  */
 const CLIENT_HANDSHAKE_STATES = {
   GREETING: {
     comment: '18 bytes of the server are due',
-    next: { fixed: 'STRUCTURED', refused: 'CLOSED' },
+    next: { fixed: 'STRUCTURED', secret: 'STARTTLS', refused: 'CLOSED' },
+  },
+  STARTTLS: {
+    comment: 'TLS is asked for; without it there is nothing',
+    next: { acknowledged: 'TLS', refused: 'CLOSED' },
+  },
+  TLS: {
+    comment: 'the caller has the TLS handshake to do; until `secured` no byte is ours',
+    next: { secured: 'STRUCTURED', refused: 'CLOSED' },
   },
   STRUCTURED: {
     comment: 'STRUCTURED_REPLY is asked for; a refusal is no harm',
@@ -63,6 +71,14 @@ const CLIENT_HANDSHAKE_STATES = {
 } as const satisfies Record<string, { comment: string; next: Readonly<Record<string, string>> }>;
 export type ClientHandshakeState = keyof typeof CLIENT_HANDSHAKE_STATES;
 
+/** Bytes go by the handshake: it has ended, or TLS has its turn. */
+const AT_REST: ReadonlySet<ClientHandshakeState> = new Set(['TRANSMISSION', 'TLS', 'CLOSED']);
+const ASKED: Readonly<Partial<Record<ClientHandshakeState, number>>> = {
+  STARTTLS: OPTION.STARTTLS,
+  STRUCTURED: OPTION.STRUCTURED_REPLY,
+  GO: OPTION.GO,
+};
+
 /** Answers to one option, and bytes of one of them: a server that sends more is none. */
 const MAX_ANSWERS = 64;
 const MAX_ANSWER_BYTES = 2 * LIMIT.STRING_BYTES;
@@ -80,6 +96,7 @@ export class ClientHandshake {
   private current: ClientHandshakeState = 'GREETING';
   private readonly exportName: string;
   private readonly sink: ByteSink;
+  private readonly wantsTls: boolean;
   private readonly buffer = new Uint8Array(MAX_ANSWER_BYTES);
   private readonly view = new DataView(this.buffer.buffer);
   private have = 0;
@@ -95,10 +112,12 @@ export class ClientHandshake {
   private transmissionFlags = 0;
   private block = DEFAULTS;
 
-  constructor(exportName: string, sink: ByteSink) {
+  /** `wantsTls`: nothing is said in the clear but that. */
+  constructor(exportName: string, sink: ByteSink, wantsTls = false) {
     this.exportName = exportName;
     this.canonicalName = exportName;
     this.sink = sink;
+    this.wantsTls = wantsTls;
   }
 
   get state(): ClientHandshakeState {
@@ -107,11 +126,12 @@ export class ClientHandshake {
 
   /**
    * Takes bytes as they come, split anywhere. Returns how many were taken: fewer than given only
-   * when TRANSMISSION was reached; a server has nothing to say there before it is asked.
+   * when TRANSMISSION or TLS was reached; a server has nothing to say there before it is asked. What
+   * it says behind the ACK of STARTTLS is not its own word: an attacker on the line has put it there.
    */
   consume(bytes: Uint8Array, start: number, end: number): number {
     let at = start;
-    while (at < end && this.current !== 'TRANSMISSION') {
+    while (at < end && this.current !== 'TRANSMISSION' && this.current !== 'TLS') {
       if (this.current === 'CLOSED') return end - start;
       const count = Math.min(this.due - this.have, end - at);
       this.buffer.set(bytes.subarray(at, at + count), this.have);
@@ -122,8 +142,14 @@ export class ClientHandshake {
     return at - start;
   }
 
+  /** In TLS: from now on the sink's bytes are secret, and what comes was too. */
+  secured(): void {
+    assert(this.current === 'TLS', 'client handshake: TLS out of turn');
+    this.askStructured();
+  }
+
   private get isOpen(): boolean {
-    return this.current !== 'TRANSMISSION' && this.current !== 'CLOSED';
+    return !AT_REST.has(this.current);
   }
 
   private step(): void {
@@ -163,13 +189,22 @@ export class ClientHandshake {
     const zeroes = this.noZeroes ? CLIENT_FLAG.NO_ZEROES : 0;
     new DataView(agreed.buffer).setUint32(0, CLIENT_FLAG.FIXED_NEWSTYLE | zeroes);
     this.sink.write(agreed);
+    if (!this.wantsTls) {
+      this.askStructured();
+      return;
+    }
+    this.ask(OPTION.STARTTLS, new Uint8Array(0));
+    this.go('STARTTLS', SIZE.OPTION_REPLY);
+  }
+
+  private askStructured(): void {
     this.ask(OPTION.STRUCTURED_REPLY, new Uint8Array(0));
     this.go('STRUCTURED', SIZE.OPTION_REPLY);
   }
 
   private onAnswerHeader(): void {
     const { view } = this;
-    const asked = this.current === 'STRUCTURED' ? OPTION.STRUCTURED_REPLY : OPTION.GO;
+    const asked = ASKED[this.current];
     const lengthBytes = readOptionReplyLength(view, 0);
     this.answers += 1;
     if (!isOptionReply(view, 0)) this.refuse('an option reply without its magic');
@@ -190,8 +225,16 @@ export class ClientHandshake {
     const lengthBytes = this.answerBytes;
     this.answerBytes = -1;
     this.due = SIZE.OPTION_REPLY;
-    if (this.current === 'STRUCTURED') this.onStructured(lengthBytes);
+    if (this.current === 'STARTTLS') this.onStartTls(lengthBytes);
+    else if (this.current === 'STRUCTURED') this.onStructured(lengthBytes);
     else this.onGo(lengthBytes);
+  }
+
+  private onStartTls(lengthBytes: number): void {
+    if (this.answerType !== REPLY.ACK) {
+      this.refuse(`the server has no TLS (${nameIn(REPLY, this.answerType)})`);
+    } else if (lengthBytes > 0) this.refuse('an ACK with data');
+    else this.go('TLS', 0);
   }
 
   private onStructured(lengthBytes: number): void {
@@ -205,7 +248,7 @@ export class ClientHandshake {
       this.refuse(`${nameIn(REPLY, this.answerType)} in answer to STRUCTURED_REPLY`);
       return;
     } else if (this.answerType === REPLY.ERR_TLS_REQD) {
-      this.refuse('the server wants TLS');
+      this.refuse('the server wants TLS: write nbds://');
       return;
     }
     this.ask(OPTION.GO, goData(this.exportName));

@@ -6,12 +6,24 @@ export interface NbdUri {
   readonly address:
     | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
     | { readonly kind: 'unix'; readonly path: string };
+  /** Null: in the clear. */
+  readonly tls: UriTls | null;
   /** Empty: the server's default export. */
   readonly exportName: string;
   /** `timeout=SECONDS`: a request that has no answer by then ends with an error. */
   readonly timeoutMs: number;
   /** `connections=N`: the most to open when the server says that it can have several. */
   readonly connections: number;
+}
+
+/** How the server is to prove who it is, and we to it (doc/uri.md, "TLS"; names as libnbd has them). */
+export interface UriTls {
+  /** The host that its certificate must be for. */
+  readonly serverName: string;
+  /** A folder: ca-cert.pem, perhaps client-cert.pem and client-key.pem. Null: the authorities all believe. */
+  readonly certificates: string | null;
+  /** A pre-shared key instead of certificates: whose, and the file that has it. */
+  readonly psk: { readonly identity: string; readonly file: string } | null;
 }
 
 /** IANA's. */
@@ -24,8 +36,12 @@ const CONNECTIONS_MOST = 16;
 /** sockaddr_un.sun_path, without its NUL. */
 const SOCKET_PATH_BYTES = 107;
 
+/** What certificates are for where there is no host: libnbd's choice. */
+const UNIX_SERVER_NAME = 'localhost';
+
 const NBD_URI_FORMAT =
-  'nbd://HOST[:PORT]/NAME or nbd+unix:///NAME?socket=PATH, with timeout=SECONDS and connections=N if wanted';
+  'nbd://HOST[:PORT]/NAME or nbd+unix:///NAME?socket=PATH (nbds: with TLS), with timeout=SECONDS and connections=N if wanted';
+const SCHEMES = ['nbd', 'nbd+unix', 'nbds', 'nbds+unix'];
 
 /** The URI, or one clause that says what is wrong with it. */
 export function parseNbdUri(text: string): NbdUri | string {
@@ -33,8 +49,7 @@ export function parseNbdUri(text: string): NbdUri | string {
   if (match === null) return `expected ${NBD_URI_FORMAT}`;
   const [, scheme = '', authority = '', path = '', query, fragment] = match;
   if (fragment !== undefined) return 'a fragment (#) means nothing here';
-  if (scheme === 'nbds' || scheme === 'nbds+unix') return 'TLS is not supported yet: only nbd://';
-  if (scheme !== 'nbd' && scheme !== 'nbd+unix') return `expected ${NBD_URI_FORMAT}`;
+  if (!SCHEMES.includes(scheme)) return `expected ${NBD_URI_FORMAT}`;
   const exportName = decoded(path);
   if (exportName === undefined) return 'the export name is not UTF-8 in %XX';
   const nameBytes = encodeUtf8(exportName)?.length ?? 0;
@@ -42,11 +57,18 @@ export function parseNbdUri(text: string): NbdUri | string {
   if (nameBytes > LIMIT.STRING_BYTES) return `the export name has over ${LIMIT.STRING_BYTES} bytes`;
   const options = parseQuery(query);
   if (typeof options === 'string') return options;
-  const address =
-    scheme === 'nbd' ? tcpAddress(authority, options) : unixAddress(authority, options);
+  const at = authority.lastIndexOf('@');
+  const user = at < 0 ? undefined : decoded(authority.slice(0, at));
+  if (at >= 0 && (user === undefined || user === '')) return 'the user name is not UTF-8 in %XX';
+  const place = authority.slice(at + 1);
+  const address = scheme.endsWith('unix')
+    ? unixAddress(place, options)
+    : tcpAddress(place, options);
   if (typeof address === 'string') return address;
+  const tls = tlsOf(scheme.startsWith('nbds'), user, address, options.values);
+  if (typeof tls === 'string') return tls;
   const { timeoutMs, connections } = options;
-  return { address, exportName, timeoutMs, connections };
+  return { address, tls, exportName, timeoutMs, connections };
 }
 
 /** The same for two URIs that name one export in different words, as far as words can tell. */
@@ -62,9 +84,11 @@ interface Options {
   readonly socket: string | undefined;
   readonly timeoutMs: number;
   readonly connections: number;
+  readonly values: ReadonlyMap<string, string>;
 }
 
-const KEYS = ['socket', 'timeout', 'connections'];
+const TLS_KEYS = ['tls-certificates', 'tls-psk-file', 'tls-hostname'] as const;
+const KEYS = ['socket', 'timeout', 'connections', ...TLS_KEYS];
 
 function parseQuery(query: string | undefined): Options | string {
   const values = new Map<string, string>();
@@ -83,7 +107,36 @@ function parseQuery(query: string | undefined): Options | string {
   if (seconds === undefined) return `timeout: expected ${LEAST} to ${MOST} seconds`;
   const connections = numberIn(values.get('connections'), 1, CONNECTIONS_MOST, DEFAULT_CONNECTIONS);
   if (connections === undefined) return `connections: expected 1 to ${CONNECTIONS_MOST}`;
-  return { socket: values.get('socket'), timeoutMs: seconds * 1000, connections };
+  return { socket: values.get('socket'), timeoutMs: seconds * 1000, connections, values };
+}
+
+/** Null: no TLS. Paths are absolute: a daemon stands in no folder of its user's. */
+function tlsOf(
+  isSecure: boolean,
+  user: string | undefined,
+  address: NbdUri['address'],
+  values: ReadonlyMap<string, string>,
+): UriTls | null | string {
+  if (!isSecure) {
+    if (user !== undefined) return 'a user name means nothing without TLS';
+    const key = TLS_KEYS.find((one) => values.has(one));
+    return key === undefined ? null : `${key} goes with nbds://`;
+  }
+  const [folder, file, hostName] = TLS_KEYS.map((key) => values.get(key));
+  if (folder !== undefined && file !== undefined) {
+    return 'tls-certificates and tls-psk-file: only one of them can be';
+  }
+  if (file !== undefined && user === undefined) {
+    return 'tls-psk-file needs the name of a key: nbds://NAME@HOST/';
+  }
+  if (file === undefined && user !== undefined) return 'a user name goes with tls-psk-file';
+  if (file !== undefined && hostName !== undefined) return 'tls-hostname goes with certificates';
+  for (const path of [folder, file]) {
+    if (path?.startsWith('/') === false) return `${path}: expected an absolute path`;
+  }
+  const host = address.kind === 'tcp' ? address.host : UNIX_SERVER_NAME;
+  const psk = file === undefined || user === undefined ? null : { identity: user, file };
+  return { serverName: hostName ?? host, certificates: folder ?? null, psk };
 }
 
 function numberIn(
@@ -99,7 +152,6 @@ function numberIn(
 
 function tcpAddress(authority: string, { socket }: Options): NbdUri['address'] | string {
   if (socket !== undefined) return 'socket= goes with nbd+unix://';
-  if (authority.includes('@')) return 'a user name means nothing without TLS';
   const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([^:[\]\s%]+))(?::(\d{1,5}))?$/.exec(authority);
   if (match === null) {
     return authority === '' ? 'the host is missing' : `no host and port: ${authority}`;
@@ -110,7 +162,7 @@ function tcpAddress(authority: string, { socket }: Options): NbdUri['address'] |
 }
 
 function unixAddress(authority: string, { socket }: Options): NbdUri['address'] | string {
-  if (authority !== '') return `nbd+unix:// has no host: write nbd+unix:///NAME?socket=PATH`;
+  if (authority !== '') return 'nbd+unix:// has no host: write nbd+unix:///NAME?socket=PATH';
   if (socket === undefined) return 'socket=PATH is missing';
   if (!socket.startsWith('/')) return `socket=${socket}: expected an absolute path`;
   const bytes = encodeUtf8(socket)?.length ?? 0;

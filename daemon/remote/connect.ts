@@ -1,6 +1,9 @@
 /** From a URI to a server that has agreed to serve: connect and handshake, within a time. */
 import { ClientHandshake, type ServerFacts } from '../../core/nbd/client-handshake.ts';
 import type { NbdUri } from '../../core/nbd/uri.ts';
+import { fdOf } from '../net/socket-taker.ts';
+import { loadServerTrust, type ServerTrust } from '../tls/server-trust.ts';
+import { startTunnel, type TunnelAttempt } from '../tls/tunnel.ts';
 import { RemoteSocket } from './socket.ts';
 
 export interface Connected {
@@ -29,47 +32,79 @@ export interface Attempt {
 export function connect(uri: NbdUri, timeoutMs: number): Attempt {
   let cancel = (): void => undefined;
   const connected = new Promise<Connected>((resolve, reject) => {
-    const connecting = new Connecting(uri, timeoutMs, resolve, reject);
+    let trust: ServerTrust | null;
+    try {
+      trust = uri.tls === null ? null : loadServerTrust(uri.tls);
+    } catch (error) {
+      reject(new ConnectError((error as Error).message, false));
+      return;
+    }
+    const connecting = new Connecting(uri, trust, timeoutMs, resolve, reject);
     cancel = () => connecting.fail('given up', true);
   });
   return { connected, cancel: () => cancel() };
 }
 
 class Connecting {
-  private readonly socket: RemoteSocket;
+  /** Behind TLS it takes the place of the one that was connected. */
+  private socket: RemoteSocket;
+  private readonly trust: ServerTrust | null;
+  private tunnel: TunnelAttempt | null = null;
   private readonly handshake: ClientHandshake;
   private readonly timer: NodeJS.Timeout;
   private readonly resolve: (connected: Connected) => void;
   private readonly reject: (error: ConnectError) => void;
   private isOpen = false;
+  private isGivenUp = false;
 
   constructor(
     uri: NbdUri,
+    trust: ServerTrust | null,
     timeoutMs: number,
     resolve: (connected: Connected) => void,
     reject: (error: ConnectError) => void,
   ) {
+    this.trust = trust;
     this.resolve = resolve;
     this.reject = reject;
     this.timer = setTimeout(() => {
-      const what = this.isOpen ? 'the server does not greet' : 'no answer';
+      const greets = this.tunnel === null ? 'the server does not greet' : 'no end of its handshake';
+      const what = this.isOpen ? greets : 'no answer';
       this.fail(`${what} within ${timeoutMs} ms`, true);
     }, timeoutMs);
-    this.socket = new RemoteSocket(uri, () => {
+    this.socket = RemoteSocket.connect(uri, () => {
       this.isOpen = true;
     });
-    this.handshake = new ClientHandshake(uri.exportName, {
-      write: (bytes) => this.socket.socket.write(bytes),
-    });
+    const sink = { write: (bytes: Uint8Array) => this.socket.socket.write(bytes) };
+    this.handshake = new ClientHandshake(uri.exportName, sink, trust !== null);
+    this.listen();
+  }
+
+  private listen(): void {
     this.socket.use({
       received: (bytes, count) => this.received(bytes, count),
-      ended: (code) =>
-        this.fail(code === '' ? 'the server hung up in the handshake' : wordsOf(code), true),
+      // What TLS has to say (our certificate, say) is a server's no, not its absence.
+      ended: (code) => {
+        const why = code === '' ? this.hungUp() : wordsOf(code);
+        this.fail(why, this.tunnel === null || code === '');
+      },
     });
+  }
+
+  /** With TLS 1.3 a server says no to our certificate when the handshake is over, often without a word. */
+  private hungUp(): string {
+    if (this.tunnel === null || this.trust?.psk !== null) {
+      return 'the server hung up in the handshake';
+    }
+    const reason =
+      this.trust.cert === null ? 'want a client certificate' : 'not believe our certificate';
+    return `the server hung up after the TLS handshake: it may ${reason}`;
   }
 
   fail(why: string, isAbsence: boolean): void {
     clearTimeout(this.timer);
+    this.isGivenUp = true;
+    this.tunnel?.abandon();
     this.socket.destroy();
     this.reject(new ConnectError(why, isAbsence));
   }
@@ -81,11 +116,37 @@ class Connecting {
       this.fail(handshake.failure, handshake.isUnknownExport);
     } else if (taken < count) {
       this.fail('the server speaks before it is asked', false);
-    } else if (handshake.facts !== undefined) {
+    } else if (handshake.state === 'TLS') void this.secure();
+    else if (handshake.facts !== undefined) {
       clearTimeout(this.timer);
       this.socket.detach();
       this.resolve({ socket: this.socket, facts: handshake.facts });
     }
+  }
+
+  /** The socket goes to the TLS thread; the handshake goes on on what comes back. */
+  private async secure(): Promise<void> {
+    const { trust, socket } = this;
+    const fd = fdOf(socket.socket);
+    if (trust === null || fd === undefined) {
+      this.fail('the server hung up in the handshake', true);
+      return;
+    }
+    const peer = socket.peer();
+    this.tunnel = startTunnel(fd, trust);
+    socket.destroy();
+    try {
+      this.socket = RemoteSocket.behindTls(await this.tunnel.done, peer);
+    } catch (error) {
+      this.fail((error as Error).message, false);
+      return;
+    }
+    if (this.isGivenUp) {
+      this.socket.destroy();
+      return;
+    }
+    this.listen();
+    this.handshake.secured();
   }
 }
 

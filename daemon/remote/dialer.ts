@@ -3,6 +3,7 @@ import type { Log } from '../../core/base/ports.ts';
 import type { ServerFacts } from '../../core/nbd/client-handshake.ts';
 import type { NbdUri } from '../../core/nbd/uri.ts';
 import { difference, unfitness } from '../../core/remote/facts.ts';
+import type { Fate } from '../tls/tunnel.ts';
 import { connect, type Attempt } from './connect.ts';
 import { fence, type Remains } from './fence.ts';
 import type { RemoteSocket } from './socket.ts';
@@ -50,8 +51,8 @@ export class Dialer {
   }
 
   /** `then` is called unless the leg is closed meanwhile. */
-  fence(remains: Remains, then: () => void): void {
-    void fence(this.options.key, remains).then(() => {
+  fence(remains: Remains, fate: Promise<Fate> | null, then: () => void): void {
+    void fence(this.options.key, remains, fate).then(() => {
       if (!this.isClosed) then();
     });
   }

@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 
 import { errorCodeOf } from '../sys/node-errors.ts';
+import type { Fate } from '../tls/tunnel.ts';
 
 /** qemu's server closes before its last requests have ended; no disk takes this long over them. */
 const SETTLE_MS = 500;
@@ -21,11 +22,15 @@ export function unfencedOf(key: string): number {
 /** What is left of a lost connection: nothing more is written to it. */
 export type Remains = Socket | 'closed by the server' | 'out of sight';
 
+/** Of a connection behind TLS: its socket says nothing of the server, this does. */
+type FateOrNull = Promise<Fate> | null;
+
 /** Fulfilled when nothing that was sent on the connection can take effect any more. */
-export async function fence(key: string, remains: Remains): Promise<void> {
+export async function fence(key: string, remains: Remains, fate: FateOrNull): Promise<void> {
   unfenced.set(key, unfencedOf(key) + 1);
-  const closedByServer =
+  const closed =
     typeof remains === 'string' ? remains === 'closed by the server' : await drained(remains);
+  const closedByServer = fate === null ? closed : (await fate).byServer;
   await new Promise<void>((done) => {
     setTimeout(done, closedByServer ? SETTLE_MS : BLIND_MS).unref();
   });

@@ -17,6 +17,7 @@ import { has, unfitness } from '../../core/remote/facts.ts';
 import { RemoteLink } from '../../core/remote/link.ts';
 import { RemoteReport } from '../../core/remote/report.ts';
 import { OpenError } from '../fsio/open-error.ts';
+import type { Fate } from '../tls/tunnel.ts';
 import { connect, ConnectError, type Connected } from './connect.ts';
 import { connectTimeoutMs, Dialer, type LinkUser } from './dialer.ts';
 import { drained, fence, unfencedOf, type Remains } from './fence.ts';
@@ -115,7 +116,8 @@ export async function isExportThere(text: string): Promise<boolean> {
 
 /** By what the connection says: two names of one host, an export and the default that it is. */
 function peerKey({ socket, facts }: Connected): string | undefined {
-  return socket.peer === undefined ? undefined : `peer:${socket.peer}/${facts.canonicalName}`;
+  const peer = socket.peer();
+  return peer === undefined ? undefined : `peer:${peer}/${facts.canonicalName}`;
 }
 
 function refuseHeld(text: string, keys: readonly string[]): void {
@@ -158,6 +160,13 @@ export interface LinkTaker {
   refused(why: string): void;
 }
 
+/** A connection in use in a thread: its descriptor, which is ours to close. */
+interface Away {
+  readonly fd: number;
+  /** Behind TLS. */
+  readonly fate: Promise<Fate> | null;
+}
+
 export class RemoteLeg implements BlockDevice {
   readonly name: string;
   readonly sectors: number;
@@ -169,8 +178,8 @@ export class RemoteLeg implements BlockDevice {
   private readonly device: RemoteDevice;
   /** By slot, of connections in use here. */
   private readonly local = new Map<number, NodeLink>();
-  /** By slot, descriptors in use in a thread. */
-  private readonly away = new Map<number, number>();
+  /** By slot, connections in use in a thread. */
+  private readonly away = new Map<number, Away>();
   private taker: LinkTaker | null = null;
 
   constructor(
@@ -231,7 +240,7 @@ export class RemoteLeg implements BlockDevice {
       connected: (slot, socket, facts) => {
         const fd = taker.take(slot, socket, facts);
         if (fd === undefined) this.dialer.connect(slot);
-        else this.away.set(slot, fd);
+        else this.away.set(slot, { fd, fate: socket.fate });
       },
       refused: (why) => taker.refused(why),
     };
@@ -248,26 +257,30 @@ export class RemoteLeg implements BlockDevice {
 
   /** The thread has let go of a connection; `fd` is ours again. */
   fenceAway(slot: number, isOver: boolean): void {
-    const fd = this.away.get(slot);
-    assert(fd !== undefined, 'a connection was given back twice');
+    const away = this.away.get(slot);
+    assert(away !== undefined, 'a connection was given back twice');
     this.away.delete(slot);
-    const socket = new Socket({ fd, allowHalfOpen: true });
+    const socket = new Socket({ fd: away.fd, allowHalfOpen: true });
     if (isOver) socket.destroy();
-    this.dialer.fence(isOver ? 'closed by the server' : socket, () => this.taker?.fenced(slot));
+    this.dialer.fence(isOver ? 'closed by the server' : socket, away.fate, () =>
+      this.taker?.fenced(slot),
+    );
   }
 
   /** Only while nothing is in flight. What the server holds unflushed is its owner's to flush. */
   async close(): Promise<void> {
     this.dialer.close();
     for (const key of this.keys) heldExports.delete(key);
-    const sockets: Socket[] = [];
+    const ends: Promise<void>[] = [];
     for (const node of this.local.values()) {
-      if (!node.link.isLost) sockets.push(node.take().detach());
+      if (!node.link.isLost) ends.push(this.disconnect(node.take().detach(), node.fate));
     }
-    for (const fd of this.away.values()) sockets.push(new Socket({ fd, allowHalfOpen: true }));
+    for (const { fd, fate } of this.away.values()) {
+      ends.push(this.disconnect(new Socket({ fd, allowHalfOpen: true }), fate));
+    }
     this.local.clear();
     this.away.clear();
-    await Promise.all(sockets.map((socket) => this.disconnect(socket)));
+    await Promise.all(ends);
   }
 
   /** Nothing was made that could be removed. */
@@ -276,7 +289,7 @@ export class RemoteLeg implements BlockDevice {
   }
 
   /** "NBD_CMD_DISC", then the end; a server that is slow about it is waited for elsewhere. */
-  private async disconnect(socket: Socket): Promise<void> {
+  private async disconnect(socket: Socket, fate: Promise<Fate> | null): Promise<void> {
     const header = new RequestHeader();
     header.type = COMMAND.DISC;
     const bytes = new Uint8Array(SIZE.REQUEST);
@@ -289,7 +302,7 @@ export class RemoteLeg implements BlockDevice {
       timer = setTimeout(() => done('late'), CLOSE_MS);
     });
     if ((await Promise.race([gone, late])) === 'late') {
-      void fence(this.keys[0] ?? this.name, socket);
+      void fence(this.keys[0] ?? this.name, socket, fate);
     }
     clearTimeout(timer);
   }
@@ -312,7 +325,7 @@ export class RemoteLeg implements BlockDevice {
     assert(node?.link === link, 'a link of nobody was lost');
     this.local.delete(link.slot);
     const remains: Remains = node.remains;
-    this.dialer.fence(remains, () => {
+    this.dialer.fence(remains, node.fate, () => {
       // Handed over meanwhile: the thread has never heard of this connection.
       if (this.taker === null) this.device.fenced(link.slot);
       else this.dialer.connect(link.slot);

@@ -5,6 +5,7 @@ import { assert } from '../../core/base/assert.ts';
 import type { LinkTransport, PieceSink, RemoteLink } from '../../core/remote/link.ts';
 import { fdOf } from '../net/socket-taker.ts';
 import { hasSyscalls, loadSyscalls } from '../sys/syscalls.ts';
+import type { Fate } from '../tls/tunnel.ts';
 import { wordsOf } from './connect.ts';
 import type { Remains } from './fence.ts';
 import type { RemoteSocket, SocketUser } from './socket.ts';
@@ -32,6 +33,11 @@ export class NodeLink implements LinkTransport, PieceSink, SocketUser {
     this.link = link;
     link.attach(this);
     socket.use(this);
+  }
+
+  /** Of a connection behind TLS. */
+  get fate(): Promise<Fate> | null {
+    return this.socket.fate;
   }
 
   sendSoon(): void {

@@ -33,24 +33,26 @@ export interface TlsCredentials {
 export function loadCredentials(files: TlsFiles): TlsCredentials {
   const { certificates: folder, pskFile, verifyClients } = files;
   if (folder === undefined && pskFile === undefined) {
-    throw bad('TLS needs a folder of certificates, or a file of pre-shared keys');
+    throw badFile('TLS needs a folder of certificates, or a file of pre-shared keys');
   }
   if (verifyClients && folder === undefined) {
-    throw bad('clients cannot be verified without a folder of certificates');
+    throw badFile('clients cannot be verified without a folder of certificates');
   }
   const credentials = {
-    cert: folder === undefined ? null : read(join(folder, 'server-cert.pem')),
-    key: folder === undefined ? null : read(join(folder, 'server-key.pem')),
-    ca: folder !== undefined && verifyClients ? read(join(folder, 'ca-cert.pem')) : null,
+    cert: folder === undefined ? null : readPem(join(folder, 'server-cert.pem')),
+    key: folder === undefined ? null : readPem(join(folder, 'server-key.pem')),
+    ca: folder !== undefined && verifyClients ? readPem(join(folder, 'ca-cert.pem')) : null,
     crl: folder !== undefined && verifyClients ? readIfThere(join(folder, 'ca-crl.pem')) : null,
-    psk: pskFile === undefined ? [] : parsePsk(pskFile, read(pskFile)),
+    psk: pskFile === undefined ? [] : parsePsk(pskFile, readPem(pskFile)),
   };
   checkContext(credentials, folder);
   return credentials;
 }
 
+type Pems = Pick<TlsCredentials, 'cert' | 'key' | 'ca' | 'crl'>;
+
 /** What OpenSSL is given: nothing where there is nothing. */
-export function contextOptions({ cert, key, ca, crl }: TlsCredentials): {
+export function contextOptions({ cert, key, ca, crl }: Pems): {
   cert?: string;
   key?: string;
   ca?: string;
@@ -70,11 +72,11 @@ function checkContext(credentials: TlsCredentials, folder: string | undefined): 
     createSecureContext(contextOptions(credentials));
   } catch (error) {
     const { message } = error as Error;
-    throw bad(`the certificates in ${folder ?? ''} cannot be used: ${message}`);
+    throw badFile(`the certificates in ${folder ?? ''} cannot be used: ${message}`);
   }
 }
 
-function parsePsk(file: string, text: string): readonly (readonly [string, string])[] {
+export function parsePsk(file: string, text: string): readonly (readonly [string, string])[] {
   const keys: [string, string][] = [];
   for (const [i, line] of text.split(/\r?\n/).entries()) {
     if (line.trim() === '' || line.startsWith('#')) continue;
@@ -82,26 +84,26 @@ function parsePsk(file: string, text: string): readonly (readonly [string, strin
     const [, identity = '', key = ''] = match ?? [];
     // RFC 4279 wants keys of at least 16 bytes to be worth the name.
     if (match === null || key.length < 32 || key.length % 2 !== 0) {
-      throw bad(`${file}:${i + 1}: expected IDENTITY:HEX with a key of at least 16 bytes`);
+      throw badFile(`${file}:${i + 1}: expected IDENTITY:HEX with a key of at least 16 bytes`);
     }
     keys.push([identity, key]);
   }
-  if (keys.length === 0) throw bad(`${file}: there is no key in it`);
+  if (keys.length === 0) throw badFile(`${file}: there is no key in it`);
   return keys;
 }
 
-function read(file: string): string {
+export function readPem(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw bad(codeOf(error) === 'ENOENT' ? `${file}: there is no such file` : reasonOf(error));
+    throw badFile(codeOf(error) === 'ENOENT' ? `${file}: there is no such file` : reasonOf(error));
   }
 }
 
-function readIfThere(file: string): string | null {
-  return existsSync(file) ? read(file) : null;
+export function readIfThere(file: string): string | null {
+  return existsSync(file) ? readPem(file) : null;
 }
 
-function bad(message: string): ControlError {
+export function badFile(message: string): ControlError {
   return new ControlError('bad-config', message);
 }

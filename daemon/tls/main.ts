@@ -8,15 +8,9 @@ import { createServer, DEFAULT_CIPHERS, type TLSSocket } from 'node:tls';
 import { parentPort } from 'node:worker_threads';
 
 import { assert } from '../../core/base/assert.ts';
+import { PSK_CIPHERS } from './ciphers.ts';
 import { contextOptions, type TlsCredentials } from './credentials.ts';
 import type { FromTls, TlsPeer, ToTls } from './messages.ts';
-
-/**
- * Pre-shared keys with forward secrecy. Those of TLS 1.3 go with SHA-256 only (OpenSSL takes a key
- * without a hash for one of SHA-256), so that one is preferred.
- */
-const PSK_CIPHERS =
-  'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:ECDHE-PSK-CHACHA20-POLY1305:DHE-PSK-AES256-GCM-SHA384:DHE-PSK-AES128-GCM-SHA256';
 
 assert(parentPort !== null, 'this file is the entry of a worker thread');
 const port = parentPort;

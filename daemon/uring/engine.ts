@@ -13,6 +13,8 @@ import { RUN, type Run } from '../../core/block/run.ts';
 import { fileAllocationAt } from '../sys/file-map.ts';
 import { hasSyscalls, loadSyscalls, type NoSyscalls, type Syscalls } from '../sys/syscalls.ts';
 import { DiskOp, MAX_SEGMENTS } from './disk-op.ts';
+import { SMALL_WRITE_BYTES, type FolioSplitter } from './folio-split.ts';
+import { folioSplitterFor } from './folios.ts';
 import { IOVEC_BYTES, type Memory } from './memory.ts';
 import type { Ring } from './ring.ts';
 import { SharedSync } from './shared-sync.ts';
@@ -109,6 +111,7 @@ export class UringDevice implements BlockDevice {
   readonly sync: SharedSync;
   readonly direct: boolean;
   private readonly calls: Syscalls | NoSyscalls = loadSyscalls();
+  private readonly folios: FolioSplitter | null;
   private readonly putOff = new Queue<Bio>(64);
   /** The file system can say that a read would wait. */
   private readsNow = true;
@@ -126,6 +129,8 @@ export class UringDevice implements BlockDevice {
     this.limits = { ...options.limits, maxSegments: Math.min(maxSegments, MAX_SEGMENTS) };
     this.direct = options.direct;
     this.writesNow = !this.direct && isLocal(options.fd);
+    const fileBytes = options.sectors * SECTOR_SIZE;
+    this.folios = options.direct ? null : folioSplitterFor(options.fd, fileBytes);
     this.sync = new SharedSync(this, [options.fd, ...(options.syncFds ?? [])]);
   }
 
@@ -195,8 +200,9 @@ export class UringDevice implements BlockDevice {
     this.engine.inPlaceBytes -= bytes;
     const { iovec, memory } = this.engine;
     memory.point(iovec, vec.page, vec.offset, bytes);
-    const result =
-      bio.op === REQ_OP.READ ? this.readNow(offset) : pwriteOne(this.fd, iovec, offset);
+    const isRead = bio.op === REQ_OP.READ;
+    if (!isRead && bytes <= SMALL_WRITE_BYTES) this.folios?.beforeWrite(offset);
+    const result = isRead ? this.readNow(offset) : pwriteOne(this.fd, iovec, offset);
     if (result === bytes) this.moved(bio, ERRNO.OK);
     // What is left, or what went wrong, is for the ring.
     else this.engine.take().start(this, bio, result > 0 ? result : 0);

@@ -23,6 +23,13 @@ export interface PlaneOptions {
   readonly stallTimeoutMs?: number;
 }
 
+/** Somebody with something to send. */
+interface Sender {
+  flushReplies(): void;
+  /** It had better wait for the next turn, which comes without sleeping. */
+  readonly awaitsCompany?: boolean;
+}
+
 class WakeOp extends RingOp {
   private readonly plane: DataPlane;
 
@@ -53,7 +60,7 @@ export class DataPlane implements StreamHost {
   readonly clock = new PlaneTimers();
   onMessage: () => void = () => undefined;
   private readonly arenaBytes: number;
-  private readonly flushes = new Queue<{ flushReplies(): void }>(64);
+  private readonly flushes = new Queue<Sender>(64);
   /** Streams that have more to take than one turn's part. */
   private readonly waiting = new Queue<UringStream>(64);
   private readonly stalls: StallWatch;
@@ -113,7 +120,7 @@ export class DataPlane implements StreamHost {
     return stream;
   }
 
-  wantsFlush(stream: { flushReplies(): void }): void {
+  wantsFlush(stream: Sender): void {
     this.flushes.push(stream);
   }
 
@@ -226,7 +233,10 @@ export class DataPlane implements StreamHost {
   private sendReplies(): void {
     let count = this.flushes.length;
     while (count > 0) {
-      this.flushes.shift()?.flushReplies();
+      const sender = this.flushes.shift();
+      assert(sender !== undefined, 'a sender vanished');
+      if (sender.awaitsCompany === true) this.flushes.push(sender);
+      else sender.flushReplies();
       count -= 1;
     }
   }

@@ -2,6 +2,7 @@ import { assert } from '../../core/base/assert.ts';
 import type { Session, SessionStream } from '../../core/export/session.ts';
 import { SIZE } from '../../core/nbd/proto.ts';
 import { MSG_DONTWAIT, MSG_NOSIGNAL, MSG_WAITALL, OP } from './abi.ts';
+import { Company } from './company.ts';
 import type { Memory, Room } from './memory.ts';
 import { Outbox, OUTBOX_BYTES } from './outbox.ts';
 import { RingOp, type Ring } from './ring.ts';
@@ -109,6 +110,7 @@ export class UringStream implements SessionStream {
   private readonly cancelRecv = new CancelOp(this);
   private readonly cancelSend = new CancelOp(this);
   private readonly outbox: Outbox;
+  private readonly company = new Company();
   private start = 0;
   private end = 0;
   private recvIsPayload = false;
@@ -329,6 +331,7 @@ export class UringStream implements SessionStream {
     }
     this.activity += 1;
     this.turnBytes = TURN_BYTES;
+    this.company.came();
     if (this.recvIsPayload) session.payloadReceived(result);
     else this.end += result;
     this.intake();
@@ -344,6 +347,11 @@ export class UringStream implements SessionStream {
     if (this.needsFlush || this.sendOp.inFlight || this.closed || this.holding) return;
     this.needsFlush = true;
     this.host.wantsFlush(this);
+  }
+
+  /** The replies that are ready had better leave with those of the next turn. */
+  get awaitsCompany(): boolean {
+    return this.company.isAwaited(this.session!.replies);
   }
 
   /** Sends all replies that are ready, a message at a time. */
@@ -398,6 +406,7 @@ export class UringStream implements SessionStream {
     const session = this.session!;
     this.activity += 1;
     const whole = this.outbox.settle(session.replies, bytes);
+    this.company.left(whole);
     if (whole > 0) session.repliesSent(whole);
   }
 

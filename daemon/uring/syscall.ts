@@ -30,9 +30,22 @@ const rawClose = libc.func('int close(int fd)');
 const rawFcntl = libc.func('int fcntl(int fd, int command, int argument)');
 const rawShutdown = libc.func('int shutdown(int fd, int how)');
 
+const rawMapAt = libc.func(
+  'int64_t mmap(int64_t address, size_t length, int protection, int flags, int fd, int64_t offset)',
+);
+const rawMincore = libc.func('int mincore(int64_t address, size_t length, void *pages)');
+const rawMadvise = libc.func('int madvise(int64_t address, size_t length, int advice)');
+
+const PROT_NONE = 0;
+const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
 const MAP_SHARED_POPULATE = 0x8001;
 const MAP_PRIVATE_ANONYMOUS_NORESERVE = 0x4022;
+const MAP_SHARED_FIXED = 0x11;
+const MAP_PRIVATE_ANONYMOUS_FIXED = 0x32;
+const MADV_COLD = 20;
+const MADV_POPULATE_READ = 22;
+const PAGE_BYTES = 4096;
 const EFD_CLOEXEC_NONBLOCK = 0x80800;
 
 /** The result, or minus the errno, as the kernel gives it. */
@@ -85,6 +98,35 @@ function map(bytes: number, flags: number, fd: number, offset: number): Mapping 
   const address = Number(koffi.address(pointer));
   assert(address > 0 && address < Number.MAX_SAFE_INTEGER, 'mmap failed');
   return { address, buffer: koffi.view(pointer, bytes) };
+}
+
+/** Room for one page of a file; nothing is there between two calls. */
+let pageWindow = -1;
+const isCached = new Uint8Array(128);
+
+/**
+ * Has the kernel split the folio of the page cache that holds the page at `offset`, if it is in the
+ * cache, larger than a page and clean: MADV_COLD on a part of a mapped folio does that. Never reads
+ * the disk, and touches nothing: a page that is not there cannot raise a signal.
+ */
+export function splitCachedFolio(fd: number, offset: number): void {
+  if (pageWindow < 0) pageWindow = mapAnonymous(PAGE_BYTES).address;
+  const page = offset - (offset % PAGE_BYTES);
+  const at = rawMapAt(pageWindow, PAGE_BYTES, PROT_READ, MAP_SHARED_FIXED, fd, page) as number;
+  // What became of the room nobody knows: another one next time.
+  if (at !== pageWindow) {
+    pageWindow = -1;
+    return;
+  }
+  rawMincore(pageWindow, PAGE_BYTES, isCached);
+  if (
+    ((isCached[0] ?? 0) & 1) !== 0 &&
+    rawMadvise(pageWindow, PAGE_BYTES, MADV_POPULATE_READ) === 0
+  ) {
+    rawMadvise(pageWindow, PAGE_BYTES, MADV_COLD);
+  }
+  // A mapping left behind would keep the file system from being unmounted.
+  rawMapAt(pageWindow, PAGE_BYTES, PROT_NONE, MAP_PRIVATE_ANONYMOUS_FIXED, -1, 0);
 }
 
 /** Address of a typed array's memory: stable for arrays that live outside the V8 heap. */

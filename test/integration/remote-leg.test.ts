@@ -242,7 +242,8 @@ describe('a mirror of a file and an export', () => {
 describe('the words of a remote leg', () => {
   it.each([
     ['nbd://', 2, 'the host is missing'],
-    ['nbds://host/x', 2, 'TLS is not supported yet'],
+    ['nbds://host/x?tls-certificates=pki', 2, 'pki: expected an absolute path'],
+    ['nbds://127.0.0.1:1/x?tls-certificates=/nowhere', 1, '/nowhere/ca-cert.pem: there is no'],
     ['nbd+unix:///x', 2, 'socket=PATH is missing'],
     ['nbd://host/x?depth=3', 2, 'unknown parameter "depth"'],
     ['nbd+unix:///x?socket=/nowhere/at/all', 4, 'there is no such socket'],

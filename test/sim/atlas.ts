@@ -41,15 +41,15 @@ export class FaultAtlas {
     return faults.stallUs > 0 ? `leg ${leg} is stuck` : `leg ${leg} answers again`;
   }
 
-  /** What was planted, for the trace. */
-  plant(set: MirrorSet, oldestCall: number): string {
+  /** What was planted, for the trace. `sure`: disks that any restart from now on takes for members. */
+  plant(set: MirrorSet, oldestCall: number, sure: readonly number[]): string {
     const leg = this.prng.below(this.disks.length);
     const disk = at(this.disks, leg);
     switch (this.options.atlas) {
       case 'calm':
         return 'nothing';
       case 'latent':
-        return this.plantLatent(set, leg, oldestCall);
+        return this.plantLatent(set, leg, oldestCall, sure);
       case 'anchor':
         return leg === this.options.anchor ? 'nothing' : this.plantAny(disk);
       case 'broken':
@@ -79,11 +79,16 @@ export class FaultAtlas {
   }
 
   /** A read fault, only where another member can read the sectors. */
-  private plantLatent(set: MirrorSet, leg: number, oldestCall: number): string {
+  private plantLatent(
+    set: MirrorSet,
+    leg: number,
+    oldestCall: number,
+    sure: readonly number[],
+  ): string {
     const { first, last } = this.range();
     // A leg that has just failed a read may be asked no more by it: it covers nothing yet.
     const isAfter = this.disks.every((disk) => disk.struckAt < oldestCall);
-    if (!isAfter || this.latentLeft === 0 || !this.isCovered(set, leg, first, last))
+    if (!isAfter || this.latentLeft === 0 || !this.isCovered(set, leg, first, last, sure))
       return 'nothing';
     this.latentLeft -= 1;
     const { faults } = at(this.disks, leg);
@@ -97,12 +102,18 @@ export class FaultAtlas {
   }
 
   /** Each block of the set that the range touches can be read as a whole from some other member. */
-  private isCovered(set: MirrorSet, leg: number, first: number, last: number): boolean {
+  private isCovered(
+    set: MirrorSet,
+    leg: number,
+    first: number,
+    last: number,
+    sure: readonly number[],
+  ): boolean {
     const block = Math.max(...this.options.blockSizes) / 512;
     for (let start = first - (first % block); start <= last; start += block) {
       const good = this.disks.some((disk, i) => {
         const isMember = at(set.legs, i).standing === STANDING.MEMBER;
-        return i !== leg && isMember && !disk.faults.isBad(start, block);
+        return i !== leg && isMember && sure.includes(i) && !disk.faults.isBad(start, block);
       });
       if (!good) return false;
     }

@@ -118,7 +118,7 @@ export class SimDisk implements BlockDevice {
     this.onSubmit?.(bio);
     const transfer: Transfer = { bio, sentAt: this.medium.now, landed: 0 };
     this.transfers.add(transfer);
-    const latency = this.drawLatency();
+    const latency = this.drawLatency() + this.faults.delayOf(bio);
     const isLong = bio.op === REQ_OP.WRITE && bio.sectors > this.medium.blockSectors;
     if (isLong && this.prng.ratio(1, 3)) {
       this.clock.in(this.prng.below(latency), () => {

@@ -23,6 +23,17 @@ const OPS: readonly OpShape[] = [
 ];
 
 type Plan = Omit<Fault, 'left'> & { readonly left: number };
+/** Behind the data of the two legs, which have 4 KiB of them at most: the metadata, all of it. */
+const METADATA = { first: SECTORS, last: Infinity };
+/** With the native log: of the metadata of one leg, once it has begun. */
+const META_FAULTS: readonly Plan[] = [
+  { kind: 'write', errno: ERRNO.EIO, left: 1, ...METADATA },
+  { kind: 'write', errno: ERRNO.EIO, left: Infinity, ...METADATA },
+  { kind: 'write', errno: ERRNO.ENOSPC, left: 1, ...METADATA },
+  { kind: 'read', errno: ERRNO.EIO, left: Infinity, ...METADATA },
+];
+/** The first start's records are done by then. */
+const BEGUN_EVENTS = 60;
 const EVERYWHERE = { first: 0, last: SECTORS - 1 };
 const FAULTS: readonly (Plan | null)[] = [
   null,
@@ -40,6 +51,24 @@ export interface SmallCase {
   /** Events before the crash. */
   readonly crashAt: number;
   readonly seed: number;
+  /** The fault comes when the set has begun, and is of the metadata. */
+  readonly meta?: boolean;
+}
+
+/** One or two writes, each fault of the metadata on each leg: what ends at the worst moment is believed? */
+export function* metaStories(): Generator<Omit<SmallCase, 'crashAt'>> {
+  let seed = 0;
+  for (const ops of sequences(2)) {
+    if (!ops.some(({ op }) => op === REQ_OP.WRITE)) continue;
+    for (const fault of META_FAULTS) {
+      for (const leg of [0, 1]) {
+        for (const power of [false, true]) {
+          seed += 1;
+          yield { ops, fault, leg, power, seed, meta: true };
+        }
+      }
+    }
+  }
 }
 
 /** All sequences of up to `length` requests under way at once, each with every fault on each leg. */
@@ -73,8 +102,12 @@ export function runSmall(
   const world = new World(optionsOf(small, log), trace);
   try {
     const { fault } = small;
+    if (small.meta === true) {
+      world.start();
+      for (let i = 0; i < BEGUN_EVENTS && world.clock.busy > 0; i += 1) world.advance();
+    }
     if (fault !== null) at(world.disks, small.leg).faults.add({ ...fault });
-    world.start();
+    if (small.meta !== true) world.start();
     for (const op of small.ops) world.submit(op);
     for (let i = 0; i < small.crashAt && !isOver; i += 1) isOver = !stepUnlessIdle(world);
     world.crash(small.power);
@@ -96,7 +129,7 @@ function stepUnlessIdle(world: World): boolean {
   return true;
 }
 
-function optionsOf({ seed, leg }: SmallCase, log: SimLog): SimOptions {
+function optionsOf({ seed, leg, meta }: SmallCase, log: SimLog): SimOptions {
   return {
     ...drawOptions(seed, log),
     atlas: 'anchor',
@@ -118,5 +151,7 @@ function optionsOf({ seed, leg }: SmallCase, log: SimLog): SimOptions {
     cleanAfterMs: 1,
     rotPercent: 0,
     rollbackPercent: 0,
+    // Legs whose metadata cannot be read are brought again when they can be.
+    metaFaultEvery: meta === true ? 1 : 0,
   };
 }

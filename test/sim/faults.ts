@@ -13,9 +13,18 @@ export interface Fault {
   left: number;
 }
 
+/** Transfers that touch a range take so much longer, `left` of them. */
+export interface Stuck {
+  readonly first: number;
+  readonly last: number;
+  readonly delayUs: number;
+  left: number;
+}
+
 /** What is wrong with one disk just now. */
 export class DiskFaults {
   private faults: Fault[] = [];
+  private stuck: Stuck[] = [];
   /** Blocks that cannot be read until they are written again. */
   private readonly latent = new Set<number>();
   private readonly blockSectors: number;
@@ -32,6 +41,21 @@ export class DiskFaults {
     this.faults.push(fault);
   }
 
+  addStuck(stuck: Stuck): void {
+    this.stuck.push(stuck);
+  }
+
+  /** How much longer than others this bio takes. */
+  delayOf(bio: Bio): number {
+    const touched = this.stuck.find(
+      ({ first, last }) => bio.sector <= last && first < bio.sector + bio.sectors,
+    );
+    if (touched === undefined) return 0;
+    touched.left -= 1;
+    if (touched.left === 0) this.stuck = this.stuck.filter((each) => each !== touched);
+    return touched.delayUs;
+  }
+
   addLatent(first: number, last: number): void {
     for (let sector = first; sector <= last; sector += 1) {
       this.latent.add(Math.floor(sector / this.blockSectors));
@@ -41,12 +65,16 @@ export class DiskFaults {
   /** Transient and sticky faults end; latent sectors stay what they are. */
   heal(): void {
     this.faults = [];
+    this.stuck = [];
     this.slowness = 1;
     this.stallUs = 0;
   }
 
-  healLatent(): void {
-    this.latent.clear();
+  /** Of all sectors, or from this one on. */
+  healLatent(from = 0): void {
+    for (const block of this.latent) {
+      if ((block + 1) * this.blockSectors > from) this.latent.delete(block);
+    }
   }
 
   /** True when a read of these sectors would fail. */

@@ -186,9 +186,10 @@ export class LegOperator {
     const disk = at(this.world.disks, diskOf(name));
     if (disk.isOpen) disk.close();
     disk.overwrite(STRANGER + diskOf(name), true);
-    // A leg that was not there could not be wiped.
+    // A leg that was not there could not be wiped, nor one that does not take what is written there.
+    const isFaulty = this.world.options.metaFaultEvery > 0 && disk.struckAt >= 0;
     const wasThere = this.world.attached.has(name);
-    if (wasThere && this.world.native?.metadata(diskOf(name)).kind === 'superblock') {
+    if (wasThere && !isFaulty && this.world.native?.metadata(diskOf(name)).kind === 'superblock') {
       this.refute(`${name} was given back, and calls itself a leg`);
     }
   }

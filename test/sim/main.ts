@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { runSmall, smallStories } from './exhaustive.ts';
+import { metaStories, runSmall, smallStories } from './exhaustive.ts';
 import { apartStories, runApart } from './apart.ts';
 import { LEG_MUTANTS } from './leg-mutants.ts';
 import { MUTANTS } from './mutants.ts';
@@ -7,7 +7,14 @@ import { FAULT_MUTANTS } from './mutants-faults.ts';
 import { DISK_MUTANTS } from './mutants-disk.ts';
 import { NATIVE_MUTANTS } from './mutants-native.ts';
 import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
-import { drawLegOptions, drawOptions, SIM_LOGS, type SimLog, type SimOptions } from './options.ts';
+import {
+  drawLegOptions,
+  drawOptions,
+  SIM_LOGS,
+  withMetaFaults,
+  type SimLog,
+  type SimOptions,
+} from './options.ts';
 import { uproot, type Mutant } from './plant.ts';
 import { runSeed, type SimResult } from './run.ts';
 import { runScrubStory } from './scrub-story.ts';
@@ -24,8 +31,10 @@ const USAGE = `usage: main.js [--seed N] [--count K] [--trace] [--legs] [--log n
                                                        --legs: legs come and go meanwhile;
                                                        --log native: metadata on the legs;
                                                        --log disk: the kernel's dirty log
+                                                       --meta: and faults in the native metadata
        main.js --scrub [--seed N] [--count K]    damaged legs under a scrub
-       main.js --small N                         every story of up to N requests
+       main.js --small N                         every story of up to N requests;
+                                                 --log native --meta: of two, around a fault there
        main.js --apart                           every story of a set started in two parts
        main.js --mutants                         find every planted bug
 The exit code is 1 if something failed.`;
@@ -62,10 +71,10 @@ function playScrubs(first: number, count: number, trace: boolean): number {
   return failed;
 }
 
-function playSmall(length: number, log: SimLog): number {
+function playSmall(length: number, log: SimLog, meta: boolean): number {
   let cases = 0;
   let failed = 0;
-  for (const story of smallStories(length)) {
+  for (const story of meta ? metaStories() : smallStories(length)) {
     for (let crashAt = 0; ; crashAt += 1) {
       const { failure, isOver } = runSmall({ ...story, crashAt }, log);
       cases += 1;
@@ -108,7 +117,7 @@ function playMutants(log: SimLog): number {
 }
 
 function hunt(mutant: Mutant, log: SimLog): string | null {
-  const play = mutant.play ?? ((seed: number): SimResult => runSeed(drawOptions(seed, log)));
+  const play = mutant.play ?? ((seed: number): SimResult => runSeed(drawForHunt(seed, log)));
   if (log === 'native') {
     const story = huntApart(mutant);
     if (story !== null) return story;
@@ -123,6 +132,12 @@ function hunt(mutant: Mutant, log: SimLog): string | null {
     }
   }
   return null;
+}
+
+/** Bugs of the native log are hunted in every other seed with faults in the metadata. */
+function drawForHunt(seed: number, log: SimLog): SimOptions {
+  const options = drawOptions(seed, log);
+  return log === 'native' && seed % 2 === 0 ? withMetaFaults(options) : options;
 }
 
 /** Stories apart are few and short, but only some bugs have to do with them. */
@@ -154,6 +169,7 @@ function main(): number {
       mutants: { type: 'boolean', default: false },
       apart: { type: 'boolean', default: false },
       legs: { type: 'boolean', default: false },
+      meta: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
@@ -163,9 +179,11 @@ function main(): number {
   else if (values.mutants) return playMutants(log);
   else if (values.apart) return playApart();
   else if (values.scrub) return playScrubs(Number(values.seed), Number(values.count), values.trace);
-  else if (values.small !== undefined) return playSmall(Number(values.small), log);
+  else if (values.small !== undefined) return playSmall(Number(values.small), log, values.meta);
   else {
-    const draw: Draw = (seed) => (values.legs ? drawLegOptions : drawOptions)(seed, log);
+    if (values.meta && log !== 'native') throw new Error('--meta goes with --log native');
+    const drawn: Draw = (seed) => (values.legs ? drawLegOptions : drawOptions)(seed, log);
+    const draw: Draw = values.meta ? (seed) => withMetaFaults(drawn(seed)) : drawn;
     return playSeeds(Number(values.seed), Number(values.count), values.trace, draw);
   }
   return 0;

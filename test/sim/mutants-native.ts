@@ -6,7 +6,7 @@ import { NativeStore } from '../../core/mirror/native-store.ts';
 import { RegionBits } from '../../core/mirror/region-bits.ts';
 import { RegionCleaner } from '../../core/mirror/region-cleaner.ts';
 import { RegionLog } from '../../core/mirror/region-log.ts';
-import { MAP_SUM } from '../../core/mirror/region-map.ts';
+import { MAP_SUM, RegionMap } from '../../core/mirror/region-map.ts';
 import { MARK, RegionMarks } from '../../core/mirror/region-marks.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
 import { SUPERBLOCK_SUM } from '../../core/mirror/superblock.ts';
@@ -65,6 +65,22 @@ export const NATIVE_MUTANTS: readonly Mutant[] = [
             this.marks.marks.fill(MARK.DIRTY, first, last + 1);
           },
       ),
+  },
+  {
+    bug: 'data out on a mark that a leg which is leaving has not',
+    plant: () => replace(RegionLog.prototype, 'mustHold', always(false)),
+  },
+  {
+    bug: 'a map write that failed on a leg is taken for good',
+    plant: () => replace(NativeStore.prototype, 'settleErrors', always(0)),
+  },
+  {
+    bug: 'a superblock that failed on a leg is taken for good',
+    plant: () => replace(NativeRecorder.prototype, 'failLeg', nothing),
+  },
+  {
+    bug: 'what cannot be read of the map is clean',
+    plant: () => replace(RegionMap.prototype, 'finish', nothing),
   },
   {
     bug: 'clean before the flush',

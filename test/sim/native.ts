@@ -36,6 +36,7 @@ export type NativeBegin =
 export class NativeLegs {
   /** Legs that the operator wants back at the next start. */
   readonly readded = new Set<number>();
+  readonly setUuid = uuidOf(0xf00);
   private readonly options: SimOptions;
   private readonly disks: readonly SimDisk[];
   private readonly clock: SimClock;
@@ -59,7 +60,7 @@ export class NativeLegs {
     formatNative(
       new DmIoClient(loop),
       {
-        uuid: uuidOf(0xf00),
+        uuid: this.setUuid,
         name: 'sim',
         run,
         dataSectors: this.options.sectors,

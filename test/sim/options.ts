@@ -58,6 +58,10 @@ export interface SimOptions {
   /** native: chances that metadata rots, or a leg is put back to an earlier day, while all is down. */
   readonly rotPercent: number;
   readonly rollbackPercent: number;
+  /** native: one action in so many breaks something in the metadata of a leg; 0: never. */
+  readonly metaFaultEvery: number;
+  /** native: of a thousand metadata writes so many are followed by a crash. */
+  readonly metaCrashPermille: number;
   /** Legs come and go while the set serves: one action in so many; 0: never. */
   readonly legChangeEvery: number;
   /** Disks that are no legs at first. */
@@ -88,11 +92,30 @@ export function drawOptions(seed: number, log: SimLog = 'core'): SimOptions {
     cleanAfterMs: prng.pick([1, 10, 100, 5000]),
     rotPercent: prng.pick([0, 0, 20, 50]),
     rollbackPercent: prng.pick([0, 0, 20]),
+    metaFaultEvery: 0,
+    metaCrashPermille: 0,
   };
   return log !== 'native' ? native : { ...native, origin: 0, recorderFailureRate: 0 };
 }
 
-type Common = Omit<SimOptions, 'log' | 'cleanAfterMs' | 'rotPercent' | 'rollbackPercent'>;
+/** The same seed with faults in the metadata of its native legs. Draws of its own, for the same reason. */
+export function withMetaFaults(options: SimOptions): SimOptions {
+  const prng = new Prng(options.seed + 2 ** 52);
+  return {
+    ...options,
+    metaFaultEvery: prng.pick([5, 15, 50]),
+    metaCrashPermille: prng.pick([0, 5, 20, 60]),
+  };
+}
+
+type Native =
+  | 'log'
+  | 'cleanAfterMs'
+  | 'rotPercent'
+  | 'rollbackPercent'
+  | 'metaFaultEvery'
+  | 'metaCrashPermille';
+type Common = Omit<SimOptions, Native>;
 
 function drawCommon(seed: number): Common {
   const prng = new Prng(seed);

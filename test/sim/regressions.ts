@@ -40,8 +40,33 @@ export const REGRESSIONS: readonly Regression[] = [
   { seed: 21, law: 'I8', bug: 'two legs with bad sectors in one region are never healed' },
 ];
 
-/** The same with the native log; `legs`: while legs come and go. */
-export const NATIVE_REGRESSIONS: readonly (Regression & { readonly legs: boolean })[] = [
+/** The same with the native log; `legs`: while legs come and go; `meta`: with faults in the metadata. */
+export const NATIVE_REGRESSIONS: readonly (Regression & {
+  readonly legs: boolean;
+  readonly meta?: boolean;
+})[] = [
+  { seed: 1071, legs: false, law: 'liveness', bug: 'the cleaner flushes for ever what it cannot' },
+  {
+    seed: 540,
+    legs: false,
+    meta: true,
+    law: 'D3',
+    bug: 'data goes out on a mark that a leg which is leaving, and may be believed, has not',
+  },
+  {
+    seed: 5,
+    legs: false,
+    meta: true,
+    law: 'D3',
+    bug: 'the same, seen after the first start',
+  },
+  {
+    seed: 305,
+    legs: false,
+    meta: true,
+    law: 'liveness',
+    bug: 'the cleaner flushes at each turn while a map write is stuck',
+  },
   {
     seed: 264,
     legs: false,

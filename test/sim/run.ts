@@ -6,6 +6,7 @@ import { CHECKERS } from './checkers/all.ts';
 import { diskOf } from './disk-of.ts';
 import { SimFailure } from './failure.ts';
 import { LegOperator } from './leg-operator.ts';
+import { MetaFaults } from './meta-faults.ts';
 import type { SimOptions } from './options.ts';
 import { Workload } from './workload.ts';
 import { World, type Trace } from './world.ts';
@@ -63,6 +64,7 @@ class Play {
   private readonly stalls: Prng;
   private readonly ghosts: Prng;
   private readonly legs: LegOperator;
+  private readonly meta: MetaFaults;
 
   constructor(world: World, options: SimOptions) {
     this.world = world;
@@ -74,6 +76,8 @@ class Play {
     this.stalls = new Prng(options.seed + 2 ** 50);
     this.ghosts = new Prng(options.seed + 2 ** 51);
     this.legs = new LegOperator(world, this.atlas, new Prng(options.seed + 2 ** 46));
+    this.meta = new MetaFaults(options, world.disks);
+    world.onBio = (bio) => this.meta.sent(bio, world.rawFrom);
     world.recorder.failureRate = options.recorderFailureRate;
   }
 
@@ -86,11 +90,13 @@ class Play {
   private act(): void {
     const { options, world, prng } = this;
     if (this.is(options.faultEvery)) {
-      const planted = this.atlas.plant(world.daemon.set, world.oldestCall());
+      const planted = this.atlas.plant(world.daemon.set, world.oldestCall(), world.sure());
       world.say(() => `fault: ${planted}`);
     }
     const logFault = world.diskLog?.act() ?? null;
     if (logFault !== null) world.say(() => `log: ${logFault}`);
+    const metaFault = this.meta.act();
+    if (metaFault !== null) world.say(() => `metadata: ${metaFault}`);
     if (this.is(options.crashEvery)) this.crash();
     if (this.is(options.operatorEvery)) this.operate();
     if (this.is(options.legChangeEvery)) this.legs.act();
@@ -100,7 +106,10 @@ class Play {
     if (options.suspendEvery > 0 && this.suspends.ratio(1, options.suspendEvery)) this.suspend();
     if (world.ops.size < options.depth && prng.ratio(1, 2)) world.submit(this.workload.next());
     const events = 1 + prng.below(8);
-    for (let i = 0; i < events; i += 1) world.advance(world.clock.nowMs() + 1000);
+    for (let i = 0; i < events; i += 1) {
+      world.advance(world.clock.nowMs() + 1000);
+      if (this.meta.isCrashDue()) this.crash();
+    }
   }
 
   /** And legs that have ended all they were given come back, as the daemon brings them back. */

@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { ROOT } from '../support/root.ts';
-import { drawLegOptions, drawOptions } from './options.ts';
+import { drawLegOptions, drawOptions, withMetaFaults } from './options.ts';
 import { NATIVE_REGRESSIONS, REGRESSIONS } from './regressions.ts';
 import { runSeed } from './run.ts';
 
@@ -35,6 +35,8 @@ describe('the mirror, simulated', () => {
     ['the native log', 300, ['--log', 'native']],
     ['legs that come and go', 300, ['--legs']],
     ['both', 300, ['--legs', '--log', 'native']],
+    ['faults in the native metadata', 200, ['--log', 'native', '--meta']],
+    ['all of that', 100, ['--legs', '--log', 'native', '--meta']],
   ] as const)(
     'holds with %s in the first %i seeds',
     (_, count, args) => {
@@ -45,9 +47,10 @@ describe('the mirror, simulated', () => {
     PATIENCE_MS,
   );
 
-  it.each(NATIVE_REGRESSIONS)('native seed $seed ($law): $bug', ({ seed, legs }) => {
-    const draw = legs ? drawLegOptions : drawOptions;
-    expect(runSeed(draw(seed, 'native')).failure).toBeNull();
+  it.each(NATIVE_REGRESSIONS)('native seed $seed ($law): $bug', ({ seed, legs, meta }) => {
+    const options = (legs ? drawLegOptions : drawOptions)(seed, 'native');
+    const played = meta === true ? withMetaFaults(options) : options;
+    expect(runSeed(played).failure).toBeNull();
   });
 
   it(

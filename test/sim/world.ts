@@ -2,6 +2,7 @@
 import { ERRNO } from '../../core/base/errno.ts';
 import { Prng } from '../../core/base/prng.ts';
 import { bytesOfSectors } from '../../core/base/units.ts';
+import type { Bio } from '../../core/block/bio.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { Issuer } from '../../core/block/loan.ts';
 import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
@@ -80,6 +81,8 @@ export class World {
   acknowledgedWrites = 0;
   /** Told of the mirror's events. */
   onEvent: ((event: MirrorEvent) => void) | null = null;
+  /** Told of each bio that the daemon sends to a leg. */
+  onBio: ((bio: Bio) => void) | null = null;
   /** Told of each record that becomes durable. */
   onDurable: ((before: MirrorRecord, after: MirrorRecord) => void) | null = null;
   /** Counts what happens; the model's time. */
@@ -294,7 +297,14 @@ export class World {
       const here = this.disks.flatMap((_, i) => (this.present[i] === true ? [i] : []));
       for (const disk of here) if (this.prng.ratio(1, 2)) native.readded.add(disk);
       native.beginAgain(daemon.loop, here, (begun) => {
-        if (begun.kind === 'refused') throw new SimFailure('I10', begun.reason);
+        const best = membersOf(native.decide(here), here);
+        if (begun.kind === 'refused' || this.isBlindStart(begun.parts.legs, best)) {
+          if (this.options.metaFaultEvery === 0)
+            throw new SimFailure('I10', begun.kind === 'refused' ? begun.reason : 'blind');
+          daemon.thaw();
+          done(ERRNO.EIO);
+          return;
+        }
         const standings = begun.parts.legs.map(({ standing }) => standing);
         this.say(() => `RELOAD ${standings.join(' ')}`);
         daemon.swap(begun.parts);
@@ -375,6 +385,15 @@ export class World {
     return this.disks.map((_, i) => i).filter(isBelieved);
   }
 
+  /** Legs that every restart from now on takes for members; a crash may still undo who has just joined. */
+  sure(): readonly number[] {
+    const all = this.disks.map((_, i) => i);
+    const { native } = this;
+    if (native === null) return all;
+    const later = membersOf(native.decide(all, true), all);
+    return membersOf(native.decide(all), all).filter((i) => later.includes(i));
+  }
+
   private makeDaemon(): Daemon {
     this.step += 1;
     this.issuers = Array.from({ length: CLIENTS }, () => new Issuer());
@@ -386,6 +405,7 @@ export class World {
     for (const [i, disk] of this.disks.entries()) {
       disk.onSubmit = (bio): void => {
         this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
+        this.onBio?.(bio);
         watchLeg(this, i, bio);
       };
       disk.step = (): number => this.step;
@@ -409,9 +429,11 @@ export class World {
     const believed = native.believed();
     for (const checker of CHECKERS) checker.started?.(this);
     let begun = native.begin(here);
-    if (begun.kind === 'refused') {
-      this.say(() => `refused: ${begun.kind === 'refused' ? begun.reason : ''}`);
+    if (begun.kind === 'refused' || this.isBlindStart(begun.parts.legs, best)) {
+      this.say(() => `refused: ${begun.kind === 'refused' ? begun.reason : 'it misses writes'}`);
+      // The rest of the legs is brought, and what could not be read can be.
       here = all;
+      if (this.options.metaFaultEvery > 0) this.healMetadata();
       begun = native.begin(here);
     }
     if (begun.kind === 'refused') throw new SimFailure('I10', begun.reason);
@@ -423,6 +445,22 @@ export class World {
     const told = `${each.join(' ')} gen ${assembly.ruler.generation}${assembly.membersEqual ? ' clean' : ''}`;
     this.watchRecords(parts.recorder);
     return { start: parts, believed, told };
+  }
+
+  /**
+   * The superblocks that could not be read were those that knew better: only the guard in the daemon's
+   * state directory tells, and refuses.
+   */
+  private isBlindStart(legs: DaemonStart['legs'], best: readonly number[]): boolean {
+    if (this.options.metaFaultEvery === 0) return false;
+    return legs.some(({ name, standing }) => standing === 'member' && !best.includes(diskOf(name)));
+  }
+
+  private healMetadata(): void {
+    for (const { faults } of this.disks) {
+      faults.heal();
+      faults.healLatent(this.rawFrom);
+    }
   }
 
   /** With the native log, too, each durable record of a life is held against the one before. */

@@ -2,6 +2,12 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './run.ts';
 
+interface Issue {
+  /** As OpenSSL writes alternative names. */
+  readonly hosts?: string;
+  readonly days?: number;
+}
+
 /**
  * Folders as libnbd, qemu and nbdkit have them: `server` (server-cert.pem, server-key.pem,
  * ca-cert.pem), and one for each client (client-cert.pem, client-key.pem, ca-cert.pem).
@@ -18,8 +24,12 @@ export class TestAuthority {
     );
   }
 
-  /** A folder with a key and a certificate; `role` is the first part of their file names. */
-  issue(name: string, role: 'server' | 'client', subject: string): string {
+  /**
+   * A folder with a key and a certificate; `role` is the first part of their file names. `days` below
+   * 0: it expired so long ago.
+   */
+  issue(name: string, role: 'server' | 'client', subject: string, more: Issue = {}): string {
+    const { hosts = 'DNS:localhost,IP:127.0.0.1', days = 2 } = more;
     const folder = join(this.folder, name);
     mkdirSync(folder, { recursive: true });
     const [key, request, cert] = ['key', 'req', 'cert'].map((w) =>
@@ -27,7 +37,7 @@ export class TestAuthority {
     );
     const usage = role === 'server' ? 'serverAuth' : 'clientAuth';
     const extensions = join(folder, 'extensions');
-    const names = 'subjectAltName=DNS:localhost,IP:127.0.0.1\n';
+    const names = `subjectAltName=${hosts}\n`;
     writeFileSync(extensions, `${names}extendedKeyUsage=${usage}\n`);
     this.openssl(
       ...['req', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
@@ -35,7 +45,7 @@ export class TestAuthority {
     );
     this.openssl(
       ...['x509', '-req', '-in', request ?? '', '-CA', 'ca-cert.pem', '-CAkey', 'ca-key.pem'],
-      ...['-CAcreateserial', '-out', cert ?? '', '-days', '2', '-extfile', extensions],
+      ...['-CAcreateserial', '-out', cert ?? '', '-days', String(days), '-extfile', extensions],
     );
     this.openssl('x509', '-in', 'ca-cert.pem', '-out', join(folder, 'ca-cert.pem'));
     return folder;

@@ -5,6 +5,7 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { TestAuthority } from './certificates.ts';
 import { ENVIRONMENT, run } from './run.ts';
 import { DMIO } from './running.ts';
 
@@ -89,6 +90,35 @@ export const FILE_SERVERS: Readonly<
       ...['qemu-nbd', '--persistent', '--shared=0', '--format=raw', '--discard=unmap'],
       ...[`--socket=${socket}`, file],
     ]),
+  'nbdkit behind TLS': (folder, file) => {
+    const authority = new TestAuthority(join(folder, 'pki'));
+    const certificates = authority.issue('server', 'server', '/CN=localhost');
+    const mine = authority.issue('client', 'client', '/CN=dmiod');
+    const tls = ['--tls=require', `--tls-certificates=${certificates}`, '--tls-verify-peer'];
+    return behindSocket(
+      folder,
+      'nbdkit-tls',
+      '',
+      (socket) => ['nbdkit', '-f', '-U', socket, ...tls, 'file', file],
+      `&tls-certificates=${mine}`,
+    );
+  },
+  'qemu-nbd behind a pre-shared key': (folder, file) => {
+    const keys = join(folder, 'keys.psk');
+    writeFileSync(keys, `carol:${'0123456789abcdef'.repeat(4)}\n`);
+    return behindSocket(
+      folder,
+      'qemu-tls',
+      '',
+      (socket) => [
+        ...['qemu-nbd', '--persistent', '--shared=0', '--format=raw', '--discard=unmap'],
+        ...[`--object=tls-creds-psk,id=tls,endpoint=server,dir=${folder}`, '--tls-creds=tls'],
+        ...[`--socket=${socket}`, file],
+      ],
+      `&tls-psk-file=${keys}`,
+      'carol@',
+    );
+  },
   'nbd-server': (folder, file) => nbdServer(folder, file, ['flush', 'fua', 'trim']),
   'nbd-server with no more than FLUSH': (folder, file) => nbdServer(folder, file, ['flush']),
   dmiod: (folder, file) =>
@@ -103,11 +133,15 @@ async function behindSocket(
   name: string,
   exportName: string,
   argv: (socket: string) => readonly string[],
+  query = '',
+  user = '',
 ): Promise<FileServer> {
   const socket = join(folder, `${name}.sock`);
   const [command = '', ...args] = argv(socket);
   const server = await new SocketServer(folder, socket, command, ...args).start();
-  return { uri: `nbd+unix:///${exportName}?socket=${socket}`, stop: () => server.kill() };
+  const scheme = query === '' ? 'nbd' : 'nbds';
+  const uri = `${scheme}+unix://${user}/${exportName}?socket=${socket}${query}`;
+  return { uri, stop: () => server.kill() };
 }
 
 /** It makes itself a daemon: its -d serves one connection and ends. */

@@ -1,4 +1,5 @@
 import type { Checker } from './checker.ts';
+import { mapCovers } from './d03-map.ts';
 import { readFreshness } from './i01-read-freshness.ts';
 import { readMonotonic } from './i02-read-monotonic.ts';
 import { powerCut } from './i03-power-cut.ts';
@@ -33,6 +34,7 @@ export const CHECKERS: readonly Checker[] = [
   anyLegAlone,
   staleNeverServed,
   bitsSuperset,
+  mapCovers,
   splitBrain,
   fencing,
   overlap,

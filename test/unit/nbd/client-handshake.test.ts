@@ -105,6 +105,43 @@ describe('ClientHandshake', () => {
     expect(client.facts).toMatchObject({ sizeBytes: 8192, canonicalName: 'data' });
   });
 
+  it('asks for TLS before anything else, and goes on when the caller has it', () => {
+    const asked: number[] = [];
+    const sink = { write: (b: Uint8Array) => asked.push(new DataView(b.buffer).getUint32(8)) };
+    const client = new ClientHandshake(
+      'data',
+      { write: (b) => b.length > 4 && sink.write(b) },
+      true,
+    );
+    const before = [greeting(), reply(OPTION.STARTTLS, REPLY.ACK)];
+    for (const part of before) expect(client.consume(part, 0, part.length)).toBe(part.length);
+    expect([client.state, asked]).toEqual(['TLS', [OPTION.STARTTLS]]);
+    client.secured();
+    for (const part of GOOD.slice(1)) client.consume(part, 0, part.length);
+    expect(client.facts).toMatchObject({ sizeBytes: 2 ** 20 });
+  });
+
+  it('takes nothing that comes in the clear behind the ACK of STARTTLS', () => {
+    const client = new ClientHandshake('data', { write: () => undefined }, true);
+    const all = Buffer.concat([greeting(), reply(OPTION.STARTTLS, REPLY.ACK), ...GOOD.slice(1)]);
+    expect(client.consume(all, 0, all.length)).toBe(38);
+    expect([client.state, client.facts]).toEqual(['TLS', undefined]);
+  });
+
+  it.each([REPLY.ERR_UNSUP, REPLY.ERR_POLICY, REPLY.INFO])(
+    'goes no further without TLS (answer %s)',
+    (answer) => {
+      const client = new ClientHandshake('data', { write: () => undefined }, true);
+      for (const part of [greeting(), reply(OPTION.STARTTLS, answer)]) {
+        client.consume(part, 0, part.length);
+      }
+      expect([client.state, client.failure]).toEqual([
+        'CLOSED',
+        expect.stringContaining('the server has no TLS'),
+      ]);
+    },
+  );
+
   it.each<[string, readonly Uint8Array[]]>([
     ['no NBD server', [new Uint8Array(18)]],
     ['no fixed newstyle', [greeting(2)]],

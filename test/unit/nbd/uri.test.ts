@@ -15,7 +15,7 @@ describe('parseNbdUri', () => {
     ['nbd+unix:///n?socket=/run/x', { kind: 'unix', path: '/run/x' }, 'n'],
     ['nbd+unix:///?socket=%2Frun%2Fa%20b', { kind: 'unix', path: '/run/a b' }, ''],
   ])('reads %s', (text, address, exportName) => {
-    const defaults = { timeoutMs: 10_000, connections: 2 };
+    const defaults = { tls: null, timeoutMs: 10_000, connections: 2 };
     expect(parseNbdUri(text)).toEqual({ address, exportName, ...defaults });
   });
 
@@ -25,9 +25,42 @@ describe('parseNbdUri', () => {
   });
 
   it.each([
+    ['nbds://h/n', { serverName: 'h', certificates: null, psk: null }],
+    [
+      'nbds://h:99/n?tls-certificates=/etc/pki/a%20b',
+      { serverName: 'h', certificates: '/etc/pki/a b', psk: null },
+    ],
+    [
+      'nbds://10.0.0.1/n?tls-certificates=/x&tls-hostname=store.example',
+      { serverName: 'store.example', certificates: '/x', psk: null },
+    ],
+    [
+      'nbds+unix:///n?socket=/s&tls-certificates=/x',
+      { serverName: 'localhost', certificates: '/x', psk: null },
+    ],
+    [
+      'nbds://al%40ice@h/n?tls-psk-file=/etc/keys',
+      { serverName: 'h', certificates: null, psk: { identity: 'al@ice', file: '/etc/keys' } },
+    ],
+    [
+      'nbds+unix://alice@/n?socket=/s&tls-psk-file=/k',
+      { serverName: 'localhost', certificates: null, psk: { identity: 'alice', file: '/k' } },
+    ],
+  ])('reads the TLS of %s', (text, tls) => {
+    expect(parsed(text).tls).toEqual(tls);
+  });
+
+  it.each([
     ['nbd:/h/n', 'expected nbd://'],
     ['http://h/n', 'expected nbd://'],
-    ['nbds://h/n', 'TLS'],
+    ['nbd://h/n?tls-certificates=/x', 'tls-certificates goes with nbds://'],
+    ['nbds://h/n?tls-certificates=x', 'x: expected an absolute path'],
+    ['nbds://me@h/n?tls-psk-file=k', 'k: expected an absolute path'],
+    ['nbds://h/n?tls-psk-file=/k', 'needs the name of a key'],
+    ['nbds://me@h/n', 'a user name goes with tls-psk-file'],
+    ['nbds://@h/n', 'user name is not UTF-8'],
+    ['nbds://me@h/n?tls-psk-file=/k&tls-certificates=/c', 'only one of them'],
+    ['nbds://me@h/n?tls-psk-file=/k&tls-hostname=h', 'goes with certificates'],
     ['nbd://h/n#x', 'fragment'],
     ['nbd:///n', 'host is missing'],
     ['nbd://h:0/n', 'port 0'],

@@ -1,0 +1,66 @@
+import { mapSectorOf, STATES_PER_SECTOR } from '../../../core/mirror/native-layout.ts';
+import { REGION_STATE, RegionMap } from '../../../core/mirror/region-map.ts';
+import { at } from '../at.ts';
+import type { Value } from '../content.ts';
+import type { World } from '../world.ts';
+import { believedLegs, fail, quietSectors, shownBy, type Checker } from './checker.ts';
+
+export const mapCovers: Checker = {
+  name: 'D3',
+  sentence: 'where legs that a restart would believe may differ, each of their own maps says dirty',
+  started(world) {
+    if (!world.isBlind) check(world, everySector(world), false);
+  },
+  opEnded(world, op) {
+    if (op.isWrite) check(world, quietSectors(world, op.sector, op.sector + op.sectors), true);
+  },
+  idle(world) {
+    check(world, everySector(world), true);
+  },
+};
+
+/**
+ * Any of them may be started alone, and what it then takes for clean is never copied to the others. A
+ * leg shows something now, and with `cut` perhaps something else after a power cut; so does its map.
+ */
+function check(world: World, sectors: readonly number[], cut: boolean): void {
+  if (world.native === null) return;
+  const legs = believedLegs(world);
+  if (legs.length < 2) return;
+  const { regionSectors } = world.options;
+  for (const sector of sectors) {
+    const values = new Set<Value>();
+    for (const leg of legs) {
+      values.add(shownBy(world, leg, sector));
+      const { medium } = at(world.disks, leg);
+      if (cut) for (const value of medium.possible(sector)) values.add(value);
+    }
+    if (values.size < 2) continue;
+    const region = Math.floor(sector / regionSectors);
+    for (const leg of legs) {
+      if (isDirty(world, leg, region, cut)) continue;
+      const held = [...values].join(' or ');
+      fail(mapCovers, `legs ${legs.join()} hold ${held} in ${sector}, clean on leg ${leg}`);
+    }
+  }
+}
+
+function isDirty(world: World, leg: number, region: number, cut: boolean): boolean {
+  const { medium, sectors, raw } = at(world.disks, leg);
+  const { native, options } = world;
+  if (native === null) return false;
+  const regions = Math.ceil(options.sectors / options.regionSectors);
+  const index = Math.floor(region / STATES_PER_SECTOR);
+  const sector = mapSectorOf(sectors, regions) + index;
+  const contents = [at(medium.visible, sector), ...(cut ? medium.possible(sector) : [])];
+  return contents.every((content) => {
+    const map = new RegionMap(regions, native.setUuid, []);
+    // A sector that cannot be believed is taken for the worst.
+    const isWhole = map.add(raw.bytesOf([content], 0, 1), 0, index);
+    return !isWhole || map.states[region] === REGION_STATE.DIRTY;
+  });
+}
+
+function everySector(world: World): number[] {
+  return Array.from({ length: world.options.sectors }, (_, i) => i);
+}
