@@ -143,9 +143,12 @@ function letGo(set: MirrorSet, leg: Leg): void {
   set.departing.push(leg);
   leg.whenIdle(() => {
     wipe(set, leg, () => {
-      set.departing.splice(set.departing.indexOf(leg), 1);
-      detachDevice(leg);
-      set.emit('leg-removed', leg, `leg ${leg.name} removed`);
+      // The wiping itself may have been given up on.
+      leg.whenIdle(() => {
+        set.departing.splice(set.departing.indexOf(leg), 1);
+        detachDevice(leg);
+        set.emit('leg-removed', leg, `leg ${leg.name} removed`);
+      });
     });
   });
 }
