@@ -10,6 +10,7 @@ export const HOT_FILES = [
   'core/block/bio.ts',
   'core/block/split.ts',
   'core/block/range-lock.ts',
+  'core/block/run.ts',
   'core/block/arena.ts',
   'core/dm-io/memory.ts',
   'core/dm-io/request.ts',

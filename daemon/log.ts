@@ -1,5 +1,7 @@
+import { createRequire } from 'node:module';
+
 import pino from 'pino';
-import pretty from 'pino-pretty';
+import type pinoPretty from 'pino-pretty';
 import type { Log, LogFields } from '../core/base/ports.ts';
 import type { LogLevel } from './config/schema.ts';
 import { isJournal, journalEntry, openJournal, withPriority } from './journal.ts';
@@ -19,7 +21,7 @@ export function openLog(level: LogLevel): DaemonLog {
   stderr.on('error', () => undefined);
   const toJournal = isJournal(process.env);
   const stream = process.stderr.isTTY
-    ? pretty({ destination: stderr, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' })
+    ? prettyStream(stderr)
     : toJournal
       ? { write: (line: string) => void stderr.write(withPriority(line)) }
       : stderr;
@@ -50,4 +52,10 @@ export function openLog(level: LogLevel): DaemonLog {
       logger.level = next;
     },
   };
+}
+
+/** For people. A daemon at boot does not wait for the fifty files of it. */
+function prettyStream(destination: ReturnType<typeof pino.destination>): pino.DestinationStream {
+  const pretty = createRequire(import.meta.url)('pino-pretty') as typeof pinoPretty;
+  return pretty({ destination, ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss.l' });
 }

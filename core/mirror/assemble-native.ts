@@ -32,6 +32,8 @@ export interface NativeLegPlan {
    * that are dirty. False: it may lack anything.
    */
   readonly deltaPossible: boolean;
+  /** The ruling superblock goes back to its own: all it was ever given is in the ruler's map. */
+  readonly isOfOurPast: boolean;
   /** What the ruling superblock says of it. */
   readonly entry: LegEntry;
   /** Its own superblock, and which copy that is; null: it is not there. */
@@ -90,8 +92,18 @@ type Relation =
  * generation, for one that is out the one of the time when it left. Else, and where the table does
  * not say delta, it may lack anything (D1: a leg that was rolled back).
  *
- * Who rules: the superblock to which all others stand in one of these relations. If there is none,
- * two parts of the set were started apart: refused (I11). If no member of the ruling one is there,
+ * Who rules: the superblock behind which all others are, by one of these rules; of several the latest.
+ *
+ * | rule          | `other` is behind `one` because                                  | nothing acknowledged is lost because |
+ * |---------------|------------------------------------------------------------------|---------------------------------------|
+ * | goesBackTo    | `one` is of its run and not before it, or of a run that knew it   | it is all in `one`                    |
+ * | isUnended     | it counts a leg in sync that went on without it: the leg of `one`, | its first superblock never came to    |
+ * |               | or one that is in sync with `one` since before the two parted     | all it was for                        |
+ * | isLeftBehind  | it is of a leg being filled, and all its members have gone on     | no member ever had it                 |
+ * | isAncient     | `one` forgot its run (14 are kept), calls it in sync, is later    | in sync, it has seen all but the last |
+ *
+ * If there is none, two parts of the set were started apart: refused (I11). So are two parts without a
+ * leg in common where one of them never came to acknowledge: no superblock that is left can tell. If no member of the ruling one is there,
  * but one that lacks just this one superblock, then that superblock was never complete and nothing
  * was acknowledged under it: the one before rules. Else refused: what is there misses writes (I7).
  */
@@ -174,20 +186,29 @@ function whyNot(metadata: LegMetadata): string {
   return metadata.kind === 'none' ? 'no metadata' : 'metadata';
 }
 
-/** The candidate to which all others stand in a relation; of several at one point a member, the first. */
+/** The candidate to which all others stand in a relation; of several the latest, then a member, then the first. */
 function findRuler(candidates: readonly Found[]): Found | null {
   let best: Found | null = null;
   for (const one of candidates) {
     if (!candidates.every((other) => RULES.isBehind(other.superblock, one.superblock))) continue;
-    if (best === null || rank(one) > rank(best)) best = one;
+    if (best === null || isAbove(one, best)) best = one;
   }
   return best;
 }
 
-/** Among those that could rule: the latest point, then a leg that is in sync itself. */
-function rank({ superblock }: Found): number {
-  const isMember = entryOf(superblock, superblock.legUuid)?.state === 'in-sync';
-  return superblock.sequence * 2 + (isMember ? 1 : 0);
+/**
+ * An attempt that no member took is made again under its number, and may all the same be on some leg:
+ * of two superblocks of one point the later attempt has the higher generation.
+ */
+function isAbove(one: Found, other: Found): boolean {
+  const { sequence, generation } = other.superblock;
+  if (one.superblock.sequence !== sequence) return one.superblock.sequence > sequence;
+  if (one.superblock.generation !== generation) return one.superblock.generation > generation;
+  return isMemberItself(one) && !isMemberItself(other);
+}
+
+function isMemberItself({ superblock }: Found): boolean {
+  return entryOf(superblock, superblock.legUuid)?.state === 'in-sync';
 }
 
 /** What no two parts of a set that were started apart may say of each other. */
@@ -281,7 +302,9 @@ function underRuler(
   const legs = rules.legs.map((entry) => {
     const one = found.find(({ superblock }) => superblock.legUuid === entry.uuid);
     if (one === undefined) {
-      return { input: null, standing: STANDING.MISSING, deltaPossible: true, entry, own: null };
+      const { MISSING } = STANDING;
+      const rest = { input: null, entry, own: null };
+      return { ...rest, standing: MISSING, deltaPossible: true, isOfOurPast: false };
     }
     return planLeg(entry, one, rules, incomplete.includes(one));
   });
@@ -323,7 +346,8 @@ function planLeg(
   const isAsItLeft = superblock.run === run && superblock.sequence >= sequence;
   const isKnown = fits && relation !== 'ancient' && (!isOut || isAsItLeft);
   const deltaPossible = isKnown && superblock.generation >= cleared;
-  return { input, standing, deltaPossible, entry, own: { superblock, copy } };
+  const isOfOurPast = fits && (relation === 'same' || relation === 'older');
+  return { input, standing, deltaPossible, isOfOurPast, entry, own: { superblock, copy } };
 }
 
 function entryOf(superblock: Superblock, legUuid: string): LegEntry | undefined {

@@ -53,8 +53,8 @@ export class Leg {
    * carries of metadata is wiped before it gets ours. Of no meaning where the log knows no uuids.
    */
   isStranger = false;
-  /** As the user named it. */
-  readonly name: string;
+  /** As the user named it; a leg with a uuid may come back under another name. */
+  name: string;
   /** First sector of the leg's part of its device. */
   readonly startSector: number;
   device: BlockDevice | null;

@@ -157,7 +157,9 @@ function readMapOf(
     return;
   }
   const start = mapSectorOf(device.sectors, map.shape.regions);
-  const count = Math.min(length, map.shape.mapSectors - first);
+  // Whole units, and no more of them than say something that is asked for.
+  const end = Math.ceil(sectorsWanted / UNIT_SECTORS) * UNIT_SECTORS;
+  const count = Math.min(length, end - first);
   read(client, device, start + first, count, (errno, bytes) => {
     if (errno !== 0 && count > UNIT_SECTORS) {
       // Somewhere in here is a bad unit: smaller steps up to the end of this piece.

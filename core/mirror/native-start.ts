@@ -76,6 +76,7 @@ export function nativeParts(options: NativeStartOptions): NativeParts {
     regionLog: {
       store,
       states: map.states,
+      zeroed: ruler.zeroed,
       ...(cleanAfterMs === undefined ? {} : { cleanAfterMs }),
     },
   };
@@ -90,12 +91,26 @@ function pastOf({ entry, own, standing }: NativeLegPlan): LegPast {
   return { entry, last: isRolledBack ? entry.last : { run, sequence }, copy: own.copy };
 }
 
+/** Of a set that was made of zeros. */
+export const NEVER_RULE = {
+  /**
+   * True: the leg has been in sync, in a past that the set goes back to. Then it reads zeros where
+   * nobody has ever written; one that was still being filled, or went on by itself, may hold anything.
+   */
+  readsZeros({ own, isOfOurPast }: NativeLegPlan): boolean {
+    const legs = own?.superblock.legs ?? [];
+    const itself = legs.find(({ uuid }) => uuid === own?.superblock.legUuid);
+    return isOfOurPast && itself?.state === 'in-sync';
+  },
+};
+
 function legOptions(
   plan: NativeLegPlan,
-  { map, devices, names }: NativeStartOptions,
+  { assembly, map, devices, names }: NativeStartOptions,
   regions: number,
 ): MirrorLegOptions {
-  const { entry, input, standing, deltaPossible } = plan;
+  const { entry, input, standing, deltaPossible, own } = plan;
+  const { zeroed } = assembly.ruler;
   const device = input === null ? null : (devices[input] ?? null);
   assert(input === null || device !== null, 'a leg was found on no device');
   const base = {
@@ -111,8 +126,15 @@ function legOptions(
     replaces: entry.replaces,
     deltaPossible,
   };
-  if (standing === STANDING.MEMBER || !deltaPossible) return base;
+  if (standing === STANDING.MEMBER) return base;
   const lacks = new RegionBits(regions);
+  if (!deltaPossible) {
+    if (!zeroed || own === null || !NEVER_RULE.readsZeros(plan)) return base;
+    for (const [region, state] of map.states.entries()) {
+      if (state !== REGION_STATE.NEVER) lacks.setRange(region, region);
+    }
+    return { ...base, lacks };
+  }
   lacks.addAll(map.lackOf(entry.slot));
   for (const [region, state] of map.states.entries()) {
     if (state === REGION_STATE.DIRTY) lacks.setRange(region, region);

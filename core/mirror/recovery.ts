@@ -243,7 +243,7 @@ export class Recovery {
     if (this.held || this.later !== null || this.active >= this.pace.depth) return null;
     const region = this.nextToCopy();
     if (region < 0) return null;
-    const waitMs = this.pace.book(bytesOfSectors(this.set.sectorsOfRegion(region)));
+    const waitMs = this.pace.book(this.costOf(region));
     if (waitMs > 0) {
       this.later = this.set.clock.after(waitMs, () => {
         this.later = null;
@@ -254,6 +254,17 @@ export class Recovery {
     }
     this.cursor = region + 1;
     return region;
+  }
+
+  /** A hole that is only asked for costs next to nothing: a set of many is filled at once. */
+  private costOf(region: number): number {
+    const isHole =
+      this.set.regionLog.readsZeros(region) &&
+      this.set.legs.every(
+        ({ isActive, outOfSync, device }) =>
+          !isActive || !outOfSync.test(region) || (device?.limits.maxWriteZeroesSectors ?? 0) > 0,
+      );
+    return isHole ? 1 : bytesOfSectors(this.set.sectorsOfRegion(region));
   }
 
   /** Reads whose regions are settled go on. */

@@ -3,6 +3,7 @@ import { ERRNO } from '../base/errno.ts';
 import { bytesOfSectors, sectorsFloor } from '../base/units.ts';
 import type { Completion } from '../block/loop.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
+import { Run, RUN } from '../block/run.ts';
 import { RangeClaim, type RangeOwner } from '../block/range-lock.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
 import { isZero } from './bytes.ts';
@@ -11,8 +12,11 @@ import { LegReads, type LegReadsOwner } from './leg-reads.ts';
 import { Mend, type MendOwner } from './mend.ts';
 import type { Recovery } from './recovery.ts';
 import type { MirrorSet } from './set.ts';
+import { ZeroMap, type ZeroMapOwner } from './zero-map.ts';
 
 const NO_BYTES = new Uint8Array(0);
+/** Zeros between data are not worth a piece of their own below this. */
+const SHORTEST_SECTORS = 128;
 
 /** `again`: while the copy went on the region became doubtful anew. */
 export type CopyOutcome = 'healed' | 'failed' | 'again';
@@ -29,7 +33,9 @@ export type CopyOutcome = 'healed' | 'failed' | 'again';
  * from all of them, and only blocks that differ from the first member's are written. After a failed
  * write or flush that would not do: what a leg shows may not be what it will keep. There all is written.
  */
-export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwner, Completion {
+export class RegionCopy
+  implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwner, ZeroMapOwner, Completion
+{
   region = 0;
   isBusy = false;
   /** What it has written so far may not be what is wanted any more. */
@@ -40,6 +46,8 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
   private readonly request = new DmIoRequest();
   private readonly compared: LegReads;
   private readonly mend: Mend;
+  private readonly zeroes = new ZeroMap(this);
+  private readonly run = new Run();
   private readonly tried: Uint8Array;
   /** Legs whose region will be good: each piece is written to them, but for its source. */
   private targets: Leg[] = [];
@@ -63,6 +71,8 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
   private compares = false;
   private writing = false;
   private asZeroes = false;
+  /** Nobody has ever written there, and every member reads zeros: there is nothing to read. */
+  private isNever = false;
   private failed = false;
   private outcome: CopyOutcome = 'healed';
 
@@ -102,6 +112,7 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
     this.unkept = null;
     this.isDoubtful = this.set.doubt.test(this.region);
     this.isLost = this.recovery.isLost(this.region);
+    this.isNever = !this.isDoubtful && this.set.regionLog.readsZeros(this.region);
     this.compares = this.isDoubtful && this.recovery.mayCompare(this.region);
     // Fixed for the whole copy: a leg that is marked meanwhile lacks the pieces before.
     this.targets = this.set.legs.filter(
@@ -109,6 +120,24 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
     );
     this.pieceBytes = this.recovery.pieceBytes(this.compares);
     this.longest = sectorsFloor(this.pieceBytes);
+    const { start, end } = this.claim;
+    if (!this.zeroes.ask(this.asked(), start, end - start)) this.nextPiece();
+  }
+
+  /** Whose zeros are of interest: the likely source's, or all that are to be compared. */
+  private asked(): readonly Leg[] {
+    const nobody = this.set.legs.every(({ device }) => device?.askZeroes === undefined);
+    if (nobody || this.isNever) return [];
+    if (this.compares) return this.members();
+    const source = this.chooseSource();
+    return source === null ? [] : [source];
+  }
+
+  private members(): Leg[] {
+    return this.set.legs.filter((leg) => leg.standing === STANDING.MEMBER);
+  }
+
+  zeroesAnswered(): void {
     this.nextPiece();
   }
 
@@ -118,7 +147,8 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
   }
 
   private comparePiece(): void {
-    const members = this.set.legs.filter((leg) => leg.standing === STANDING.MEMBER);
+    const members = this.members();
+    if (this.skipsZeroes(members)) return;
     this.sectors = Math.min(this.longest, this.claim.end - this.sector);
     if (this.mend.takeLate() || this.request.isLate) {
       this.compared.drop();
@@ -126,6 +156,28 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
       this.request.isLate = false;
     }
     this.compared.start(members, this.sector, this.sectors, this.pieceBytes);
+  }
+
+  /** Where all members show zeros they are equal unread. True: so is all the rest of the region. */
+  private skipsZeroes(members: readonly Leg[]): boolean {
+    if (this.targets.some((leg) => leg.standing === STANDING.JOINING)) return false;
+    const { end } = this.claim;
+    while (this.sector < end) {
+      let alike = end - this.sector;
+      for (const leg of members) alike = Math.min(alike, this.zeroSectors(leg, alike));
+      if (alike === 0) return false;
+      this.sector += alike;
+    }
+    this.sectors = 0;
+    this.pieceDone();
+    return true;
+  }
+
+  /** Whole blocks from here on that the leg shows as zeros, at most `sectors`. */
+  private zeroSectors(leg: Leg, sectors: number): number {
+    this.zeroes.runAt(leg, this.sector, sectors, this.run);
+    if ((this.run.flags & RUN.ZERO) === 0) return 0;
+    return this.run.sectors - (this.run.sectors % this.set.blockSectors);
   }
 
   /** All members have been read: the first one's bytes are the truth from now on. */
@@ -168,6 +220,10 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
       this.end('healed');
       return;
     }
+    if (this.isNever) {
+      this.zeroPiece();
+      return;
+    }
     this.source = this.aim();
     const device = this.source?.device ?? null;
     if (this.source === null || device === null) {
@@ -180,6 +236,14 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
       this.request.isLate = false;
     }
     this.payload = this.buffer;
+    const zeroes = this.zeroSectors(this.source, this.sectors);
+    if (zeroes > 0) {
+      this.sectors = zeroes;
+      this.buffer.fill(0, 0, bytesOfSectors(zeroes));
+      this.writeTo(this.targets.filter((leg) => leg !== this.source && leg.isActive));
+      return;
+    }
+    this.shorten();
     this.writing = false;
     this.request.op = REQ_OP.READ;
     this.request.flags = REQ_FLAG.NONE;
@@ -188,6 +252,24 @@ export class RegionCopy implements RangeOwner, DmIoOwner, LegReadsOwner, MendOwn
     this.request.addRegion(device, this.source.startSector + this.sector, this.sectors);
     this.source.enter();
     this.set.client.submit(this.request);
+  }
+
+  /** Zeros begin before the piece ends, as `run` says: they are the next piece. */
+  private shorten(): void {
+    const { blockSectors } = this.set;
+    const data = Math.max(this.run.sectors, SHORTEST_SECTORS);
+    const whole = Math.ceil(data / blockSectors) * blockSectors;
+    if (whole < this.sectors) this.sectors = whole;
+  }
+
+  /** As a hole was read. A leg that was never in sync may hold anything there, so it is told. */
+  private zeroPiece(): void {
+    this.sectors = Math.min(this.longest, this.claim.end - this.sector);
+    if (this.buffer.length < this.pieceBytes) this.buffer = new Uint8Array(this.pieceBytes);
+    this.buffer.fill(0, 0, bytesOfSectors(this.sectors));
+    this.payload = this.buffer;
+    this.source = null;
+    this.writeTo([...this.targets]);
   }
 
   /** Chooses the source and the length of the next piece; null: nobody can read even a block. */

@@ -57,6 +57,8 @@ export interface RegionLogStart {
   readonly store: RegionLogStore;
   /** REGION_STATE of each region, as found. */
   readonly states: Uint8Array;
+  /** Every leg that is, or was, in sync reads zeros in a region that was never written. */
+  readonly zeroed?: boolean;
   /** A region is cleaned when it has not been written for so long; left out: 5 s. */
   readonly cleanAfterMs?: number;
 }
@@ -87,6 +89,7 @@ export class RegionLog {
   /** Writes of the log so far: for the one who counts what it costs. */
   writes = 0;
   private readonly set: MirrorSet;
+  private readonly zeroed: boolean;
   private readonly cleaner: RegionCleaner | null;
   private readonly waiters = new Ring<MarkWaiter>(64);
   /** Blocks to be written. */
@@ -111,6 +114,7 @@ export class RegionLog {
   constructor(set: MirrorSet, start: RegionLogStart | null) {
     this.set = set;
     this.store = start?.store ?? null;
+    this.zeroed = start?.zeroed ?? false;
     const regions = start === null ? 0 : set.regions;
     this.marks = new RegionMarks(regions);
     this.ahead = new RegionBits(Math.max(1, regions));
@@ -223,6 +227,11 @@ export class RegionLog {
     const { marks } = this.marks;
     const isUntouched = this.ahead.test(region) && !this.marks.wasWritten(region);
     marks[region] = isUntouched ? MARK.UNMARKING : MARK.CLEANING;
+  }
+
+  /** Every member is known to read zeros all over the region: a leg that lacks it needs no source. */
+  readsZeros(region: number): boolean {
+    return this.zeroed && this.marks.marks[region] === MARK.NEVER;
   }
 
   /** What the log says of a region when it is written now. */

@@ -131,7 +131,12 @@ export class MirrorSet {
     this.cursor = new ReadCursor();
     this.journal = new Journal(
       options.recorder,
-      () => this.record(),
+      () => {
+        const record = this.record();
+        // Should the attempt fail, it may be durable all the same: from here on nobody relies on "dirty".
+        if (record.clean) this.dirtyDurably = false;
+        return record;
+      },
       (record) => {
         this.dirtyDurably = !record.clean;
         this.durable = record;

@@ -106,7 +106,7 @@ export const OFFSET_DATA_BYTES = 8;
 /** "OFFSET_HOLE": u64 offset, u32 length. */
 export const OFFSET_HOLE_BYTES = 12;
 /** "ERROR": u32 error, u16 length, message; "ERROR_OFFSET": u64 offset behind the message. */
-const ERROR_BYTES = 6;
+export const ERROR_BYTES = 6;
 export const ERROR_OFFSET_BYTES = 8;
 
 export function writeHole(view: DataView, at: number, offset: number, lengthBytes: number): void {

@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts';
 import type { ByteSink } from './handshake.ts';
 import {
   CLIENT_FLAG,
+  CONTEXT,
   HANDSHAKE_FLAG,
   INFO,
   LIMIT,
@@ -35,6 +36,8 @@ export interface ServerFacts {
   readonly maximumPayloadBytes: number;
   /** STRUCTURED_REPLY was acknowledged: every READ is answered in chunks. */
   readonly isStructured: boolean;
+  /** The connection's id of base:allocation; none: the server does not say what is a hole. */
+  readonly allocationId?: number | null;
 }
 
 /**
@@ -56,6 +59,10 @@ const CLIENT_HANDSHAKE_STATES = {
   },
   STRUCTURED: {
     comment: 'STRUCTURED_REPLY is asked for; a refusal is no harm',
+    next: { yes: 'CONTEXT', no: 'GO', refused: 'CLOSED' },
+  },
+  CONTEXT: {
+    comment: 'SET_META_CONTEXT of base:allocation is asked for; a refusal is no harm',
     next: { answered: 'GO', refused: 'CLOSED' },
   },
   GO: {
@@ -76,6 +83,7 @@ const AT_REST: ReadonlySet<ClientHandshakeState> = new Set(['TRANSMISSION', 'TLS
 const ASKED: Readonly<Partial<Record<ClientHandshakeState, number>>> = {
   STARTTLS: OPTION.STARTTLS,
   STRUCTURED: OPTION.STRUCTURED_REPLY,
+  CONTEXT: OPTION.SET_META_CONTEXT,
   GO: OPTION.GO,
 };
 
@@ -107,6 +115,7 @@ export class ClientHandshake {
   private answers = 0;
   private noZeroes = false;
   private isStructured = false;
+  private allocationId: number | null = null;
   private canonicalName: string;
   private sizeBytes = -1;
   private transmissionFlags = 0;
@@ -227,6 +236,7 @@ export class ClientHandshake {
     this.due = SIZE.OPTION_REPLY;
     if (this.current === 'STARTTLS') this.onStartTls(lengthBytes);
     else if (this.current === 'STRUCTURED') this.onStructured(lengthBytes);
+    else if (this.current === 'CONTEXT') this.onContext(lengthBytes);
     else this.onGo(lengthBytes);
   }
 
@@ -251,6 +261,27 @@ export class ClientHandshake {
       this.refuse('the server wants TLS: write nbds://');
       return;
     }
+    if (!this.isStructured) {
+      this.askGo();
+      return;
+    }
+    this.ask(OPTION.SET_META_CONTEXT, contextData(this.exportName));
+    this.go('CONTEXT', SIZE.OPTION_REPLY);
+  }
+
+  /** META_CONTEXT with the id, if there is one, then ACK. What is wrong with the answer is said by GO. */
+  private onContext(lengthBytes: number): void {
+    if (this.answerType === REPLY.META_CONTEXT) {
+      const name = lengthBytes < 4 ? undefined : decodeUtf8(this.buffer, 4, lengthBytes);
+      if (name !== CONTEXT.ALLOCATION) this.refuse('a metadata context that was not asked for');
+      else this.allocationId = this.view.getUint32(0);
+    } else if (this.answerType === REPLY.ACK || isError(this.answerType)) {
+      if (this.answerType !== REPLY.ACK) this.allocationId = null;
+      this.askGo();
+    } else this.refuse(`${nameIn(REPLY, this.answerType)} in answer to SET_META_CONTEXT`);
+  }
+
+  private askGo(): void {
     this.ask(OPTION.GO, goData(this.exportName));
     this.go('GO', SIZE.OPTION_REPLY);
   }
@@ -262,6 +293,8 @@ export class ClientHandshake {
       else if (this.sizeBytes < 0) this.refuse('GO was acknowledged without the size');
       else this.agree();
     } else if (this.answerType === REPLY.ERR_UNSUP) {
+      // Contexts count with GO only.
+      this.allocationId = null;
       const name = encodeUtf8(this.exportName) ?? new Uint8Array(0);
       this.ask(OPTION.EXPORT_NAME, name);
       const zeroes = this.noZeroes ? 0 : SIZE.EXPORT_NAME_ZEROES;
@@ -342,6 +375,7 @@ export class ClientHandshake {
       preferredBlockBytes: preferred,
       maximumPayloadBytes: maximum,
       isStructured: this.isStructured,
+      allocationId: this.allocationId,
     };
     this.go('TRANSMISSION', 0);
   }
@@ -352,6 +386,20 @@ export class ClientHandshake {
     bytes.set(data, SIZE.OPTION);
     this.sink.write(bytes);
   }
+}
+
+/** "NBD_OPT_SET_META_CONTEXT": u32 length, name, u32 count, u32 length, query. */
+function contextData(exportName: string): Uint8Array {
+  const name = encodeUtf8(exportName) ?? new Uint8Array(0);
+  const query = encodeUtf8(CONTEXT.ALLOCATION) ?? new Uint8Array(0);
+  const data = new Uint8Array(12 + name.length + query.length);
+  const view = new DataView(data.buffer);
+  view.setUint32(0, name.length);
+  data.set(name, 4);
+  view.setUint32(4 + name.length, 1);
+  view.setUint32(8 + name.length, query.length);
+  data.set(query, 12 + name.length);
+  return data;
 }
 
 /** "NBD_OPT_GO": u32 length, name, u16 count, count x u16. */

@@ -1,5 +1,18 @@
 import { assert } from '../base/assert.ts';
 import {
+  ChunkHeader,
+  ERROR_BYTES,
+  ERROR_OFFSET_BYTES,
+  extentBytes,
+  OFFSET_DATA_BYTES,
+  OFFSET_HOLE_BYTES,
+  readChunk,
+  readExtentFlags,
+  readExtentLength,
+  REPLY_STYLE,
+  statusHeadBytes,
+} from './chunk.ts';
+import {
   CHUNK,
   CHUNK_FLAG,
   LIMIT,
@@ -14,7 +27,8 @@ import { readU64 } from './wire.ts';
  *
  *   HEADER  collects 16 bytes, 20 of a chunk   -> REPLY, DETAIL, or DEAD when they cannot be
  *   DETAIL  collects a chunk's fixed fields    -> REPLY
- *   REPLY   the fields are decoded             -> accept(n): DATA if n bytes follow, SKIP or HEADER
+ *   REPLY   the fields are decoded             -> accept(n): DATA if n bytes follow, SKIP, HEADER, or
+ *                                                 DETAIL when another extent follows
  *   DATA    the caller moves n bytes           -> SKIP or HEADER
  *   SKIP    throws an error's message away     -> HEADER
  *   DEAD    nobody knows where the next reply begins: the connection is over
@@ -42,15 +56,17 @@ export const REPLY_KIND = {
   /** `lengthBytes` from `offset` on are zeros. */
   HOLE: 3,
   ERROR: 4,
+  /** Of a BLOCK_STATUS: `lengthBytes` that are what `flags` says; extents follow each other. */
+  EXTENT: 5,
 } as const;
 export type ReplyKind = (typeof REPLY_KIND)[keyof typeof REPLY_KIND];
 
-const CHUNK_HEADER = { FLAGS: 4, TYPE: 6, COOKIE_HIGH: 8, COOKIE_LOW: 12, LENGTH: 16 } as const;
+const STYLE = REPLY_STYLE.STRUCTURED;
+const STATUS_HEAD_BYTES = statusHeadBytes(STYLE);
+const EXTENT_BYTES = extentBytes(STYLE);
 const ERROR_BIT = 0x8000;
-/** u64 offset; u64 offset and u32 length; u32 error and u16 length of the message. */
-const DETAIL_BYTES = { DATA: 8, HOLE: 12, ERROR: 6 } as const;
-/** ERROR_OFFSET has a u64 behind the message. */
-const ERROR_OFFSET_BYTES = 8;
+/** "NBD_REPLY_TYPE_BLOCK_STATUS": no more than 2^20 extents. */
+const MAX_EXTENTS = 2 ** 20;
 
 export class ReplyFramer {
   state: ReplyFrame = REPLY_FRAME.HEADER;
@@ -65,6 +81,9 @@ export class ReplyFramer {
   /** Of DATA and HOLE: bytes from the device's beginning, perhaps BEYOND. */
   offset = 0;
   lengthBytes = 0;
+  /** Of EXTENT: the context it speaks of, and its flags. */
+  contextId = 0;
+  flags = 0;
   /** The reply's last part; always so of a simple one. */
   isLast = true;
   /** In DATA: bytes still to come. */
@@ -75,8 +94,8 @@ export class ReplyFramer {
   private readonly view = new DataView(this.bytes.buffer);
   private have = 0;
   private due: number = SIZE.SIMPLE_REPLY;
-  private chunkType = 0;
-  private chunkBytes = 0;
+  private readonly chunk = new ChunkHeader();
+  private extentsLeft = 0;
   private skipLeft = 0;
 
   constructor(isStructured: boolean) {
@@ -133,6 +152,11 @@ export class ReplyFramer {
 
   private endReply(): void {
     this.have = 0;
+    if (this.extentsLeft > 0) {
+      this.due = EXTENT_BYTES;
+      this.state = REPLY_FRAME.DETAIL;
+      return;
+    }
     this.due = SIZE.SIMPLE_REPLY;
     this.state = this.skipLeft > 0 ? REPLY_FRAME.SKIP : REPLY_FRAME.HEADER;
   }
@@ -161,12 +185,11 @@ export class ReplyFramer {
   }
 
   private onChunk(): void {
-    const flags = this.view.getUint16(CHUNK_HEADER.FLAGS);
-    this.chunkType = this.view.getUint16(CHUNK_HEADER.TYPE);
-    this.cookieHigh = this.view.getUint32(CHUNK_HEADER.COOKIE_HIGH);
-    this.cookieLow = this.view.getUint32(CHUNK_HEADER.COOKIE_LOW);
-    this.chunkBytes = this.view.getUint32(CHUNK_HEADER.LENGTH);
-    this.isLast = (flags & CHUNK_FLAG.DONE) !== 0;
+    const { chunk } = this;
+    assert(readChunk(this.view, 0, STYLE, chunk), 'replies: a chunk without its magic');
+    this.cookieHigh = chunk.cookieHigh;
+    this.cookieLow = chunk.cookieLow;
+    this.isLast = (chunk.flags & CHUNK_FLAG.DONE) !== 0;
     this.error = 0;
     this.lengthBytes = 0;
     const problem = this.chunkProblem();
@@ -174,75 +197,108 @@ export class ReplyFramer {
       this.kill(problem);
       return;
     }
-    if (this.chunkType === CHUNK.NONE) {
+    if (chunk.type === CHUNK.NONE) {
       this.kind = REPLY_KIND.NONE;
       this.state = REPLY_FRAME.REPLY;
       return;
     }
     this.have = 0;
-    this.due = detailBytes(this.chunkType);
+    this.due = detailBytes(chunk.type);
     this.state = REPLY_FRAME.DETAIL;
   }
 
   private chunkProblem(): string {
-    const length = this.chunkBytes;
-    switch (this.chunkType) {
+    const length = this.chunk.lengthBytes;
+    switch (this.chunk.type) {
       case CHUNK.NONE:
         if (length !== 0) return 'a NONE chunk with data';
         return this.isLast ? '' : 'a NONE chunk that is not the last';
       case CHUNK.OFFSET_DATA:
-        return length > DETAIL_BYTES.DATA ? '' : 'an OFFSET_DATA chunk without data';
+        return length > OFFSET_DATA_BYTES ? '' : 'an OFFSET_DATA chunk without data';
       case CHUNK.OFFSET_HOLE:
-        return length === DETAIL_BYTES.HOLE ? '' : 'an OFFSET_HOLE chunk of a wrong length';
+        return length === OFFSET_HOLE_BYTES ? '' : 'an OFFSET_HOLE chunk of a wrong length';
+      case CHUNK.BLOCK_STATUS: {
+        const extents = (length - STATUS_HEAD_BYTES) / EXTENT_BYTES;
+        const isWhole = Number.isInteger(extents) && extents >= 1 && extents <= MAX_EXTENTS;
+        return isWhole ? '' : 'a BLOCK_STATUS chunk of a wrong length';
+      }
       case CHUNK.ERROR_OFFSET:
-        if (length < DETAIL_BYTES.ERROR + ERROR_OFFSET_BYTES) return 'an error chunk too short';
+        if (length < ERROR_BYTES + ERROR_OFFSET_BYTES) return 'an error chunk too short';
         return length > LIMIT.STRING_BYTES + 64 ? 'an error chunk too long' : '';
       default:
         // "Structured reply types": an unknown error is an error, anything else unknown is none of ours.
-        if ((this.chunkType & ERROR_BIT) === 0) return 'a chunk of a type nobody asked for';
-        if (length < DETAIL_BYTES.ERROR) return 'an error chunk too short';
+        if ((this.chunk.type & ERROR_BIT) === 0) return 'a chunk of a type nobody asked for';
+        if (length < ERROR_BYTES) return 'an error chunk too short';
         return length > LIMIT.STRING_BYTES + 64 ? 'an error chunk too long' : '';
     }
   }
 
   private onDetail(): void {
+    const { view, chunk } = this;
+    switch (chunk.type) {
+      case CHUNK.OFFSET_DATA:
+        this.kind = REPLY_KIND.DATA;
+        this.offset = readU64(view, 0);
+        this.lengthBytes = chunk.lengthBytes - OFFSET_DATA_BYTES;
+        break;
+      case CHUNK.OFFSET_HOLE:
+        this.kind = REPLY_KIND.HOLE;
+        this.offset = readU64(view, 0);
+        this.lengthBytes = view.getUint32(8);
+        break;
+      case CHUNK.BLOCK_STATUS:
+        this.onExtent();
+        break;
+      default:
+        this.onError();
+        return;
+    }
+    if (this.lengthBytes === 0) this.kill('a chunk about no bytes');
+    else this.state = REPLY_FRAME.REPLY;
+  }
+
+  /** The first comes with the context it speaks of. */
+  private onExtent(): void {
     const { view } = this;
-    if (this.chunkType === CHUNK.OFFSET_DATA) {
-      this.kind = REPLY_KIND.DATA;
-      this.offset = readU64(view, 0);
-      this.lengthBytes = this.chunkBytes - DETAIL_BYTES.DATA;
-    } else if (this.chunkType === CHUNK.OFFSET_HOLE) {
-      this.kind = REPLY_KIND.HOLE;
-      this.offset = readU64(view, 0);
-      this.lengthBytes = view.getUint32(8);
-    } else {
-      this.kind = REPLY_KIND.ERROR;
-      this.error = view.getUint32(0);
-      this.skipLeft = this.chunkBytes - DETAIL_BYTES.ERROR;
-      const fixed = this.chunkType === CHUNK.ERROR_OFFSET ? ERROR_OFFSET_BYTES : 0;
-      const messageBytes = view.getUint16(4);
-      const fits =
-        this.chunkType === CHUNK.ERROR || this.chunkType === CHUNK.ERROR_OFFSET
-          ? messageBytes + fixed === this.skipLeft
-          : messageBytes <= this.skipLeft;
-      if (!fits) {
-        this.kill('an error chunk whose message does not fit');
-        return;
-      }
-      if (this.error === 0) {
-        this.kill('an error chunk with error 0');
-        return;
-      }
+    const isFirst = this.extentsLeft === 0;
+    const at = isFirst ? STATUS_HEAD_BYTES : 0;
+    if (isFirst) {
+      this.contextId = view.getUint32(0);
+      this.extentsLeft = (this.chunk.lengthBytes - STATUS_HEAD_BYTES) / EXTENT_BYTES;
     }
-    if (this.kind !== REPLY_KIND.ERROR && this.lengthBytes === 0) {
-      this.kill('a chunk about no bytes');
-      return;
-    }
-    this.state = REPLY_FRAME.REPLY;
+    this.extentsLeft -= 1;
+    this.kind = REPLY_KIND.EXTENT;
+    this.lengthBytes = readExtentLength(view, at, STYLE);
+    this.flags = readExtentFlags(view, at, STYLE);
+    this.isLast = this.extentsLeft === 0 && (this.chunk.flags & CHUNK_FLAG.DONE) !== 0;
+  }
+
+  private onError(): void {
+    const { view, chunk } = this;
+    this.kind = REPLY_KIND.ERROR;
+    this.error = view.getUint32(0);
+    this.skipLeft = chunk.lengthBytes - ERROR_BYTES;
+    const fixed = chunk.type === CHUNK.ERROR_OFFSET ? ERROR_OFFSET_BYTES : 0;
+    const messageBytes = view.getUint16(4);
+    const fits =
+      chunk.type === CHUNK.ERROR || chunk.type === CHUNK.ERROR_OFFSET
+        ? messageBytes + fixed === this.skipLeft
+        : messageBytes <= this.skipLeft;
+    if (!fits) this.kill('an error chunk whose message does not fit');
+    else if (this.error === 0) this.kill('an error chunk with error 0');
+    else this.state = REPLY_FRAME.REPLY;
   }
 }
 
 function detailBytes(type: number): number {
-  if (type === CHUNK.OFFSET_DATA) return DETAIL_BYTES.DATA;
-  return type === CHUNK.OFFSET_HOLE ? DETAIL_BYTES.HOLE : DETAIL_BYTES.ERROR;
+  switch (type) {
+    case CHUNK.OFFSET_DATA:
+      return OFFSET_DATA_BYTES;
+    case CHUNK.OFFSET_HOLE:
+      return OFFSET_HOLE_BYTES;
+    case CHUNK.BLOCK_STATUS:
+      return STATUS_HEAD_BYTES + EXTENT_BYTES;
+    default:
+      return ERROR_BYTES;
+  }
 }

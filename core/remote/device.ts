@@ -8,6 +8,7 @@ import type { Bio } from '../block/bio.ts';
 import { bioError, type BlockDevice } from '../block/device.ts';
 import type { QueueLimits } from '../block/limits.ts';
 import type { Loop } from '../block/loop.ts';
+import type { ZeroQuery } from '../block/run.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import type { ServerFacts } from '../nbd/client-handshake.ts';
 import { COMMAND, COMMAND_FLAG, TRANSMISSION_FLAG } from '../nbd/proto.ts';
@@ -112,6 +113,20 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
     else this.admit(bio);
   }
 
+  /** BLOCK_STATUS. A server without it, or one that is gone, is taken to hold data. */
+  askZeroes(query: ZeroQuery): void {
+    query.count = 0;
+    const canAnswer = (this.options.facts.allocationId ?? null) !== null && !this.dead;
+    const request = canAnswer ? this.pool.get() : undefined;
+    if (request === undefined) {
+      this.loop.defer(query);
+      return;
+    }
+    request.bio = null;
+    request.query = query;
+    this.begin(request);
+  }
+
   private admit(bio: Bio): void {
     const request = this.pool.get();
     if (request === undefined) {
@@ -185,11 +200,15 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
   }
 
   private end(request: RemoteRequest, errno: number): void {
-    const { bio } = request;
+    const { bio, query } = request;
     this.age.remove(request);
     request.bio = null;
+    request.query = null;
     this.pool.put(request);
-    if (bio === null) this.probed(errno);
+    if (query !== null) {
+      if (errno !== 0) query.count = 0;
+      this.loop.defer(query);
+    } else if (bio === null) this.probed(errno);
     else {
       bio.error = errno;
       this.loop.defer(bio);

@@ -3,7 +3,7 @@ import { ERRNO } from '../base/errno.ts';
 import { SECTOR_SIZE } from '../base/units.ts';
 import type { Bio } from '../block/bio.ts';
 import { REPLY_FRAME, REPLY_KIND, ReplyFramer } from '../nbd/client-replies.ts';
-import { COMMAND, SIZE } from '../nbd/proto.ts';
+import { ALLOCATION, COMMAND, SIZE } from '../nbd/proto.ts';
 import { RequestHeader, writeRequest } from '../nbd/wire.ts';
 import { copyBytes } from './copy.ts';
 import { errnoOfNbd } from './errno.ts';
@@ -59,6 +59,7 @@ export class RemoteLink {
 
   private readonly owner: LinkOwner;
   private readonly isStructured: boolean;
+  private readonly allocationId: number | null;
   private transport: LinkTransport | null = null;
   private lost = false;
   private readonly table: (RemoteRequest | null)[] = new Array<RemoteRequest | null>(
@@ -81,7 +82,14 @@ export class RemoteLink {
   private readingSlot = 0;
   private dataAt = 0;
 
-  constructor(slot: number, owner: LinkOwner, isStructured: boolean) {
+  /** `allocationId`: the connection's id of base:allocation, if it has one. */
+  constructor(
+    slot: number,
+    owner: LinkOwner,
+    isStructured: boolean,
+    allocationId: number | null = null,
+  ) {
+    this.allocationId = allocationId;
     this.slot = slot;
     this.owner = owner;
     this.isStructured = isStructured;
@@ -116,20 +124,23 @@ export class RemoteLink {
   }
 
   private put(slot: number, request: RemoteRequest): void {
-    const { bio, type } = request;
+    const { type } = request;
     const { header } = this;
-    const hasRange = bio !== null && type !== COMMAND.FLUSH;
+    const range = request.query ?? request.bio;
+    const hasRange = range !== null && type !== COMMAND.FLUSH;
     header.type = type;
     header.flags = request.flags;
     header.cookieHigh = this.generations[slot]!;
     header.cookieLow = slot;
-    header.offset = hasRange ? bio.sector * SECTOR_SIZE : 0;
-    header.lengthBytes = hasRange ? bio.sectors * SECTOR_SIZE : 0;
+    header.offset = hasRange ? range.sector * SECTOR_SIZE : 0;
+    header.lengthBytes = hasRange ? range.sectors * SECTOR_SIZE : 0;
     writeRequest(this.headerView, slot * SIZE.REQUEST, header);
     request.isSent = false;
     request.answer = -1;
     request.error = 0;
     request.coverage.clear();
+    request.toldBytes = 0;
+    if (request.query !== null) request.query.count = 0;
     this.out[this.outTail % LINK_DEPTH] = slot;
     this.outTail += 1;
   }
@@ -175,21 +186,25 @@ export class RemoteLink {
   /** The kernel has taken so many bytes of what was gathered. */
   sent(bytes: number): void {
     if (this.lost) return;
+    const first = this.outHead;
     let left = bytes + this.sentOfFirst;
     while (this.outHead < this.outTail) {
-      const slot = this.out[this.outHead % LINK_DEPTH]!;
-      const request = this.table[slot]!;
+      const request = this.table[this.out[this.outHead % LINK_DEPTH]!]!;
       const whole = messageBytes(request);
       if (left < whole) break;
       left -= whole;
       request.isSent = true;
       this.outHead += 1;
-      this.sentOfFirst = left;
-      if (request.answer >= 0) this.end(slot, request, request.answer);
-      if (this.lost) return;
     }
     assert(left === 0 || this.outHead < this.outTail, 'more bytes sent than there were');
     this.sentOfFirst = left;
+    // Only now: who hears of an end may start the next request, and send it from inside.
+    const end = this.outHead;
+    for (let i = first; i < end && !this.lost; i += 1) {
+      const slot = this.out[i % LINK_DEPTH]!;
+      const request = this.table[slot]!;
+      if (request.answer >= 0) this.end(slot, request, request.answer);
+    }
   }
 
   // --- receiving
@@ -312,9 +327,34 @@ export class RemoteLink {
       this.onContent(slot, request);
       return;
     }
+    if (kind === REPLY_KIND.EXTENT && !this.onExtent(request)) return;
     if (kind === REPLY_KIND.ERROR && request.error === 0) request.error = errnoOfNbd(framer.error);
     framer.accept(0);
     if (framer.isLast) this.endChunks(slot, request);
+  }
+
+  /** "NBD_REPLY_TYPE_BLOCK_STATUS": in order from the request's offset; the last may go beyond its end. */
+  private onExtent(request: RemoteRequest): boolean {
+    const { framer } = this;
+    const { query } = request;
+    if (query === null || framer.contextId !== this.allocationId) {
+      this.lose('a block status that was not asked for', false);
+      return false;
+    }
+    const from = request.toldBytes;
+    const wanted = query.sectors * SECTOR_SIZE;
+    if (from >= wanted) {
+      this.lose('a block status beyond what was asked for', false);
+      return false;
+    }
+    const beyond = from + framer.lengthBytes;
+    const to = beyond < wanted ? beyond : wanted;
+    request.toldBytes = to;
+    if ((framer.flags & ALLOCATION.ZERO) === 0) return true;
+    const start = Math.ceil(from / SECTOR_SIZE);
+    const end = Math.floor(to / SECTOR_SIZE);
+    if (start < end) query.add(query.sector + start, query.sector + end);
+    return true;
   }
 
   private onContent(slot: number, request: RemoteRequest): void {

@@ -1,4 +1,5 @@
 import type { Bio } from '../block/bio.ts';
+import type { ZeroQuery } from '../block/run.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { Coverage } from '../nbd/coverage.ts';
 import { COMMAND, COMMAND_FLAG } from '../nbd/proto.ts';
@@ -8,8 +9,11 @@ import { COMMAND, COMMAND_FLAG } from '../nbd/proto.ts';
  * waits is where the record is (a queue, a link's table, a slot's parking place).
  */
 export class RemoteRequest {
-  /** Null: a FLUSH of the device's own. */
+  /** Null: a question about zeros, or a FLUSH of the device's own. */
   bio: Bio | null = null;
+  query: ZeroQuery | null = null;
+  /** Of the query: bytes its answer has covered so far. */
+  toldBytes = 0;
   /** Of COMMAND and COMMAND_FLAG: what is sent. */
   type: number = COMMAND.READ;
   flags = 0;
@@ -41,6 +45,10 @@ export class RemoteRequest {
     this.error = 0;
     this.needsFlush = false;
     this.flags = 0;
+    if (this.query !== null) {
+      this.type = COMMAND.BLOCK_STATUS;
+      return;
+    }
     this.type = bio === null ? COMMAND.FLUSH : commandOf(bio, canZero);
     if (bio === null || this.type === COMMAND.FLUSH || this.type === COMMAND.READ) return;
     if (bio.op === REQ_OP.WRITE_ZEROES && (bio.flags & REQ_FLAG.NOUNMAP) !== 0) {
@@ -53,7 +61,8 @@ export class RemoteRequest {
 
   /** It may change what the server holds. */
   get isMutation(): boolean {
-    return this.type !== COMMAND.READ && this.type !== COMMAND.FLUSH;
+    const { type } = this;
+    return type !== COMMAND.READ && type !== COMMAND.FLUSH && type !== COMMAND.BLOCK_STATUS;
   }
 }
 

@@ -31,7 +31,6 @@ import {
   markedOf,
   nativeTable,
   refuseMarked,
-  refuseStacked,
   type Marked,
   type NativeMade,
 } from './native-build.ts';
@@ -93,8 +92,9 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
     const { loop } = context.environment;
     const marked = await markedOf(legs, pathsOfRequest(request), loop);
     // Made a moment ago, all of them: zeros everywhere.
-    const areEqual = pathsOfRequest(request).every((path) => legs.created.includes(path));
-    const made = await nativeOf(request, legs, areEqual, marked, loop);
+    const areCreated = pathsOfRequest(request).every((path) => legs.created.includes(path));
+    const areEqual = areCreated || (request.mirror !== undefined && request.assumeClean);
+    const made = await nativeOf(request, legs, areCreated, marked, loop);
     try {
       const table = made === null ? await tableOf(request, legs) : tableOfPlan(made.plan);
       const spec = readKnownTable(table);
@@ -149,9 +149,9 @@ async function nativeOf(
   loop: Loop,
 ): Promise<NativeMade | null> {
   if (!isNativeRequest(request)) return null;
-  refuseStacked(legs);
-  if (isAdopting(request, marked)) return adoptSet(request, legs, marked, loop);
   const paths = pathsOfRequest(request);
+  const blocks = legs.blocksAt(paths, loop);
+  if (isAdopting(request, marked)) return adoptSet(request, legs, blocks, marked, loop);
   if (request.metadata === 'start') {
     throw new ControlError(
       'bad-leg',
@@ -159,7 +159,7 @@ async function nativeOf(
     );
   }
   await refuseContent(request, legs, paths, marked);
-  return formatNew(request, nativeTable(request, legs), legs, areCreated, loop);
+  return formatNew(request, nativeTable(request, blocks), blocks, areCreated, loop);
 }
 
 /** The legs are of a mirror already, and the request is to start that. */
@@ -182,13 +182,15 @@ export interface FoundSet {
 export async function findSet(
   paths: readonly string[],
   force: boolean,
-  { environment }: BuildContext,
+  { environment, stack }: BuildContext,
 ): Promise<FoundSet> {
   await refuseTwins(paths);
+  await stack.gather(paths, null);
   const legs = await OpenLegs.open(paths, {
     ...environment,
+    // Its metadata has the name: `heldFor` tells it.
     upper: '',
-    stack: null,
+    stack,
     readOnly: false,
     cache: {},
     createBytes: null,
@@ -197,7 +199,7 @@ export async function findSet(
   });
   try {
     const known = { setUuid: null, record: null };
-    const plan = await planNative(legs.devices, known, environment.loop);
+    const plan = await planNative(legs.blocksAt(paths, environment.loop), known, environment.loop);
     const [stranger] = excludedOf(plan);
     if (stranger !== undefined && !force) {
       const { path, reason } = stranger;
@@ -217,6 +219,7 @@ export async function buildFound(
   context: BuildContext,
 ): Promise<Device> {
   try {
+    legs.heldFor(name);
     await fitLegs(legs, plan);
     const identity: DeviceIdentity = {
       name,
@@ -279,9 +282,9 @@ export async function buildRecorded(
       const more = { recorded: mirror, log: bytes, native: null, isNew: mirror === null };
       return await start(identity, legs, context, { ...how, ...more });
     }
-    refuseStacked(legs);
     const known = { setUuid: record.setUuid, record: mirror };
-    const native = await planNative(legs.devices, known, context.environment.loop);
+    const { loop } = context.environment;
+    const native = await planNative(legs.blocksAt(pathsOf(spec), loop), known, loop);
     for (const { path, reason } of excludedOf(native)) {
       context.environment.log.warn({ device: record.name, leg: path, reason }, 'no leg of the set');
     }

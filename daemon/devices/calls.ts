@@ -14,6 +14,7 @@ import { flushSuspended, resume, suspend } from '../../core/dm/suspend.ts';
 import { TableError } from '../../core/dm/target.ts';
 import type { MirrorRecord } from '../../core/mirror/record.ts';
 import type { Assembled } from './assemble.ts';
+import { orderBlock, type BlockAnswer, type BlockOrder } from './lower-device.ts';
 import { LEG_HANDLERS, type LegCalls } from './leg-calls.ts';
 import { snapshotOf, type DeviceSnapshot } from './runner.ts';
 import { orderResync, orderScrub, statsOf } from './upkeep.ts';
@@ -37,6 +38,8 @@ interface DeviceCalls extends LegCalls {
   'mirror-record': { readonly args: null; readonly value: MirrorRecord | null };
   /** The first bytes of the device; fewer when it is shorter. */
   head: { readonly args: { readonly sectors: number }; readonly value: Uint8Array };
+  /** For a device above that lives elsewhere: lower-device.ts. */
+  block: { readonly args: BlockOrder; readonly value: BlockAnswer };
   /** Lent to a device that stands on it, or not any more; what its clients are told from now on. */
   lend: { readonly args: { readonly isLent: boolean }; readonly value: OfferFacts };
   message: {
@@ -113,6 +116,9 @@ const HANDLERS: Handlers = {
   },
   head: ({ mapped }, { sectors }, answer) => {
     readHead(mapped, Math.min(sectors, mapped.sectors), answer);
+  },
+  block: ({ mapped }, order, answer) => {
+    orderBlock(mapped, order, (ended) => answer.done(ended));
   },
   lend: (parts, { isLent }, answer) => {
     parts.exported.isLent = isLent;

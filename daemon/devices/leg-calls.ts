@@ -41,12 +41,19 @@ export interface LegCalls {
   };
   /** What a leg must show to come back, where legs carry metadata; null where they do not. */
   'leg-history': { readonly args: { readonly leg: string }; readonly value: LegHistory | null };
+  /** The leg that says this of itself, wherever it is; null: the set has no such leg. */
+  'leg-of-uuid': {
+    readonly args: { readonly setUuid: string; readonly legUuid: string };
+    readonly value: { readonly facts: LegFacts; readonly history: LegHistory } | null;
+  };
   /** Its device may be closed and opened again; refused while requests are under way there. */
   'detach-leg': { readonly args: { readonly leg: string }; readonly value: LegFacts };
-  /** `isSame` false: it may hold anything. */
+  /** `isSame` false: it may hold anything. A leg that has been moved is called as its device from now on. */
   're-add-leg': {
     readonly args: {
-      readonly device: OpenLeg;
+      readonly leg: string;
+      /** Null: that of another device of the daemon, which the set has not given back. */
+      readonly device: OpenLeg | null;
       readonly isSame: boolean;
       /** What it carries, where legs carry metadata: then that says whether it is the same. */
       readonly found: LegMetadata | null;
@@ -87,6 +94,14 @@ export const LEG_HANDLERS: LegHandlers = {
     answer.done(uuid === null ? null : (parts.native?.pastOf(uuid) ?? null));
   },
 
+  'leg-of-uuid': (parts, { setUuid, legUuid }, answer) => {
+    const set = setOf(parts);
+    const leg = set.legs.find(({ uuid }) => uuid === legUuid);
+    const history = leg === undefined ? null : (parts.native?.pastOf(legUuid) ?? null);
+    const isOurs = leg !== undefined && history?.setUuid === setUuid;
+    answer.done(isOurs ? { facts: factsOf(set, leg), history } : null);
+  },
+
   'add-leg': (parts, { device, writeMostly, replaces, uuid }, answer) => {
     const set = setOf(parts);
     const old = replaces === null ? null : findLeg(set, replaces);
@@ -121,12 +136,14 @@ export const LEG_HANDLERS: LegHandlers = {
     });
   },
 
-  're-add-leg': (parts, { device, isSame, found }, answer) => {
+  're-add-leg': (parts, { leg: name, device, isSame, found }, answer) => {
     const set = setOf(parts);
-    const leg = findLeg(set, device.path);
+    const leg = findLeg(set, name);
     refuseBusy(leg);
-    const attached = attach(parts, set, device, leg.startSector);
+    const attached = device === null ? leg.device : attach(parts, set, device, leg.startSector);
+    if (attached === null) throw new ControlError('no-leg', `leg ${name} has no device`);
     const isAsItLeft = found === null ? isSame : set.strangenessOf(leg, found) === null;
+    if (device !== null) leg.name = device.path;
     readdLeg(set, leg, attached, isAsItLeft, (errno) => tell(errno));
     const tell = answerWith(set, leg, answer);
   },

@@ -6,24 +6,15 @@ import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { LegStatus } from '../../core/control/status.ts';
 import { bytesOfSectors, sectorsFloor } from '../../core/base/units.ts';
 import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
-import type { LegHistory } from '../../core/mirror/native-recorder.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
-import { RemoteLeg } from '../remote/leg.ts';
 import { refuseTwins } from './assemble.ts';
 import type { LegFacts } from './leg-calls.ts';
-import { isLegUri } from '../../core/control/leg-name.ts';
-import { identityAt, identityOf, type LegIdentity } from './leg-identity.ts';
-import { openLegOf, refuseForeignContent, refuseStranger, type OpenLegs } from './legs.ts';
+import { identityOf } from './leg-identity.ts';
+import { attached, DRAIN_MS, isTheSets, LegReadds, mirrorOf } from './leg-readd.ts';
+import { openLegOf, refuseForeignContent, type OpenLegs } from './legs.ts';
 import { markedOf, refuseMarked } from './native-build.ts';
-import { eraseLegs, metadataAt } from './native-metadata.ts';
-import { refuseApart } from './native-return.ts';
-import type { LegDevice } from './open-leg.ts';
-import { isWiped } from './wiped.ts';
-import type { DeviceSnapshot, Runner } from './runner.ts';
-
-/** Requests of a leg's earlier life get this long to end; an answer does not wait longer for them. */
-const DRAIN_MS = 5000;
-const DRAIN_PAUSE_MS = 50;
+import { eraseLegs } from './native-metadata.ts';
+import type { Runner } from './runner.ts';
 
 export interface AddOptions {
   readonly writeMostly: boolean;
@@ -59,10 +50,9 @@ export class LegChanges {
   private readonly runner: Runner;
   private readonly legs: OpenLegs;
   private readonly environment: TargetEnvironment;
+  private readonly returns: LegReadds;
   private last: Promise<unknown> = Promise.resolve();
   private stopped = false;
-  /** What was at a path when it was opened or, if it is closed now, when it was closed. */
-  private readonly known = new Map<string, LegIdentity>();
   private readonly releases = new Map<string, () => void>();
   private readonly closing = new Set<Promise<void>>();
 
@@ -71,6 +61,7 @@ export class LegChanges {
     this.runner = runner;
     this.legs = legs;
     this.environment = environment;
+    this.returns = new LegReadds(name, runner, legs, environment);
   }
 
   /** @throws ControlError no-leg; would-lose-data; io */
@@ -93,13 +84,13 @@ export class LegChanges {
    * @throws ControlError no-leg; busy; would-lose-data: it is no copy of ours; bad-leg; io
    */
   readd(leg: string, force: boolean): Promise<LegFacts> {
-    return this.alone(() => this.readdAlone(leg, force));
+    return this.alone(() => this.returns.readd(leg, force));
   }
 
   /** From the set: a leg has gone, durably, and nothing is under way there. */
   heard({ kind, leg }: MirrorEvent): void {
     if (kind !== 'leg-removed' || leg === null) return;
-    this.known.delete(leg);
+    this.returns.known.delete(leg);
     const closing = this.legs.closeOne(leg).finally(() => {
       this.closing.delete(closing);
       this.releases.get(leg)?.();
@@ -127,7 +118,7 @@ export class LegChanges {
 
   private async addAlone(path: string, options: AddOptions): Promise<Added> {
     const { writeMostly, force, create } = options;
-    const { sizeBytes, legs } = await this.mirror();
+    const { sizeBytes, legs } = await mirrorOf(this.name, this.runner);
     const old =
       options.replaces === null
         ? null
@@ -153,10 +144,10 @@ export class LegChanges {
       }
       // It is no leg of another set from now on.
       if (marked.length > 0) await eraseLegs([device], loop);
-      this.known.set(path, await identityOf(device));
+      this.returns.known.set(path, await identityOf(device));
       const replaces = old?.leg ?? null;
       const leg = { device: openLegOf(path, device), writeMostly, replaces, uuid: randomUUID() };
-      const facts = await this.attached(device, this.runner.call('add-leg', leg));
+      const facts = await attached(this.legs, device, this.runner.call('add-leg', leg));
       return { ...facts, isCreated, replaces };
     } catch (error) {
       if (!isTheSets(error)) await this.legs.undoOne(path);
@@ -181,152 +172,17 @@ export class LegChanges {
     return { leg, isReleased };
   }
 
-  private async readdAlone(wanted: string, force: boolean): Promise<LegFacts> {
-    const facts = await this.runner.call('leg-facts', { leg: wanted });
-    if (facts.state === 'in-sync' || facts.state === 'resyncing') return facts;
-    const path = facts.leg;
-    const history = await this.runner.call('leg-history', { leg: path });
-    if (history !== null) return this.readdMarked(path, history, force);
-    await this.detach(path);
-    const before = await this.close(path);
-    const found = await identityAt(path);
-    const device = await this.reopen(path);
-    try {
-      const now = await identityOf(device);
-      // A file might have been exchanged between the two looks; an export is only looked at open.
-      const looked = isLegUri(path) ? now : found;
-      const isSame =
-        looked !== null &&
-        looked.key === now.key &&
-        before.isSameAs(looked) &&
-        !(await this.isWiped(device));
-      if (!isSame && !force) await this.refuseStranger(path);
-      this.known.set(path, now);
-      return await this.attached(
-        device,
-        this.runner.call('re-add-leg', { device: openLegOf(path, device), isSame, found: null }),
-      );
-    } catch (error) {
-      if (!isTheSets(error)) await this.legs.closeOne(path);
-      throw error;
-    }
-  }
-
-  /** A leg that carries metadata says itself who it is, and what it has lived through. */
-  private async readdMarked(path: string, history: LegHistory, force: boolean): Promise<LegFacts> {
-    const { loop } = this.environment;
-    await this.detach(path);
-    await this.legs.closeOne(path);
-    const device = await this.reopen(path);
-    try {
-      const [found = { kind: 'none' } as const] = await metadataAt([device], loop);
-      if (!force) {
-        if (found.kind === 'superblock') refuseApart(path, found.superblock, history);
-        else await this.refuseStranger(path);
-      }
-      const call = { device: openLegOf(path, device), isSame: false, found };
-      return await this.attached(device, this.runner.call('re-add-leg', call));
-    } catch (error) {
-      if (!isTheSets(error)) await this.legs.closeOne(path);
-      throw error;
-    }
-  }
-
   /** A new leg file holds the data and, where legs carry metadata, that too. */
   private async createdBytes(sizeBytes: number): Promise<number> {
-    const { regions, statusLines } = await this.mirror();
+    const { regions, statusLines } = await mirrorOf(this.name, this.runner);
     const isNative = statusLines.some((line) => line.endsWith(' native'));
     if (regions === null || !isNative) return sizeBytes;
     const region = sectorsFloor(regions.sizeBytes);
     return bytesOfSectors(nativeLegSectors(sectorsFloor(sizeBytes), region));
   }
-
-  private async detach(leg: string): Promise<void> {
-    const endMs = performance.now() + DRAIN_MS;
-    for (;;) {
-      try {
-        await this.runner.call('detach-leg', { leg });
-        return;
-      } catch (error) {
-        const isBusy = error instanceof ControlError && error.code === 'busy';
-        if (!isBusy || performance.now() > endMs) throw error;
-        await sleep(DRAIN_PAUSE_MS);
-      }
-    }
-  }
-
-  /** Closes a leg that is open; what is known of it from the time when it was. */
-  private async close(path: string): Promise<Before> {
-    const device = this.legs.devices.get(path);
-    const first = this.known.get(path);
-    if (device === undefined) return new Before(first, true);
-    // The file system below may be dead: then nobody can tell what comes back in its place.
-    const now = await identityOf(device).catch(() => undefined);
-    await this.legs.closeOne(path);
-    if (now === undefined) this.known.delete(path);
-    else this.known.set(path, now);
-    return new Before(now, false);
-  }
-
-  private reopen(path: string): ReturnType<OpenLegs['openMore']> {
-    return this.legs.openMore(path, {
-      ...this.environment,
-      upper: this.name,
-      stack: null,
-      readOnly: false,
-      createBytes: null,
-      createHint: '',
-      mayBeMissing: false,
-    });
-  }
-
-  /** The call goes first: a thread must know a remote leg before its connections come. */
-  private attached(device: LegDevice, call: Promise<LegFacts>): Promise<LegFacts> {
-    if (device instanceof RemoteLeg) this.legs.handOver(device);
-    return call;
-  }
-
-  /** Names and sizes say little of an export: one that came back empty must be copied whole. */
-  private async isWiped(device: LegDevice): Promise<boolean> {
-    if (!(device instanceof RemoteLeg)) return false;
-    const { legs } = await this.mirror();
-    const member = legs.find(({ leg, state }) => state === 'in-sync' && !isLegUri(leg));
-    return member === undefined || (await isWiped(device, member.leg));
-  }
-
-  private async refuseStranger(path: string): Promise<void> {
-    const { legs } = await this.mirror();
-    const member = legs.find(({ state }) => state === 'in-sync');
-    if (member === undefined) throw new ControlError('busy', `${this.name} has no leg in sync now`);
-    await refuseStranger(this.legs, path, member.leg, 'it would be overwritten; --force does it');
-  }
-
-  private async mirror(): Promise<DeviceSnapshot> {
-    const snapshot = await this.runner.call('snapshot', null);
-    if (snapshot.regions !== null) return snapshot;
-    throw new ControlError('no-leg', `device ${this.name} is no mirror, it has no legs`);
-  }
 }
 
 const OVERWRITTEN = 'it would be overwritten; --force does it';
-
-/** A leg as it was before it is opened again. */
-class Before {
-  private readonly identity: LegIdentity | undefined;
-  /** Nobody held it for a while. */
-  private readonly wasAway: boolean;
-
-  constructor(identity: LegIdentity | undefined, wasAway: boolean) {
-    this.identity = identity;
-    this.wasAway = wasAway;
-  }
-
-  isSameAs(now: LegIdentity): boolean {
-    const { identity } = this;
-    if (identity === undefined || identity.key === null || identity.key !== now.key) return false;
-    return !this.wasAway || identity.changedNs === now.changedNs;
-  }
-}
 
 function refuseKnown(name: string, path: string, legs: readonly LegStatus[]): void {
   const known = legs.find(({ leg }) => leg === path);
@@ -334,9 +190,4 @@ function refuseKnown(name: string, path: string, legs: readonly LegStatus[]): vo
   const isIn = known.state === 'in-sync' || known.state === 'resyncing';
   const remedy = isIn ? '' : `; dmio leg re-add ${name} ${path} takes it in again`;
   throw new ControlError('exists', `leg ${path} is in ${name} already: ${known.state}${remedy}`);
-}
-
-/** The record could not be written: the set has the device, and gives it back when it may be closed. */
-function isTheSets(error: unknown): boolean {
-  return error instanceof ControlError && error.code === 'io';
 }

@@ -18,6 +18,7 @@ import { OpenError } from '../fsio/open-error.ts';
 import type { OpenErrorCode } from '../fsio/open-error.ts';
 import { RemoteLeg } from '../remote/leg.ts';
 import { AbsentDevice } from './absent-device.ts';
+import { LowerDevice } from './lower-device.ts';
 import { lowerNameOf, StackedLeg, type Stack } from './stack.ts';
 import type { OpenLeg } from './assemble.ts';
 import { openLeg, type LegDevice } from './open-leg.ts';
@@ -63,6 +64,10 @@ export class OpenLegs {
     this.cache = cache;
   }
 
+  static none(): OpenLegs {
+    return new OpenLegs({});
+  }
+
   /**
    * Opens every path once, under an exclusive lock. What fails leaves nothing behind.
    * @throws ControlError
@@ -89,6 +94,24 @@ export class OpenLegs {
     if (below === undefined) return new AbsentDevice(path, loop);
     const { sectors, limits } = below;
     return below.device ?? new AbsentDevice(path, loop, sectors, limits);
+  }
+
+  /** The device that stands on these was not known when they were borrowed. */
+  heldFor(upper: string): void {
+    for (const { lower } of this.stacked.values()) lower.holder = upper;
+  }
+
+  /** What these paths name, as far as it is there, for who reads and writes here. */
+  blocksAt(paths: readonly string[], loop: Loop): ReadonlyMap<string, BlockDevice> {
+    const found = new Map<string, BlockDevice>();
+    for (const path of paths) {
+      const device = this.devices.get(path);
+      if (device !== undefined) found.set(path, device);
+      const runner = this.stacked.get(path)?.lower.runner;
+      if (runner === undefined) continue;
+      found.set(path, runner.below().device ?? new LowerDevice(path, runner, loop));
+    }
+    return found;
   }
 
   /** Those of these and of `added` that `paths` name, for who only looks. */

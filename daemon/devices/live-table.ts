@@ -4,7 +4,8 @@
  *
  *   suspend   data plane: hold, wait, flush, record clean
  *   resume    nothing loaded:  data plane: go on
- *             a table loaded:  suspend unless it is -> freeze (the mirror records no more)
+ *             the same native set:  suspend unless it is -> still the same? -> go on (native-reload.ts)
+ *             another table loaded: suspend unless it is -> freeze (the mirror records no more)
  *                              -> the record names the next table and who is in sync in it, durably
  *                              -> the data plane swaps -> go on -> legs of the old table are closed
  *
@@ -20,7 +21,6 @@ import type { DeviceIdentity, DeviceRecorder } from '../device-record.ts';
 import {
   assembleTable,
   isMirror,
-  isNativeTable,
   linesOf,
   logPathOf,
   pathsOf,
@@ -32,6 +32,7 @@ import type { BuildContext } from './build.ts';
 import type { Device } from './device.ts';
 import { loggedMirrorOf, lookAtLog, NO_LOG, settleLog, type LoggedMirror } from './disk-log.ts';
 import { OpenLegs, refuseForeignContent } from './legs.ts';
+import { isSameNativeSet, type ReadTable } from './native-reload.ts';
 import { readPolicyOf } from './request.ts';
 import { mirrorOfRecord } from './standing.ts';
 import { succeed, type Before, type Next } from './succession.ts';
@@ -41,6 +42,8 @@ export interface InactiveTable extends Next {
   readonly identity: DeviceIdentity;
   /** Those the live table does not have open. */
   readonly added: OpenLegs;
+  /** The set with the native log that is there: it stays as it is. */
+  readonly isSameSet: boolean;
 }
 
 /**
@@ -57,12 +60,17 @@ export async function load(
   await clear(device);
   const spec = readTable(text);
   const paths = pathsOf(spec);
-  const live = await liveSpec(device);
-  refuseNative(device, text);
+  const liveLines = await liveTable(device);
+  const live = liveLines.spec;
+  const lines = linesOf(text);
+  if (isSameNativeSet(device.name, liveLines, { spec, text })) {
+    const { identity } = device;
+    device.inactive = { identity, added: OpenLegs.none(), spec, lines, force, isSameSet: true };
+    return;
+  }
   refuseSmaller(device.name, live, spec);
   if (isMirror(spec)) await refuseTwins(paths);
   const mirror = await device.runner.call('mirror-record', null);
-  const lines = linesOf(text);
   const record = succeed(device.name, { spec: live, mirror }, { spec, lines, force });
   const added = await openAdded(device, spec, text, context);
   try {
@@ -74,7 +82,7 @@ export async function load(
     await lookAtNext(device, spec, text, force, added);
     const identity = { ...device.identity, table: lines };
     tryOut(device, identity, added, record, context);
-    device.inactive = { identity, added, spec, lines, force };
+    device.inactive = { identity, added, spec, lines, force, isSameSet: false };
   } catch (error) {
     await added.undo();
     throw error;
@@ -103,14 +111,15 @@ export async function resume(device: Device): Promise<void> {
     const wasSuspended = device.isSuspended;
     await suspend(device, true);
     try {
-      await replace(device, inactive);
+      if (inactive.isSameSet) await keep(device, inactive);
+      else await replace(device, inactive);
     } catch (error) {
       if (!wasSuspended) await goOn(device);
       throw error;
     }
   }
   await goOn(device);
-  if (inactive !== null) await device.legs.closeOthers(pathsOf(inactive.spec));
+  if (inactive?.isSameSet === false) await device.legs.closeOthers(pathsOf(inactive.spec));
 }
 
 async function goOn(device: Device): Promise<void> {
@@ -118,6 +127,13 @@ async function goOn(device: Device): Promise<void> {
   await restoreRecord(device);
   await device.runner.call('resume', null);
   device.isSuspended = false;
+}
+
+/** Legs may have come and gone since the table was loaded. @throws ControlError unsupported */
+async function keep(device: Device, inactive: InactiveTable): Promise<void> {
+  const next = { spec: inactive.spec, text: inactive.lines.join('\n') };
+  isSameNativeSet(device.name, await liveTable(device), next);
+  device.inactive = null;
 }
 
 /** The device is suspended: its next table becomes the live one, on record first. */
@@ -202,16 +218,12 @@ async function isSameLog(device: Device, next: LoggedMirror): Promise<boolean> {
 
 /** Legs of a mirror come and go: what the data plane says is the table. */
 async function liveSpec(device: Device): Promise<TableSpec> {
-  return readKnownTable((await device.tableLines()).join('\n'));
+  return (await liveTable(device)).spec;
 }
 
-/** Who is in sync is on the legs then, and another table would not know of it. */
-function refuseNative({ name, identity }: Device, text: string): void {
-  if (identity.setUuid === null && !isNativeTable(text)) return;
-  throw new ControlError(
-    'unsupported',
-    `device ${name}: a mirror with the native log is not reloaded; leg add and leg remove change its legs, remove and create the rest`,
-  );
+async function liveTable(device: Device): Promise<ReadTable> {
+  const text = (await device.tableLines()).join('\n');
+  return { spec: readKnownTable(text), text };
 }
 
 /** NBD cannot tell a client that its device has become smaller. */

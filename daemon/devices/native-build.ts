@@ -35,10 +35,13 @@ export function createdBytes(request: DeviceRequest, sizeBytes: number): number 
   return bytesOfSectors(nativeLegSectors(sectors, regionSectors(request, sectors)));
 }
 
+/** The open legs of a request, in its order. */
+type Blocks = ReadonlyMap<string, BlockDevice>;
+
 /** The line of a new mirror, whose legs are open. */
-export function nativeTable(request: DeviceRequest, legs: OpenLegs): string {
+export function nativeTable(request: DeviceRequest, legs: Blocks): string {
   if (request.table !== undefined) return request.table;
-  const sizes = [...legs.devices.values()].map(({ sectors }) => sectors);
+  const sizes = [...legs.values()].map(({ sectors }) => sectors);
   const { sizeBytes } = request;
   const region = regionSectors(
     request,
@@ -47,9 +50,7 @@ export function nativeTable(request: DeviceRequest, legs: OpenLegs): string {
   const sectors =
     sizeBytes === undefined ? nativeSetSectors(sizes, region) : sectorsFloor(sizeBytes);
   if (sectors <= 0) {
-    const small = [...legs.devices.values()].find(
-      (device) => device.sectors === Math.min(...sizes),
-    );
+    const small = [...legs.values()].find((device) => device.sectors === Math.min(...sizes));
     throw new ControlError(
       'bad-leg',
       `leg ${small?.name ?? ''} has ${bytesOfSectors(small?.sectors ?? 0)} bytes, too small for the metadata of the native log`,
@@ -73,7 +74,7 @@ function largestRegion(sectors: number): number {
 }
 
 /** @throws ControlError unsupported, bad-leg, bad-argument: a leg that cannot carry the metadata */
-function refuseUnfit(table: string, legs: OpenLegs): void {
+function refuseUnfit(table: string, legs: Blocks): void {
   const { sectors, regionSectors: region } = geometryOf(table);
   const regions = Math.ceil(sectors / region);
   if (regions > MAX_REGIONS_OF_MAP) {
@@ -82,7 +83,7 @@ function refuseUnfit(table: string, legs: OpenLegs): void {
       `${regions} regions of ${bytesOfSectors(region)} bytes: the native log has at most ${MAX_REGIONS_OF_MAP}`,
     );
   }
-  for (const { name, sectors: has, limits } of legs.devices.values()) {
+  for (const { name, sectors: has, limits } of legs.values()) {
     if (limits.logicalBlockSize > MAX_LOGICAL_BLOCK) {
       throw new ControlError(
         'bad-leg',
@@ -110,16 +111,6 @@ function geometryOf(table: string): {
   return { sectors, regionSectors: args.regionSectors, isNosync: args.sync === 'nosync' };
 }
 
-/** @throws ControlError unsupported: its metadata is read before its thread is known */
-export function refuseStacked(legs: OpenLegs): void {
-  const [path] = legs.stacked.keys();
-  if (path === undefined) return;
-  throw new ControlError(
-    'unsupported',
-    `leg ${path}: with the native log a leg is a file, a block device or an export; --log core takes it`,
-  );
-}
-
 /** Legs that say that they are of a set, or were. */
 export interface Marked {
   readonly path: string;
@@ -132,10 +123,7 @@ export async function markedOf(
   paths: readonly string[],
   loop: Loop,
 ): Promise<readonly Marked[]> {
-  const named = paths.flatMap((path) => {
-    const device = legs.devices.get(path);
-    return device === undefined ? [] : [{ path, device }];
-  });
+  const named = [...legs.blocksAt(paths, loop)].map(([path, device]) => ({ path, device }));
   const found = await metadataAt(
     named.map(({ device }) => device),
     loop,
@@ -187,13 +175,13 @@ export interface NativeMade {
 export async function formatNew(
   request: DeviceRequest,
   table: string,
-  legs: OpenLegs,
+  legs: Blocks,
   areCreated: boolean,
   loop: Loop,
 ): Promise<NativeMade> {
   refuseUnfit(table, legs);
   const { sectors, regionSectors: region, isNosync } = geometryOf(table);
-  const devices = [...legs.devices.values()];
+  const devices = [...legs.values()];
   const areEqual = areCreated || isNosync;
   const undo = (): Promise<void> => eraseLegs(devices, loop);
   try {
@@ -206,13 +194,13 @@ export async function formatNew(
         regionSectors: region,
         zeroed: areCreated,
         nowMs: Date.now(),
-        legs: [...legs.devices].map(([name, device], i) => {
+        legs: [...legs].map(([name, device], i) => {
           return { name, uuid: randomUUID(), device, inSync: areEqual || i === 0 };
         }),
       },
       loop,
     );
-    const plan = await planNative(legs.devices, { setUuid: null, record: null }, loop);
+    const plan = await planNative(legs, { setUuid: null, record: null }, loop);
     return { plan: withWriteMostly(plan, request.writeMostly ?? []), undo };
   } catch (error) {
     await undo().catch(() => undefined);
@@ -232,6 +220,7 @@ function withWriteMostly(plan: NativePlan, writeMostly: readonly string[]): Nati
 export async function adoptSet(
   request: DeviceRequest,
   legs: OpenLegs,
+  blocks: Blocks,
   marked: readonly Marked[],
   loop: Loop,
 ): Promise<NativeMade> {
@@ -242,7 +231,7 @@ export async function adoptSet(
       `leg ${marked[0]?.path ?? ''} is of a mirror already and ${created} is not there: leave it out, and add it when the mirror runs`,
     );
   }
-  const plan = await planNative(legs.devices, { setUuid: null, record: null }, loop);
+  const plan = await planNative(blocks, { setUuid: null, record: null }, loop);
   const [stranger] = excludedOf(plan);
   if (stranger !== undefined) {
     throw new ControlError(

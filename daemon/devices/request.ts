@@ -112,7 +112,8 @@ export function mirrorTable(
     logType: logTypeOf(request.log),
     logDevice: logDeviceOf(request.log),
     regionSectors,
-    sync: request.assumeClean ? 'nosync' : undefined,
+    // Not with the kernel's log: this line may be given to dm-mirror, which believes `nosync` at every start, after a crash too.
+    sync: request.assumeClean && logTypeOf(request.log) !== 'disk' ? 'nosync' : undefined,
     legs: legs.map((path) => ({ path, startSector: 0 })),
     // What we do in any case: a leg that fails is dropped, the rest goes on.
     features: { handleErrors: true, keepLog: false },

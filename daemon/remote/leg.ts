@@ -8,6 +8,7 @@ import type { Bio } from '../../core/block/bio.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
+import type { ZeroQuery } from '../../core/block/run.ts';
 import type { ServerFacts } from '../../core/nbd/client-handshake.ts';
 import { COMMAND, SIZE, TRANSMISSION_FLAG } from '../../core/nbd/proto.ts';
 import { exportKey, parseNbdUri, type NbdUri } from '../../core/nbd/uri.ts';
@@ -232,6 +233,11 @@ export class RemoteLeg implements BlockDevice {
     this.device.submit(bio);
   }
 
+  askZeroes(query: ZeroQuery): void {
+    assert(this.taker === null, 'a question for a leg that a thread has');
+    this.device.askZeroes(query);
+  }
+
   /** From now on a thread moves the data. Nothing may be in flight. */
   handTo(taker: LinkTaker): void {
     assert(this.device.inFlight === 0, 'a leg in use was handed over');
@@ -315,7 +321,8 @@ export class RemoteLeg implements BlockDevice {
   }
 
   private connectedHere(slot: number, socket: RemoteSocket, facts: ServerFacts): void {
-    const link = new RemoteLink(slot, this.device, facts.isStructured);
+    const { isStructured, allocationId = null } = facts;
+    const link = new RemoteLink(slot, this.device, isStructured, allocationId);
     this.local.set(slot, new NodeLink(socket, link));
     this.device.connected(link);
   }

@@ -124,6 +124,10 @@ export class DataPlane implements StreamHost {
     this.flushes.push(stream);
   }
 
+  get isFull(): boolean {
+    return this.engine.inPlaceBytes <= 0;
+  }
+
   wantsTurn(stream: UringStream): void {
     this.waiting.push(stream);
   }
@@ -166,12 +170,14 @@ export class DataPlane implements StreamHost {
     this.hasWork = false;
     this.engine.refill();
     this.continueStreams();
+    this.clock.tick();
     this.loop.run();
     this.engine.throttle.judge();
     this.sendReplies();
     if (this.hasWork || this.hasMore || !maySleep) this.ring.enter(0);
     else if (this.spin.isWorthIt && this.isQuiet) this.spinOrSleep();
     else this.sleep();
+    this.clock.tick();
     this.ring.reap();
     if (!this.clock.isEmpty) this.clock.run();
     this.engine.throttle.judge();

@@ -85,6 +85,11 @@ export class Ring {
     return this.opsInFlight;
   }
 
+  /** Places in the table of operations, in use or free. */
+  get places(): number {
+    return this.ops.length;
+  }
+
   /** Entries written and not yet given to the kernel. */
   get unsent(): number {
     return (this.tail - this.submitted) >>> 0;

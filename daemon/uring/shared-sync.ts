@@ -75,6 +75,7 @@ export class SharedSync implements Completion {
   }
 }
 
+/** Has a place in the ring's table only while it runs: devices come and go, and are not told to. */
 class OneSync extends RingOp {
   private readonly owner: SharedSync;
   private readonly device: UringDevice;
@@ -86,7 +87,6 @@ class OneSync extends RingOp {
     this.owner = owner;
     this.device = device;
     this.fd = fd;
-    device.engine.ring.register(this);
   }
 
   begin(waiting: Queue<Bio>): void {
@@ -102,6 +102,7 @@ class OneSync extends RingOp {
       this.issue();
       return;
     }
+    this.device.engine.ring.unregister(this);
     if (result < 0) this.owner.markFailed();
     if (result < 0) this.settle(-result);
     else this.settle(this.owner.failed ? ERRNO.EIO : ERRNO.OK);
@@ -109,7 +110,9 @@ class OneSync extends RingOp {
   }
 
   private issue(): void {
-    this.device.engine.ring.prepare(this, OP.FSYNC, this.fd, 0, 0, 0, FSYNC_DATASYNC);
+    const { ring } = this.device.engine;
+    if (this.index === -1) ring.register(this);
+    ring.prepare(this, OP.FSYNC, this.fd, 0, 0, 0, FSYNC_DATASYNC);
   }
 
   private settle(errno: number): void {

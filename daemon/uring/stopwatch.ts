@@ -17,3 +17,9 @@ export function stopwatchUs(): number {
 export function elapsedUs(from: number, to: number): number {
   return to >= from ? to - from : to - from + ROUND_US;
 }
+
+/** Milliseconds of the same clock, since the machine's start, into `time[0]`. */
+export function monotonicInto(time: Float64Array): void {
+  clockGettime(CLOCK_MONOTONIC, now);
+  time[0] = (now[0]! + now[1]! * 4294967296) * 1000 + now[2]! / 1_000_000;
+}

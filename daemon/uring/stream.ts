@@ -6,7 +6,7 @@ import { Company } from './company.ts';
 import type { Memory, Room } from './memory.ts';
 import { Outbox, OUTBOX_BYTES } from './outbox.ts';
 import { RingOp, type Ring } from './ring.ts';
-import { close, recvmsg, sendmsg, setBlocking, shutdown } from './syscall.ts';
+import { close, recvmsg, sendmsg, setBlocking, setSendBuffer, shutdown } from './syscall.ts';
 
 /** Bytes taken from a socket in one gulp: many small requests, or a large payload's beginning. */
 export const GULP_BYTES = 256 * 1024;
@@ -14,6 +14,8 @@ export const GULP_BYTES = 256 * 1024;
 const DIRECT_BYTES = 16 * 1024;
 /** Bytes one stream takes in one turn before others have theirs. */
 const TURN_BYTES = 512 * 1024;
+/** On its way to the client; the kernel counts its own part, so it doubles this. */
+const SEND_BYTES = 320 * 1024;
 const SHUT_RD = 0;
 const SHUT_RDWR = 2;
 const EINTR = 4;
@@ -25,6 +27,8 @@ export interface StreamHost {
   readonly memory: Memory;
   /** `stream.flushReplies()` will be called before the ring is next entered. */
   wantsFlush(stream: UringStream): void;
+  /** As much is moved in place as one turn should: requests that come now would only hold memory. */
+  readonly isFull: boolean;
   /** `stream.goOn()` will be called in the next turn, before the plane sleeps. */
   wantsTurn(stream: UringStream): void;
   /** The descriptors are closed and nothing of the stream is in flight. */
@@ -137,6 +141,7 @@ export class UringStream implements SessionStream {
     this.outbox = new Outbox(place.room, host.memory);
     setBlocking(fds.input);
     setBlocking(fds.output);
+    if (fds.isSocket) setSendBuffer(fds.output, SEND_BYTES);
     for (const op of this.ops()) host.ring.register(op);
   }
 
@@ -232,7 +237,13 @@ export class UringStream implements SessionStream {
         session.payloadReceived(count);
         continue;
       }
-      const taken = session.consume(bytes, base + this.start, base + this.end);
+      if (this.host.isFull) {
+        this.waitForTurn();
+        return;
+      }
+      // One at a time: each may fill the turn.
+      const end = this.end - this.start > SIZE.REQUEST ? this.start + SIZE.REQUEST : this.end;
+      const taken = session.consume(bytes, base + this.start, base + end);
       this.start += taken;
       if (taken === 0 && session.payloadWanted === 0) break;
       // One header at a time while they announce much; many when they do not.
@@ -241,6 +252,12 @@ export class UringStream implements SessionStream {
     if (this.start !== this.end) return;
     this.start = 0;
     this.end = 0;
+  }
+
+  private waitForTurn(): void {
+    if (this.isWaiting) return;
+    this.isWaiting = true;
+    this.host.wantsTurn(this);
   }
 
   /** A large payload is wanted, and the gulp is empty: more of it is probably there. */
@@ -258,8 +275,7 @@ export class UringStream implements SessionStream {
   /** Payload into its slot and the next header into the gulp, as far as they are there. True: go on. */
   private receiveNow(): boolean {
     if (this.turnBytes <= 0) {
-      this.isWaiting = true;
-      this.host.wantsTurn(this);
+      this.waitForTurn();
       return false;
     }
     this.headersOnly = true;

@@ -25,6 +25,9 @@ const rawPreadv2 = libc.func(
 const rawSendmsg = libc.func('int64_t sendmsg(int fd, const void *message, int flags)');
 const rawRecvmsg = libc.func('int64_t recvmsg(int fd, void *message, int flags)');
 const rawClockGettime = libc.func('int clock_gettime(int clock, void *time)');
+const rawSetsockopt = libc.func(
+  'int setsockopt(int fd, int level, int option, const void *value, uint32_t length)',
+);
 const rawEventfd = libc.func('int eventfd(uint32_t initial, int flags)');
 const rawClose = libc.func('int close(int fd)');
 const rawFcntl = libc.func('int fcntl(int fd, int command, int argument)');
@@ -181,6 +184,14 @@ const O_NONBLOCK = 0x800;
 export function setBlocking(fd: number): void {
   const flags = rawFcntl(fd, F_GETFL, 0) as number;
   rawFcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+
+/** Asks for room for so many bytes on their way; the kernel gives what it allows. */
+export function setSendBuffer(fd: number, bytes: number): void {
+  rawSetsockopt(fd, SOL_SOCKET, SO_SNDBUF, Int32Array.of(bytes), 4);
 }
 
 export function close(fd: number): number {

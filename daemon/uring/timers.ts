@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../core/base/ports.ts';
+import { monotonicInto } from './stopwatch.ts';
 
 interface Entry {
   readonly dueMs: number;
@@ -6,12 +7,33 @@ interface Entry {
   cancelled: boolean;
 }
 
-/** Timers of a data plane: few, coarse, control path only. The plane looks at them when it wakes. */
+/**
+ * The time of a data plane, and its timers: few, coarse, control path only. The plane looks at them
+ * when it wakes.
+ *
+ * The time is that of the last `tick`, twice a turn: when the kernel has answered, and before what
+ * has ended is told. A request asks for it twice, a leg of a mirror twice more, and what a request
+ * waits for lies between two ticks. In a typed array: a field would be a boxed number for each.
+ */
 export class PlaneTimers implements Clock {
   private entries: Entry[] = [];
+  private readonly time = new Float64Array(1);
+  /** From the kernel's clock to performance.now()'s. */
+  private readonly shift = new Float64Array(1);
+
+  constructor() {
+    monotonicInto(this.time);
+    this.shift[0] = performance.now() - (this.time[0] ?? 0);
+    this.tick();
+  }
+
+  tick(): void {
+    monotonicInto(this.time);
+    this.time[0] = (this.time[0] ?? 0) + (this.shift[0] ?? 0);
+  }
 
   nowMs(): number {
-    return performance.now();
+    return this.time[0] ?? 0;
   }
 
   after(delayMs: number, fire: () => void): Timer {

@@ -97,6 +97,7 @@ export type ToWorkerLeg =
       readonly slot: number;
       readonly fd: number;
       readonly isStructured: boolean;
+      readonly allocationId: number | null;
     }
   | { readonly kind: 'leg-fenced'; readonly id: number; readonly slot: number }
   | { readonly kind: 'leg-refused'; readonly id: number; readonly why: string };

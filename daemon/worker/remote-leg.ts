@@ -41,8 +41,8 @@ export class WorkerRemoteLeg {
   heard(message: ToWorkerLeg): void {
     switch (message.kind) {
       case 'leg-link': {
-        const { slot, fd, isStructured } = message;
-        const link = new RemoteLink(slot, this.device, isStructured);
+        const { slot, fd, isStructured, allocationId } = message;
+        const link = new RemoteLink(slot, this.device, isStructured, allocationId);
         // A slot's last link has let go of its memory before the next one comes.
         const place = (this.places[slot] ??= new LinkPlace(this.plane.memory));
         new UringLink(this.plane, fd, link, place);

@@ -13,7 +13,8 @@ export function workerTaker(id: number, host: WorkerHost): LinkTaker {
       const copy = dup(fd);
       assert(copy >= 0, 'no descriptor for a connection');
       socket.destroy();
-      host.tellLeg({ kind: 'leg-link', id, slot, fd: copy, isStructured: facts.isStructured });
+      const { isStructured, allocationId = null } = facts;
+      host.tellLeg({ kind: 'leg-link', id, slot, fd: copy, isStructured, allocationId });
       return copy;
     },
     fenced: (slot) => host.tellLeg({ kind: 'leg-fenced', id, slot }),

@@ -19,6 +19,8 @@ export function fioArguments(
   return [
     'fio',
     '--name=bench',
+    // Not processes: each would be a session of its own, and so an autogroup of its own to the scheduler.
+    '--thread',
     '--ioengine=nbd',
     `--uri=${uri}`,
     `--rw=${pattern}`,

@@ -1,17 +1,22 @@
 // The files that are served: random data (holes and zeroes can be answered without reading), on a real
 // disk, in the page cache. Made when first asked for, gone with the folder.
 import { randomFillSync } from 'node:crypto';
-import { closeSync, fdatasyncSync, openSync, statfsSync, writeSync } from 'node:fs';
+import { closeSync, fdatasyncSync, openSync, readSync, statfsSync, writeSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import type { Children } from './children.ts';
+
 const CHUNK_BYTES = 4 * 2 ** 20;
 const TMPFS_MAGIC = 0x01021994;
+const DROP_LIMIT_MS = 60_000;
 
 export class LegFiles {
   readonly sizeBytes: number;
   private readonly folder: string;
   private readonly made = new Set<string>();
+  /** Written since they were last put into the page cache. */
+  private readonly touched = new Set<string>();
 
   constructor(folder: string, sizeBytes: number) {
     this.folder = folder;
@@ -22,15 +27,47 @@ export class LegFiles {
   async of(kind: 'cached' | 'direct', count: number): Promise<readonly string[]> {
     const paths = Array.from({ length: count }, (_, i) => join(this.folder, `${kind}${i}.img`));
     const first = join(this.folder, 'cached0.img');
-    if (!this.made.has(first)) writeRandom(first, this.sizeBytes);
+    if (!this.made.has(first)) {
+      writeRandom(first, this.sizeBytes);
+      this.touched.add(first);
+    }
     this.made.add(first);
     for (const path of paths) {
       if (this.made.has(path)) continue;
       await copyFile(first, path);
-      settle([path]);
+      this.touch([path]);
       this.made.add(path);
     }
     return paths;
+  }
+
+  /** A turn has written to them. */
+  touch(paths: readonly string[]): void {
+    settle(paths);
+    for (const path of paths) this.touched.add(path);
+  }
+
+  /**
+   * Every turn finds the page cache as the kernel makes it from a file that is read from its beginning to its
+   * end. How it is cut into folios decides what a small write costs, and servers leave it cut differently.
+   */
+  async refresh(paths: readonly string[], children: Children): Promise<void> {
+    for (const path of paths) {
+      if (!this.touched.delete(path)) continue;
+      const drop = [`of=${path}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0'];
+      await children.run(['dd', ...drop, 'status=none'], this.folder, DROP_LIMIT_MS);
+      readAll(path);
+    }
+  }
+}
+
+function readAll(path: string): void {
+  const chunk = Buffer.alloc(CHUNK_BYTES);
+  const fd = openSync(path, 'r');
+  try {
+    while (readSync(fd, chunk) > 0);
+  } finally {
+    closeSync(fd);
   }
 }
 

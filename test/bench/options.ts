@@ -15,6 +15,8 @@ export const USAGE = `npm run bench -- [options]
   --size S           size of a leg, as 512M or 2G (default 1G)
   --dir DIR          where the legs go: a real disk (default ./var)
   --json FILE        everything measured, every sample
+  --realtime         servers and clients before everything else (SCHED_RR, as root): for a machine
+                     that others use; in autogroups nice does not help between sessions
   --list             print the names of the rows, and stop
   --help             this`;
 
@@ -28,6 +30,7 @@ export interface Options {
   readonly sizeBytes: number;
   readonly dir: string | undefined;
   readonly json: string | undefined;
+  readonly realtime: boolean;
   readonly list: boolean;
   readonly help: boolean;
 }
@@ -49,6 +52,7 @@ export function parseOptions(args: readonly string[]): Options {
       size: { type: 'string', default: '1G' },
       dir: { type: 'string' },
       json: { type: 'string' },
+      realtime: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -68,6 +72,7 @@ export function parseOptions(args: readonly string[]): Options {
     sizeBytes: sizeOf(values.size),
     dir: values.dir,
     json: values.json,
+    realtime: values.realtime,
     list: values.list,
     help: values.help,
   };

@@ -7,7 +7,6 @@ import { ROOT } from '../support/root.ts';
 import type { Children } from './children.ts';
 import type { Job } from './client/connection.ts';
 import { fioArguments, parseFio } from './fio.ts';
-import { settle } from './legs.ts';
 import type { LegFiles } from './legs.ts';
 import { isReadOnly } from './matrix.ts';
 import { cpuSecondsOf, memoryMibOf } from './proc.ts';
@@ -49,6 +48,7 @@ export const NOTHING: Metrics = {
 export async function serveAndLoad(bench: Bench, server: Server, row: Row): Promise<Metrics> {
   const { children, folder } = bench;
   const legs = await bench.legs.of(server.files, row.legs);
+  if (server.files === 'cached') await bench.legs.refresh(legs, children);
   const cpu = cpusFor(row.pin, bench.cpus);
   const { sizeBytes } = bench.legs;
   const place = { children, server, legs, sizeBytes, transport: row.transport, folder };
@@ -59,7 +59,7 @@ export async function serveAndLoad(bench: Bench, server: Server, row: Row): Prom
     return await measure(client, running, bench.seconds);
   } finally {
     await running.stop();
-    if (!isReadOnly(row.load.pattern)) settle(legs);
+    if (!isReadOnly(row.load.pattern)) bench.legs.touch(legs);
   }
 }
 

@@ -94,6 +94,26 @@ describe('a mirror with a disk log', () => {
   );
 
   it(
+    'equal legs by the word of the user: in sync at once, and the line may be given to dm-mirror as it is',
+    async () => {
+      for (const leg of ['a.img', 'b.img']) writeFileSync(path(leg), Buffer.alloc(16 * MIB, 5));
+      const daemon = await startDaemon(place.folder);
+      create('--assume-clean');
+      expect(place.statusOf('data').state).toBe('in-sync');
+      // The kernel would believe nosync after a crash, too.
+      expect(ok('table')).toContain(` mirror disk 2 ${path('log')} 1024 2 `);
+      await until(() => unclean().length === 0);
+      await daemon.stop();
+
+      await startDaemon(place.folder);
+      expect(place.statusOf('data').state).toBe('in-sync');
+      expect(unclean()).toEqual([]);
+      io('read -P 5 0 16M');
+    },
+    SLOW,
+  );
+
+  it(
     'settles exactly the regions that are not clean after kill -9',
     async () => {
       const daemon = await startDaemon(place.folder);

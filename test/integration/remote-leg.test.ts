@@ -1,13 +1,15 @@
 // Legs that other servers serve: a mirror of a file and an export under verified traffic, while the
 // server is killed and comes back, stands still, answers errors, or comes back as another one.
-import { truncateSync } from 'node:fs';
+import { closeSync, openSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import type { StatsReport } from '../../core/control/status.ts';
 import { Place } from '../support/place.ts';
 import { dmio, startDaemon } from '../support/programs.ts';
 import { nbdkit, type SocketServer } from '../support/remote-servers.ts';
 import { runBeside } from '../support/run.ts';
 
+const MIB = 2 ** 20;
 const place = new Place();
 const servers: SocketServer[] = [];
 
@@ -49,7 +51,7 @@ async function fio(
   );
 }
 
-async function legBecomes(state: string, limitMs = 20_000): Promise<void> {
+async function legBecomes(state: string, limitMs = 60_000): Promise<void> {
   const end = Date.now() + limitMs;
   while (place.statusOf('data').legs[1]?.state !== state) {
     if (Date.now() > end) expect(place.statusOf('data').legs[1]).toMatchObject({ state });
@@ -63,10 +65,25 @@ async function expectEqualFiles(): Promise<void> {
   expect(code).toBe(0);
 }
 
+/** A daemon whose legs come back when the test says so, however long that takes it. */
+function startManual(): ReturnType<typeof startDaemon> {
+  writeFileSync(place.path('dmiod.toml'), 'auto-re-add = false\n');
+  return startDaemon(place.folder, '--config', 'dmiod.toml');
+}
+
+/** Adds the leg again as soon as its server has closed what there was. */
+async function fenced(leg: string): Promise<void> {
+  const end = Date.now() + 60_000;
+  while (dmio(place.folder, 'leg', 're-add', 'data', leg).code === 5 && Date.now() < end) {
+    await sleep(200);
+  }
+  place.ok('leg', 're-add', 'data', leg);
+}
+
 describe('a mirror of a file and an export', () => {
   it('serves verified traffic, and both hold the same', async () => {
     await fileExport('far', 32);
-    const daemon = await startDaemon(place.folder);
+    const daemon = await startManual();
     place.ok('create', 'data', '--mirror', 'local.img', uri('far'), '--size', '32M');
     place.ok('wait', 'data', '--in-sync', '--timeout', '30');
     expect((await fio(3)).code).toBe(0);
@@ -77,7 +94,7 @@ describe('a mirror of a file and an export', () => {
 
   it('goes on without a server that dies, and takes it in again with a delta', async () => {
     const server = await fileExport('far', 32);
-    const daemon = await startDaemon(place.folder);
+    const daemon = await startManual();
     place.ok('create', 'data', '--mirror', 'local.img', uri('far'), '--size', '32M');
     place.ok('wait', 'data', '--in-sync', '--timeout', '30');
     const traffic = fio(6);
@@ -95,7 +112,7 @@ describe('a mirror of a file and an export', () => {
 
   it('keeps a leg whose server comes back while nothing unflushed was there', async () => {
     const server = await fileExport('far', 32);
-    await startDaemon(place.folder);
+    await startManual();
     place.ok(
       'create',
       'data',
@@ -120,20 +137,19 @@ describe('a mirror of a file and an export', () => {
 
   it('lets go of a server that stands still within its time-out, and refuses it until it is fenced', async () => {
     const server = await fileExport('far', 32);
-    await startDaemon(place.folder);
+    await startManual();
     const far = uri('far', '&timeout=2');
     place.ok('create', 'data', '--mirror', 'local.img', far, '--size', '32M');
     place.ok('wait', 'data', '--in-sync', '--timeout', '30');
     const traffic = fio(8);
     await sleep(1000);
     server.signal('SIGSTOP');
-    await legBecomes('failed', 6000);
+    await legBecomes('failed');
     const early = dmio(place.folder, 'leg', 're-add', 'data', far);
     expect(early.code).toBe(5);
     expect(early.stderr).toContain('its server has not closed');
     server.signal('SIGCONT');
-    await sleep(1500);
-    place.ok('leg', 're-add', 'data', far);
+    await fenced(far);
     expect((await traffic).code).toBe(0);
     place.ok('wait', 'data', '--in-sync', '--timeout', '30');
   }, 90_000);
@@ -144,7 +160,7 @@ describe('a mirror of a file and an export', () => {
       const fails = [`error-${operation}=EIO`, `error-${operation}-rate=20%`];
       const trigger = place.path('bad');
       await serve('far', '--filter=error', 'memory', '32M', ...fails, `error-file=${trigger}`);
-      await startDaemon(place.folder);
+      await startManual();
       place.ok(
         'create',
         'data',
@@ -175,7 +191,7 @@ describe('a mirror of a file and an export', () => {
       'rdelay=2ms',
       'rate=400M',
     );
-    await startDaemon(place.folder);
+    await startManual();
     place.ok(
       'create',
       'data',
@@ -192,7 +208,7 @@ describe('a mirror of a file and an export', () => {
 
   it('refuses a server that comes back with another size', async () => {
     const server = await fileExport('far', 32);
-    await startDaemon(place.folder);
+    await startManual();
     place.ok(
       'create',
       'data',
@@ -206,15 +222,14 @@ describe('a mirror of a file and an export', () => {
     await server.kill();
     truncateSync(place.path('far.img'), 16 * 2 ** 20);
     await server.start();
-    await sleep(1500);
     expect((await fio(1)).code).toBe(0);
-    expect(place.statusOf('data').legs[1]).toMatchObject({ state: 'failed' });
+    await legBecomes('failed');
     expect(dmio(place.folder, 'leg', 're-add', 'data', uri('far', '&timeout=2')).code).toBe(1);
   }, 60_000);
 
   it('copies everything to a server that comes back empty', async () => {
     const server = await serve('far', 'memory', '32M');
-    await startDaemon(place.folder);
+    await startManual();
     place.ok(
       'create',
       'data',
@@ -237,6 +252,53 @@ describe('a mirror of a file and an export', () => {
     expect(copy.code).toBe(0);
     expect((await runBeside(place.folder, 'cmp', 'copy.img', 'local.img')).code).toBe(0);
   }, 90_000);
+});
+
+describe('a copy between sparse legs', () => {
+  /** 64 MiB with 1 MiB of data in the middle. */
+  async function sparse(name: string): Promise<string> {
+    const file = place.path(name);
+    const run = await runBeside(place.folder, 'truncate', '-s', '64M', file);
+    expect(run.code).toBe(0);
+    const fd = openSync(file, 'r+');
+    writeSync(fd, Buffer.alloc(MIB, 'data'), 0, MIB, 20 * MIB);
+    closeSync(fd);
+    return file;
+  }
+  const allocated = (name: string): number => statSync(place.path(name)).blocks * 512;
+  const readBytes = (leg: number): number => {
+    const report = JSON.parse(place.ok('--json', 'stats', 'data')) as StatsReport;
+    return report.devices[0]?.legs[leg]?.io.read.bytes ?? 0;
+  };
+
+  it.each([
+    ['from a server', 0],
+    ['from a file', 1],
+  ] as const)(
+    '%s reads data only, and leaves holes where they were',
+    async (_, source) => {
+      await sparse('far.img');
+      await serve('far', 'file', place.path('far.img'));
+      await sparse('local.img');
+      const blank = source === 0 ? 'local.img' : 'far.img';
+      truncateSync(place.path(blank), 0);
+      truncateSync(place.path(blank), 64 * MIB);
+      const legs = source === 0 ? [uri('far'), 'local.img'] : ['local.img', uri('far')];
+      await startDaemon(place.folder);
+      place.ok('create', 'data', '--mirror', ...legs, '--force');
+      place.ok('wait', 'data', '--in-sync', '--timeout', '60');
+      // A region of 512 KiB is the least that is read.
+      expect(readBytes(0)).toBeGreaterThanOrEqual(MIB);
+      expect(readBytes(0)).toBeLessThanOrEqual(4 * MIB);
+      expect(readBytes(1)).toBe(0);
+      for (const name of ['far.img', 'local.img']) {
+        expect(allocated(name)).toBeGreaterThanOrEqual(MIB);
+        expect(allocated(name)).toBeLessThanOrEqual(4 * MIB);
+      }
+      expect((await runBeside(place.folder, 'cmp', 'local.img', 'far.img')).code).toBe(0);
+    },
+    90_000,
+  );
 });
 
 describe('the words of a remote leg', () => {

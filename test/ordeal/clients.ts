@@ -9,7 +9,7 @@ import { Prng } from '../../core/base/prng.ts';
 import { NBD_ERROR } from '../../core/nbd/proto.ts';
 import { ENVIRONMENT, runBeside } from '../support/run.ts';
 import { TagBook, TaggedWriter } from '../support/tagged-writer.ts';
-import { until } from './legs.ts';
+import { LIMIT_SECONDS, until } from './legs.ts';
 
 /** The device: fio has the first part, the tagged writers the rest of `TAGGED_MIB`. */
 export const TAGGED_MIB = 16;
@@ -41,7 +41,7 @@ export class Clients {
       ...[
         'retry=60',
         `export=${this.name}`,
-        'retries=120',
+        `retries=${LIMIT_SECONDS}`,
         'retry-delay=1',
         'retry-exponential=no',
       ],

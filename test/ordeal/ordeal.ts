@@ -9,7 +9,7 @@ import type { DeviceStatus, StatusReport } from '../../core/control/status.ts';
 import { runBeside } from '../support/run.ts';
 import { DMIO, DMIOD, Running } from '../support/running.ts';
 import { Clients, DEVICE_MIB, TAGGED_MIB } from './clients.ts';
-import { OrdealLeg } from './legs.ts';
+import { LIMIT_SECONDS, OrdealLeg } from './legs.ts';
 import { TROUBLES, type Site } from './troubles.ts';
 
 export interface OrdealOptions {
@@ -115,13 +115,13 @@ export class Ordeal implements Site {
     const listen = ['--listen', 'unix:nbd.sock', '--engine', this.options.engine];
     const daemon = new Running(this.options.folder, [DMIOD, ...places, ...listen]);
     this.daemon = daemon;
-    await daemon.until(() => daemon.stderr.includes('"msg":"ready"'));
+    await daemon.until(() => daemon.stderr.includes('"msg":"ready"'), LIMIT_SECONDS * 1000);
   }
 
   /** In sync, what clients were told is there, and the legs are the same to the last byte. */
   private async judge(): Promise<readonly string[]> {
     try {
-      await this.dmio('wait', 'data', '--in-sync', '--timeout', '120');
+      await this.dmio('wait', 'data', '--in-sync', '--timeout', String(LIMIT_SECONDS));
       const wrong = await this.wrongSlots();
       const differing = await this.differingLegs();
       return [...wrong, ...differing];

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { Prng } from '../../core/base/prng.ts';
 import type { DeviceStatus } from '../../core/control/status.ts';
-import type { OrdealLeg } from './legs.ts';
+import { LIMIT_SECONDS, type OrdealLeg } from './legs.ts';
 
 export interface Site {
   readonly prng: Prng;
@@ -21,7 +21,7 @@ export interface Site {
 type Trouble = (site: Site) => Promise<void>;
 
 const NAME = 'data';
-const WAIT = ['--timeout', '120'];
+const WAIT = ['--timeout', String(LIMIT_SECONDS)];
 
 export const TROUBLES: Readonly<Record<string, Trouble>> = {
   'kill -9': async (site) => {
@@ -124,11 +124,11 @@ async function bringBack(site: Site, leg: OrdealLeg): Promise<void> {
 
 /** A replaced leg leaves when the new one is in sync. */
 async function untilGone(site: Site, leg: OrdealLeg): Promise<void> {
-  const end = Date.now() + 120_000;
+  const end = Date.now() + LIMIT_SECONDS * 1000;
   for (;;) {
     const { legs } = await site.status();
     if (legs.every((each) => each.leg !== leg.path)) return;
-    if (Date.now() > end) throw new Error(`${leg.path} is still there after 120 s`);
+    if (Date.now() > end) throw new Error(`${leg.path} is still there after ${LIMIT_SECONDS} s`);
     await sleep(50);
   }
 }

@@ -20,12 +20,14 @@ import { request } from '../support/nbd-messages.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 const DEPTH = 4;
-/**
- * A number above 2^31 that crosses a call that was not inlined is boxed in 16 bytes; how many such
- * calls there are depends on when the engine optimises what: one a request, and now and then one a
- * turn (20 bytes in all, with four requests a turn). Below an object of two fields, 40 bytes.
- */
+/** An object of two fields: what one a request must look like. */
 const LEAST_OBJECT = 40;
+/**
+ * Measured are 0 bytes, and 4 where the engine boxes one number a turn of four requests. A number
+ * above 2^31 that crosses a call that was not inlined is boxed in 16 bytes, and what is inlined
+ * depends on when the engine optimises what: so there is room for one box a request, not for two.
+ */
+const MOST_GARBAGE = 24;
 const FILE_BYTES = 2 ** 24;
 const MSG_DONTWAIT = 0x40;
 const TWO32 = 2 ** 32;
@@ -152,7 +154,7 @@ describe('a request through the ring', () => {
   ] as const)(
     '%s allocates no object',
     async (_, kind, legs) => {
-      expect(await bytesPerRequest(kind, legs)).toBeLessThan(LEAST_OBJECT * legs);
+      expect(await bytesPerRequest(kind, legs)).toBeLessThan(MOST_GARBAGE * legs);
     },
     SLOW,
   );
@@ -166,7 +168,7 @@ describe('a request through the ring', () => {
     '%s allocates no object',
     async (_, kind, legs, place) => {
       const bytes = await bytesPerRequest(kind, legs, place);
-      expect(bytes).toBeLessThan(LEAST_OBJECT * legs);
+      expect(bytes).toBeLessThan(MOST_GARBAGE * legs);
     },
     SLOW,
   );

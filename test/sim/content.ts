@@ -37,16 +37,13 @@ export function decodeSector(words: Uint32Array, from: number, sector: number): 
   return value;
 }
 
-const VIEWS = new WeakMap<ArrayBufferLike, Uint32Array>();
+/** A buffer that carries its own view: a WeakMap of them costs the collector more than all else. */
+type Viewed = ArrayBufferLike & { wordsOfAll?: Uint32Array };
 
 /** The whole buffer as words: made once a buffer, since a view costs more than a sector. */
-function viewOfBuffer(buffer: ArrayBufferLike): Uint32Array {
-  let words = VIEWS.get(buffer);
-  if (words === undefined) {
-    words = new Uint32Array(buffer);
-    VIEWS.set(buffer, words);
-  }
-  return words;
+export function wordsOf(page: Uint8Array): Uint32Array {
+  const buffer: Viewed = page.buffer;
+  return (buffer.wordsOfAll ??= new Uint32Array(buffer));
 }
 
 /** Visits the sectors of a bio's memory: the words, where in them, and the count from its start. */
@@ -57,7 +54,7 @@ export function eachSector(
   let index = 0;
   for (let i = 0; i < bio.vecCount && index < bio.sectors; i += 1) {
     const vec = at(bio.vecs, i);
-    const words = viewOfBuffer(vec.page.buffer);
+    const words = wordsOf(vec.page);
     const first = (vec.page.byteOffset + vec.offset) / 4;
     const end = first + vec.length / 4;
     for (let from = first; from < end && index < bio.sectors; from += WORDS) {

@@ -13,7 +13,6 @@ import { IoStats } from '../../core/stats/io-stats.ts';
 import type { Prng } from '../../core/base/prng.ts';
 import type { MirrorOptions } from '../../core/mirror/options.ts';
 import type { SimClock } from './clock.ts';
-import type { SimDisk } from './disk.ts';
 import type { SimOptions } from './options.ts';
 
 /** What a start has decided, with either log. */
@@ -33,11 +32,10 @@ export class Daemon {
   private readonly clock: SimClock;
   private readonly onEvent: (event: MirrorEvent) => void;
 
+  /** `open`: the legs' devices are this daemon's from now on. */
   constructor(
     options: SimOptions,
-    start: DaemonStart,
-    disks: readonly SimDisk[],
-    believed: readonly number[],
+    open: (loop: Loop) => DaemonStart,
     clock: SimClock,
     prng: Prng,
     onEvent: (event: MirrorEvent) => void,
@@ -52,8 +50,7 @@ export class Daemon {
     this.options = options;
     this.clock = clock;
     this.onEvent = onEvent;
-    for (const [i, disk] of disks.entries()) disk.open(loop, believed.includes(i));
-    this.set = this.makeSet(start, 0);
+    this.set = this.makeSet(open(loop), 0);
     this.mapped = new MappedDevice('sim', this.tableOf(this.set), loop);
   }
 

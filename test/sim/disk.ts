@@ -6,6 +6,7 @@ import { bioError, type BlockDevice } from '../../core/block/device.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { isWriteOp, REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import { RUN, type Run, type ZeroQuery } from '../../core/block/run.ts';
 import type { SimClock } from './clock.ts';
 import { at } from './at.ts';
 import {
@@ -18,7 +19,7 @@ import {
   type Value,
 } from './content.ts';
 import { checkGhost } from './checkers/i12-fencing.ts';
-import { DiskFaults } from './faults.ts';
+import { DiskFaults, type Lie } from './faults.ts';
 import { SimFailure } from './failure.ts';
 import { Medium } from './medium.ts';
 
@@ -44,7 +45,11 @@ export interface DiskOptions {
   readonly latencyUs: number;
   /** From this sector on it holds real bytes: a leg's metadata. */
   readonly rawFrom?: number;
+  readonly tellsZeroes?: TellsZeroes;
 }
+
+/** Whether a disk says what reads as zeros: as a file does, as a server does, or as a liar would. */
+export type TellsZeroes = 'never' | 'at once' | 'when asked' | 'falsely';
 
 /**
  * A disk: a medium, faults, latency. It outlives the daemon; `loop` is that of the daemon which has
@@ -64,6 +69,8 @@ export class SimDisk implements BlockDevice {
   /** The world's count of steps. */
   step = (): number => 0;
   readonly rawFrom: number;
+  readonly allocationAt?: (sector: number, sectors: number, run: Run) => void;
+  readonly askZeroes?: (query: ZeroQuery) => void;
   readonly raw = new RawSectors();
   private openLoop: Loop | null = null;
   private readonly clock: SimClock;
@@ -71,6 +78,7 @@ export class SimDisk implements BlockDevice {
   private readonly latencyUs: number;
   private readonly origin: number;
   private readonly transfers = new Set<Transfer>();
+  private readonly queries = new Set<ZeroQuery>();
 
   constructor(options: DiskOptions, clock: SimClock, prng: Prng) {
     this.name = options.name;
@@ -84,6 +92,12 @@ export class SimDisk implements BlockDevice {
     this.clock = clock;
     this.prng = prng;
     this.rawFrom = options.rawFrom ?? Infinity;
+    const tells = options.tellsZeroes ?? 'never';
+    if (tells === 'when asked') this.askZeroes = (query) => this.ask(query);
+    else if (tells !== 'never') {
+      const lies = tells === 'falsely';
+      this.allocationAt = (sector, sectors, run) => this.tell(sector, sectors, run, lies);
+    }
     if (this.rawFrom < options.sectors) this.medium.clearFrom(this.rawFrom);
   }
 
@@ -109,7 +123,8 @@ export class SimDisk implements BlockDevice {
 
   /** The daemon lets go of it: nothing may be under way, nothing may come. */
   close(): void {
-    if (this.transfers.size > 0) throw new SimFailure('I18', `${this.name} closed in mid-transfer`);
+    if (this.transfers.size + this.queries.size > 0)
+      throw new SimFailure('I18', `${this.name} closed in mid-transfer`);
     this.openLoop = null;
   }
 
@@ -120,13 +135,15 @@ export class SimDisk implements BlockDevice {
     this.transfers.add(transfer);
     const latency = this.drawLatency() + this.faults.delayOf(bio);
     const isLong = bio.op === REQ_OP.WRITE && bio.sectors > this.medium.blockSectors;
-    if (isLong && this.prng.ratio(1, 3)) {
+    if (isLong && this.faults.lies.length === 0 && this.prng.ratio(1, 3)) {
       this.clock.in(this.prng.below(latency), () => {
-        if (bioError(this, bio) === 0) this.land(transfer, this.prng.below(this.blocksOf(bio)));
+        if (!this.transfers.has(transfer) || bioError(this, bio) !== 0) return;
+        this.land(transfer, this.prng.below(this.blocksOf(bio)));
       });
     }
     this.clock.in(latency, () => {
-      this.finish(transfer);
+      // Who had sent it may have died, on a machine of its own.
+      if (this.transfers.has(transfer)) this.finish(transfer);
     });
   }
 
@@ -177,6 +194,7 @@ export class SimDisk implements BlockDevice {
       this.medium.ended(first, first + this.blocksOf(bio) - 1);
     }
     this.transfers.clear();
+    this.queries.clear();
     this.openLoop = null;
   }
 
@@ -189,6 +207,31 @@ export class SimDisk implements BlockDevice {
   powerCut(): void {
     this.daemonDied();
     this.medium.powerCut(this.prng);
+  }
+
+  private isZeroAt(sector: number): boolean {
+    return sector < this.rawFrom && at(this.medium.visible, sector) === ZEROS;
+  }
+
+  private tell(sector: number, sectors: number, run: Run, lies: boolean): void {
+    const isZero = this.isZeroAt(sector);
+    let alike = 1;
+    while (alike < sectors && this.isZeroAt(sector + alike) === isZero) alike += 1;
+    run.set(alike, isZero || lies ? RUN.ZERO : RUN.DATA);
+  }
+
+  /** What it holds when it answers. */
+  private ask(query: ZeroQuery): void {
+    this.queries.add(query);
+    this.clock.in(this.drawLatency(), () => {
+      if (!this.queries.delete(query)) return;
+      query.count = 0;
+      for (let i = 0; i < query.sectors; i += 1) {
+        const sector = query.sector + i;
+        if (this.isZeroAt(sector)) query.add(sector, sector + 1);
+      }
+      this.loop.defer(query);
+    });
   }
 
   private drawLatency(): number {
@@ -236,6 +279,11 @@ export class SimDisk implements BlockDevice {
     const { blockSectors } = this.medium;
     const first = bio.sector / blockSectors;
     const last = (bio.sector + bio.sectors) / blockSectors - 1;
+    const lie = errno === 0 && bio.op === REQ_OP.WRITE ? this.faults.lies.pop() : undefined;
+    if (lie !== undefined) {
+      this.lie(lie, bio);
+      return;
+    }
     const isFua = (bio.flags & REQ_FLAG.FUA) !== 0;
     // A flush that failed meanwhile may have lost the part that had landed.
     if (isFua) transfer.landed = 0;
@@ -245,6 +293,18 @@ export class SimDisk implements BlockDevice {
     if (errno === 0 && isFua) this.medium.force(first, last);
     // The errno of a FUA may be that of its sync: what else was in the cache went with it (D8).
     if (errno === ERRNO.EIO && isFua) this.medium.dropSome(this.prng);
+  }
+
+  /** It is answered as done. Bytes in a wrong place carry the name of the right one: garbage there. */
+  private lie(lie: Lie, bio: Bio): void {
+    if (lie === 'lost') return;
+    const { blockSectors } = this.medium;
+    const end = Math.min(this.rawFrom, this.sectors) / blockSectors;
+    const places = end - this.origin / blockSectors;
+    const block = this.origin / blockSectors + this.prng.below(places);
+    if (block * blockSectors >= bio.sector && block * blockSectors < bio.sector + bio.sectors)
+      return;
+    this.medium.rot(block, new Array<Value>(blockSectors).fill(GARBAGE));
   }
 
   private blocksOf(bio: Bio): number {

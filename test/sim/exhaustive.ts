@@ -47,6 +47,8 @@ export interface SmallCase {
   readonly ops: readonly OpShape[];
   readonly fault: Plan | null;
   readonly leg: number;
+  /** A second one, on the same leg or on the other. */
+  readonly second?: { readonly fault: Plan; readonly leg: number };
   readonly power: boolean;
   /** Events before the crash. */
   readonly crashAt: number;
@@ -86,6 +88,24 @@ export function* smallStories(length: number): Generator<Omit<SmallCase, 'crashA
   }
 }
 
+/** The same with each pair of faults. */
+export function* twiceFaultyStories(length: number): Generator<Omit<SmallCase, 'crashAt'>> {
+  let seed = 0;
+  const planted = FAULTS.flatMap((fault) =>
+    fault === null ? [] : [0, 1].map((leg) => ({ fault, leg })),
+  );
+  for (const ops of sequences(length)) {
+    for (const [i, one] of planted.entries()) {
+      for (const second of planted.slice(i + 1)) {
+        for (const power of [false, true]) {
+          seed += 1;
+          yield { ops, ...one, second, power, seed };
+        }
+      }
+    }
+  }
+}
+
 function* sequences(length: number): Generator<readonly OpShape[]> {
   yield [];
   if (length === 0) return;
@@ -101,12 +121,13 @@ export function runSmall(
   let isOver = false;
   const world = new World(optionsOf(small, log), trace);
   try {
-    const { fault } = small;
+    const { fault, second } = small;
     if (small.meta === true) {
       world.start();
       for (let i = 0; i < BEGUN_EVENTS && world.clock.busy > 0; i += 1) world.advance();
     }
     if (fault !== null) at(world.disks, small.leg).faults.add({ ...fault });
+    if (second !== undefined) at(world.disks, second.leg).faults.add({ ...second.fault });
     if (small.meta !== true) world.start();
     for (const op of small.ops) world.submit(op);
     for (let i = 0; i < small.crashAt && !isOver; i += 1) isOver = !stepUnlessIdle(world);
@@ -129,10 +150,11 @@ function stepUnlessIdle(world: World): boolean {
   return true;
 }
 
-function optionsOf({ seed, leg, meta }: SmallCase, log: SimLog): SimOptions {
+function optionsOf({ seed, leg, second, meta }: SmallCase, log: SimLog): SimOptions {
   return {
     ...drawOptions(seed, log),
-    atlas: 'anchor',
+    // With a fault on each leg none is left that anybody could rely on.
+    atlas: second === undefined || second.leg === leg ? 'anchor' : 'broken',
     legs: 2,
     anchor: 1 - leg,
     membersAtFirst: [0, 1],

@@ -13,6 +13,9 @@ export interface Fault {
   left: number;
 }
 
+/** A write that is answered as done: it went nowhere, or to another place. */
+export type Lie = 'lost' | 'misdirected';
+
 /** Transfers that touch a range take so much longer, `left` of them. */
 export interface Stuck {
   readonly first: number;
@@ -32,6 +35,8 @@ export class DiskFaults {
   slowness = 1;
   /** Above 0 the disk is stuck: what it is given now ends so long after, more or less. */
   stallUs = 0;
+  /** What the next writes come to. */
+  readonly lies: Lie[] = [];
 
   constructor(blockSectors: number) {
     this.blockSectors = blockSectors;
@@ -65,6 +70,7 @@ export class DiskFaults {
   /** Transient and sticky faults end; latent sectors stay what they are. */
   heal(): void {
     this.faults = [];
+    this.lies.length = 0;
     this.stuck = [];
     this.slowness = 1;
     this.stallUs = 0;

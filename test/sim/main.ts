@@ -1,80 +1,81 @@
 import { parseArgs } from 'node:util';
-import { metaStories, runSmall, smallStories } from './exhaustive.ts';
 import { apartStories, runApart } from './apart.ts';
-import { LEG_MUTANTS } from './leg-mutants.ts';
-import { MUTANTS } from './mutants.ts';
-import { FAULT_MUTANTS } from './mutants-faults.ts';
-import { DISK_MUTANTS } from './mutants-disk.ts';
-import { NATIVE_MUTANTS } from './mutants-native.ts';
-import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
 import {
-  drawLegOptions,
-  drawOptions,
-  SIM_LOGS,
-  withMetaFaults,
-  type SimLog,
-  type SimOptions,
-} from './options.ts';
-import { uproot, type Mutant } from './plant.ts';
-import { runSeed, type SimResult } from './run.ts';
-import { runScrubStory } from './scrub-story.ts';
+  metaStories,
+  runSmall,
+  smallStories,
+  twiceFaultyStories,
+  type SmallCase,
+} from './exhaustive.ts';
+import { playMutants } from './hunt.ts';
+import { KIND_NAMES, type KindName } from './kinds.ts';
+import { SIM_LOGS, type SimLog } from './options.ts';
+import { mixed, playKept, playMinimized, playOne, playSeeds } from './play.ts';
 
-/** Seeds a planted bug may hide for. */
-const MUTANT_SEEDS = 2500;
-/** Of the stories apart a hunt plays one in so many. */
-const APART_STEP = 37;
-
-type Draw = (seed: number) => SimOptions;
-
-const USAGE = `usage: main.js [--seed N] [--count K] [--trace] [--legs] [--log native]
-                                                       play seeds N .. N+K-1;
-                                                       --legs: legs come and go meanwhile;
-                                                       --log native: metadata on the legs;
-                                                       --log disk: the kernel's dirty log
-                                                       --meta: and faults in the native metadata
-       main.js --scrub [--seed N] [--count K]    damaged legs under a scrub
-       main.js --small N                         every story of up to N requests;
-                                                 --log native --meta: of two, around a fault there
+const USAGE = `usage: main.js [KIND] [--seed N] [--count K] [--trace]   play seeds N .. N+K-1
+       main.js [KIND] --hours H [--seed N]       as many as H hours hold, with progress
+       main.js [KIND] --seed N --minimize        make a failing seed small
+       main.js [KIND] --seed N --keep STEPS [--set OPTIONS]   what --minimize has printed
+       main.js [--log L] --small N [--faults 2] [--part I/N]   every story of up to N requests
        main.js --apart                           every story of a set started in two parts
-       main.js --mutants                         find every planted bug
-The exit code is 1 if something failed.`;
+       main.js [--log L] --mutants [--part I/N]  find every planted bug
+KIND: --log native (metadata on the legs), with --meta faults in it; --log disk (the kernel's dirty
+log); --legs (legs come and go meanwhile); --scrub (damaged legs under a scrub); --remote (legs
+behind a network); --mix (of everything). --hours plays --mix. --small with --meta: two requests
+around a fault in the metadata.
+--part 2/3 is the second of three parts. The exit code is 1 if something failed.`;
 
-/** Returns how many seeds failed. */
-function playSeeds(first: number, count: number, trace: boolean, draw: Draw): number {
-  const startedMs = performance.now();
-  let failed = 0;
-  for (let seed = first; seed < first + count; seed += 1) {
-    const options = draw(seed);
-    if (count === 1) console.log(JSON.stringify(options));
-    const { failure } = runSeed(options, trace ? (line) => console.log(line) : null);
-    if (failure === null) continue;
-    failed += 1;
-    console.log(`seed ${seed} (${options.log}, ${options.atlas}) failed: ${failure.message}`);
-    if (count === 1 && failure.checker === 'exception') console.log(failure.stack);
-  }
-  const seconds = (performance.now() - startedMs) / 1000;
-  const rate = (count / seconds).toFixed(1);
-  console.log(`${count} seeds, ${failed} failed, ${seconds.toFixed(1)} s, ${rate} seeds/s`);
-  return failed;
+const OPTIONS = {
+  seed: { type: 'string', default: '1' },
+  count: { type: 'string', default: '1' },
+  hours: { type: 'string' },
+  trace: { type: 'boolean', default: false },
+  minimize: { type: 'boolean', default: false },
+  keep: { type: 'string' },
+  set: { type: 'string', default: '{}' },
+  small: { type: 'string' },
+  faults: { type: 'string', default: '1' },
+  part: { type: 'string', default: '1/1' },
+  log: { type: 'string', default: 'core' },
+  scrub: { type: 'boolean', default: false },
+  mix: { type: 'boolean', default: false },
+  mutants: { type: 'boolean', default: false },
+  apart: { type: 'boolean', default: false },
+  legs: { type: 'boolean', default: false },
+  remote: { type: 'boolean', default: false },
+  meta: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+} as const;
+
+interface Part {
+  /** From 0. */
+  readonly part: number;
+  readonly parts: number;
 }
 
-function playScrubs(first: number, count: number, trace: boolean): number {
-  let failed = 0;
-  for (let seed = first; seed < first + count; seed += 1) {
-    const { failure } = runScrubStory(seed, trace ? (line) => console.log(line) : null);
-    if (failure === null) continue;
-    failed += 1;
-    console.log(`scrub story ${seed} failed: ${failure.message}`);
-    if (count === 1 && failure.checker === 'exception') console.log(failure.stack);
-  }
-  console.log(`${count} scrub stories, ${failed} failed`);
-  return failed;
+function partOf(text: string): Part {
+  const [part = NaN, parts = NaN] = text.split('/').map(Number);
+  if (!(part >= 1 && part <= parts)) throw new Error(`--part ${text}: 1/3 is the first of three`);
+  return { part: part - 1, parts };
 }
 
-function playSmall(length: number, log: SimLog, meta: boolean): number {
+function numberOf(name: string, text: string): number {
+  const value = Number(text);
+  if (text === '' || !(value >= 0)) throw new Error(`--${name} ${text}: not a number`);
+  return value;
+}
+
+function playSmall(
+  every: Iterable<Omit<SmallCase, 'crashAt'>>,
+  log: SimLog,
+  { part, parts }: Part,
+): number {
+  let stories = 0;
   let cases = 0;
   let failed = 0;
-  for (const story of meta ? metaStories() : smallStories(length)) {
+  for (const story of every) {
+    stories += 1;
+    if (stories % parts !== part) continue;
     for (let crashAt = 0; ; crashAt += 1) {
       const { failure, isOver } = runSmall({ ...story, crashAt }, log);
       cases += 1;
@@ -103,89 +104,46 @@ function playApart(): number {
   return failed;
 }
 
-function playMutants(log: SimLog): number {
-  let survived = 0;
-  console.log('| planted bug | found by | seeds |\n|---|---|---|');
-  const mutants = [...MUTANTS, ...LEG_MUTANTS, ...RECOVERY_MUTANTS, ...FAULT_MUTANTS];
-  const onDisk = log === 'disk' ? DISK_MUTANTS : NATIVE_MUTANTS;
-  for (const mutant of log === 'core' ? mutants : onDisk) {
-    const found = hunt(mutant, log);
-    if (found === null) survived += 1;
-    console.log(`| ${mutant.bug} | ${found ?? 'SURVIVED | -'} |`);
-  }
-  return survived;
+interface KindFlags {
+  readonly legs: boolean;
+  readonly meta: boolean;
+  readonly scrub: boolean;
+  readonly remote: boolean;
 }
 
-function hunt(mutant: Mutant, log: SimLog): string | null {
-  const play = mutant.play ?? ((seed: number): SimResult => runSeed(drawForHunt(seed, log)));
-  if (log === 'native') {
-    const story = huntApart(mutant);
-    if (story !== null) return story;
-  }
-  for (let seed = 1; seed <= MUTANT_SEEDS; seed += 1) {
-    mutant.plant();
-    try {
-      const { failure } = play(seed);
-      if (failure !== null) return `${failure.checker} | ${seed}`;
-    } finally {
-      uproot();
-    }
-  }
-  return null;
-}
-
-/** Bugs of the native log are hunted in every other seed with faults in the metadata. */
-function drawForHunt(seed: number, log: SimLog): SimOptions {
-  const options = drawOptions(seed, log);
-  return log === 'native' && seed % 2 === 0 ? withMetaFaults(options) : options;
-}
-
-/** Stories apart are few and short, but only some bugs have to do with them. */
-function huntApart({ plant }: Mutant): string | null {
-  let stories = 0;
-  for (const story of apartStories()) {
-    stories += 1;
-    if (stories % APART_STEP !== 0) continue;
-    plant();
-    try {
-      const failure = runApart(story);
-      if (failure !== null) return `${failure.checker} | story ${stories} apart`;
-    } finally {
-      uproot();
-    }
-  }
-  return null;
+function kindNamed(log: SimLog, { legs, meta, scrub, remote }: KindFlags): KindName {
+  if (scrub) return 'scrub';
+  if (remote) return 'remote';
+  if (meta && log !== 'native') throw new Error('--meta goes with --log native');
+  const words = [log === 'core' ? '' : log, meta ? 'meta' : '', legs ? 'legs' : ''];
+  const name = words.filter((word) => word !== '').join('-');
+  return KIND_NAMES.find((each) => each === name) ?? 'core';
 }
 
 function main(): number {
-  const { values } = parseArgs({
-    options: {
-      seed: { type: 'string', default: '1' },
-      count: { type: 'string', default: '1' },
-      trace: { type: 'boolean', default: false },
-      small: { type: 'string' },
-      log: { type: 'string', default: 'core' },
-      scrub: { type: 'boolean', default: false },
-      mutants: { type: 'boolean', default: false },
-      apart: { type: 'boolean', default: false },
-      legs: { type: 'boolean', default: false },
-      meta: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  });
+  const { values } = parseArgs({ options: OPTIONS });
   const log = SIM_LOGS.find((each) => each === values.log);
   if (log === undefined) throw new Error(`--log is one of ${SIM_LOGS.join(', ')}`);
+  const part = partOf(values.part);
+  const seed = numberOf('seed', values.seed);
+  const count = numberOf('count', values.count);
+  const kind = kindNamed(log, values);
+  const isPlain = kind === 'core';
   if (values.help) console.log(USAGE);
-  else if (values.mutants) return playMutants(log);
+  else if (values.mutants) return playMutants(log, part.part, part.parts);
   else if (values.apart) return playApart();
-  else if (values.scrub) return playScrubs(Number(values.seed), Number(values.count), values.trace);
-  else if (values.small !== undefined) return playSmall(Number(values.small), log, values.meta);
-  else {
-    if (values.meta && log !== 'native') throw new Error('--meta goes with --log native');
-    const drawn: Draw = (seed) => (values.legs ? drawLegOptions : drawOptions)(seed, log);
-    const draw: Draw = values.meta ? (seed) => withMetaFaults(drawn(seed)) : drawn;
-    return playSeeds(Number(values.seed), Number(values.count), values.trace, draw);
-  }
+  else if (values.small !== undefined) {
+    const length = numberOf('small', values.small);
+    const every = values.faults === '2' ? twiceFaultyStories(length) : smallStories(length);
+    return playSmall(values.meta ? metaStories() : every, log, part);
+  } else if (values.minimize) return playMinimized(seed, kind);
+  else if (values.keep !== undefined) {
+    return playKept(seed, kind, values.keep, values.set, values.trace);
+  } else if (values.hours !== undefined) {
+    const hours = numberOf('hours', values.hours);
+    return playSeeds(seed, Infinity, hours, isPlain ? mixed : () => kind);
+  } else if (count === 1) return playOne(seed, values.mix ? mixed(seed) : kind, values.trace);
+  else return playSeeds(seed, count, Infinity, values.mix ? mixed : () => kind);
   return 0;
 }
 

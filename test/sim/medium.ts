@@ -155,11 +155,13 @@ export class Medium {
   }
 
   /** Every value that a power cut might leave in this sector. */
-  possible(sector: number): readonly Value[] {
-    const block = Math.floor(sector / this.blockSectors);
+  eachPossible(sector: number, visit: (value: Value) => void): void {
+    visit(at(this.durable, sector));
+    if (this.versions.size === 0) return;
+    const versions = this.versions.get(Math.floor(sector / this.blockSectors));
+    if (versions === undefined) return;
     const inside = sector % this.blockSectors;
-    const cached = (this.versions.get(block) ?? []).map((version) => at(version.values, inside));
-    return [at(this.durable, sector), ...cached];
+    for (const version of versions) visit(at(version.values, inside));
   }
 
   private flushBlock(block: number, sentAt: number): void {

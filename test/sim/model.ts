@@ -112,6 +112,11 @@ export class Model {
     const entries = at(this.entries, sector);
     const verdict = judge(entries, value, from);
     if (verdict !== 'allowed') return verdict;
+    const [only] = entries;
+    if (entries.length === 1 && only !== undefined) {
+      only.knownBy = Math.min(only.knownBy, now);
+      return 'allowed';
+    }
     // Zeros may have been written again since the cut: then this may be the later ones.
     const same = entries.filter((e) => e.value === value && e.removedAt >= from);
     const isFromCut = same.every((entry) => entry.cut > 0);
@@ -132,12 +137,16 @@ export class Model {
 
   /** The values a read called now may return. */
   allows(sector: number, value: Value): boolean {
-    return at(this.entries, sector).some((e) => e.value === value && e.removedAt === Infinity);
+    for (const e of at(this.entries, sector)) {
+      if (e.value === value && e.removedAt === Infinity) return true;
+    }
+    return false;
   }
 
   /** The values a read may return after a power cut now. */
   allowsAfterCut(sector: number, value: Value): boolean {
-    return at(this.entries, sector).some((e) => e.value === value && !e.dropped);
+    for (const e of at(this.entries, sector)) if (e.value === value && !e.dropped) return true;
+    return false;
   }
 
   /** For messages. */

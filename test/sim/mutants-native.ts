@@ -2,6 +2,7 @@
 import { RULES } from '../../core/mirror/assemble-native.ts';
 import type { Leg } from '../../core/mirror/leg.ts';
 import { NativeRecorder } from '../../core/mirror/native-recorder.ts';
+import { NEVER_RULE } from '../../core/mirror/native-start.ts';
 import { NativeStore } from '../../core/mirror/native-store.ts';
 import { RegionBits } from '../../core/mirror/region-bits.ts';
 import { RegionCleaner } from '../../core/mirror/region-cleaner.ts';
@@ -81,6 +82,22 @@ export const NATIVE_MUTANTS: readonly Mutant[] = [
   {
     bug: 'what cannot be read of the map is clean',
     plant: () => replace(RegionMap.prototype, 'finish', nothing),
+  },
+  {
+    bug: 'zeros where nobody has written, whatever the legs were made of',
+    plant: () =>
+      replace(
+        RegionLog.prototype,
+        'readsZeros',
+        () =>
+          function (this: RegionLog, region: number) {
+            return this.marks.marks[region] === MARK.NEVER;
+          },
+      ),
+  },
+  {
+    bug: 'a leg that was never in sync reads zeros where nobody has written',
+    plant: () => replace(NEVER_RULE, 'readsZeros', always(true)),
   },
   {
     bug: 'clean before the flush',

@@ -65,7 +65,7 @@ export class NativeLegs {
         run,
         dataSectors: this.options.sectors,
         regionSectors: this.options.regionSectors,
-        zeroed: false,
+        zeroed: this.options.zeroed,
         nowMs: 0,
         legs: first.map((device, i) => ({
           name: device.name,

@@ -1,8 +1,16 @@
 import { SECTOR_SIZE } from '../../core/base/units.ts';
 import { Bio, type BioOwner } from '../../core/block/bio.ts';
 import { opName, REQ_OP, type ReqOp } from '../../core/block/op.ts';
-import { decodeSector, eachSector, encodeSector, GARBAGE, ZEROS, type Value } from './content.ts';
 import { Loan, type Issuer } from '../../core/block/loan.ts';
+import {
+  decodeSector,
+  eachSector,
+  encodeSector,
+  GARBAGE,
+  wordsOf,
+  ZEROS,
+  type Value,
+} from './content.ts';
 import type { Entry, Verdict } from './model.ts';
 
 /** Memory for requests, used again: allocation is what a simulation spends most of its time on. */
@@ -40,6 +48,7 @@ export class ClientOp implements BioOwner {
   readonly issuer: Issuer;
   /** The model's entries of a write, by sector. */
   entries: Entry[] = [];
+  calledMs = 0;
   error = 0;
   ended = false;
   /** What the model says to each sector a read has brought; set before the checkers look. */
@@ -84,10 +93,6 @@ export class ClientOp implements BioOwner {
   /** The value each sector holds once a write has taken effect. */
   get effect(): Value {
     return this.op === REQ_OP.WRITE ? this.value : ZEROS;
-  }
-
-  covers(sector: number): boolean {
-    return this.op !== REQ_OP.FLUSH && this.sector <= sector && sector < this.sector + this.sectors;
   }
 
   makeBio(pages: PagePool): Bio {
@@ -146,12 +151,14 @@ export class ClientOp implements BioOwner {
 
   /** False: somebody has written into memory that was no longer his. */
   isStillPoisoned(): boolean {
-    let still = true;
-    if (this.bio.vecCount === 0 || this.isLent) return still;
-    eachSector(this.bio, (words, from) => {
-      if (words[from] !== GARBAGE || words[from + 127] !== GARBAGE) still = false;
-    });
-    return still;
+    if (this.bio.vecCount === 0 || this.isLent) return true;
+    const { page } = this.bio.ownVec(0);
+    const words = wordsOf(page);
+    const end = (page.byteOffset + this.sectors * SECTOR_SIZE) / 4;
+    for (let from = page.byteOffset / 4; from < end; from += 128) {
+      if (words[from] !== GARBAGE || words[from + 127] !== GARBAGE) return false;
+    }
+    return true;
   }
 
   toString(): string {

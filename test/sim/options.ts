@@ -1,6 +1,7 @@
 import { Prng } from '../../core/base/prng.ts';
 import type { ReadPolicy } from '../../core/mirror/options.ts';
 import { DEFAULT_PACE, type PaceLimits } from '../../core/mirror/resync-pace.ts';
+import type { TellsZeroes } from './disk.ts';
 
 /**
  * What the fault atlas allows.
@@ -8,6 +9,14 @@ import { DEFAULT_PACE, type PaceLimits } from '../../core/mirror/resync-pace.ts'
  * fail anywhere, but each sector can be read from some member. broken: anything, anywhere.
  */
 type Atlas = 'calm' | 'anchor' | 'latent' | 'broken';
+
+/** Which legs are remote, and how often a network or a server fails: one action in so many; 0: never. */
+export interface RemoteMix {
+  readonly legs: readonly boolean[];
+  readonly links: number;
+  readonly timeoutMs: number;
+  readonly troubleEvery: number;
+}
 
 /** The mix of one seed. */
 export interface SimOptions {
@@ -62,6 +71,8 @@ export interface SimOptions {
   readonly metaFaultEvery: number;
   /** native: of a thousand metadata writes so many are followed by a crash. */
   readonly metaCrashPermille: number;
+  /** native: every leg reads zeros at first, and the set knows. */
+  readonly zeroed: boolean;
   /** Legs come and go while the set serves: one action in so many; 0: never. */
   readonly legChangeEvery: number;
   /** Disks that are no legs at first. */
@@ -73,6 +84,10 @@ export interface SimOptions {
   readonly pace: PaceLimits;
   /** One action in so many begins, stops or resumes a scrub; 0: never. */
   readonly scrubEvery: number;
+  /** Whether disks say what reads as zeros; never: as if it were not there. */
+  readonly tellsZeroes?: TellsZeroes;
+  /** Legs that other servers serve; null: none. */
+  readonly remote: RemoteMix | null;
   /** Percent of scrubs that repair. Nobody damages legs here, so they find nothing to repair. */
   readonly repairPercent: number;
 }
@@ -94,17 +109,19 @@ export function drawOptions(seed: number, log: SimLog = 'core'): SimOptions {
     rollbackPercent: prng.pick([0, 0, 20]),
     metaFaultEvery: 0,
     metaCrashPermille: 0,
+    zeroed: false,
   };
   return log !== 'native' ? native : { ...native, origin: 0, recorderFailureRate: 0 };
 }
 
-/** The same seed with faults in the metadata of its native legs. Draws of its own, for the same reason. */
+/** The same seed with faults in the metadata of its native legs, or with legs of zeros; draws of its own. */
 export function withMetaFaults(options: SimOptions): SimOptions {
   const prng = new Prng(options.seed + 2 ** 52);
   return {
     ...options,
     metaFaultEvery: prng.pick([5, 15, 50]),
     metaCrashPermille: prng.pick([0, 5, 20, 60]),
+    zeroed: prng.ratio(1, 3),
   };
 }
 
@@ -114,7 +131,8 @@ type Native =
   | 'rotPercent'
   | 'rollbackPercent'
   | 'metaFaultEvery'
-  | 'metaCrashPermille';
+  | 'metaCrashPermille'
+  | 'zeroed';
 type Common = Omit<SimOptions, Native>;
 
 function drawCommon(seed: number): Common {
@@ -175,6 +193,7 @@ function drawCommon(seed: number): Common {
     legChangeEvery: 0,
     spares: 0,
     ...drawStalls(seed, atlas),
+    remote: null,
     ...drawBackground(seed),
   };
 }
@@ -219,6 +238,23 @@ export function drawLegOptions(seed: number, log: SimLog = 'core'): SimOptions {
     latencyUs: [...base.latencyUs, ...more(() => prng.pick([20, 100, 1000]))],
     legChangeEvery: prng.pick([10, 30, 60]),
   };
+}
+
+/** The same seed with legs that are served by others, behind a network. */
+export function drawRemoteOptions(seed: number): SimOptions {
+  const base = drawOptions(seed);
+  const prng = new Prng(seed + 2 ** 52);
+  // A network takes a whole leg away, so none can be spared where each has something only it can read.
+  const atlas = base.atlas === 'latent' ? 'anchor' : base.atlas;
+  const legs = base.latencyUs.map((_, i) => prng.ratio(i === base.anchor ? 1 : 3, 4));
+  if (!legs.includes(true)) legs[base.anchor === 0 ? 1 : 0] = true;
+  const remote = {
+    legs,
+    links: prng.pick([1, 2, 2, 3]),
+    timeoutMs: prng.pick([400, 2000, 10_000]),
+    troubleEvery: atlas === 'calm' ? 0 : prng.pick([10, 40, 120]),
+  };
+  return { ...base, atlas, remote };
 }
 
 function drawPolicy(prng: Prng, legs: number): ReadPolicy {

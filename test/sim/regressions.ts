@@ -38,6 +38,11 @@ export const REGRESSIONS: readonly Regression[] = [
   { seed: 258, law: 'I4', bug: 'the same, and legs were made equal to one that does not keep it' },
   { seed: 780, law: 'I4', bug: 'the same, on the only member' },
   { seed: 21, law: 'I8', bug: 'two legs with bad sectors in one region are never healed' },
+  {
+    seed: 2004323,
+    law: 'I5',
+    bug: 'a record that says clean fails and is durable all the same; writes go out behind it',
+  },
 ];
 
 /** The same with the native log; `legs`: while legs come and go; `meta`: with faults in the metadata. */

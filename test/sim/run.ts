@@ -1,13 +1,16 @@
 import { Prng } from '../../core/base/prng.ts';
 import { bytesOfSectors } from '../../core/base/units.ts';
+import { REQ_OP } from '../../core/block/op.ts';
 import { at } from './at.ts';
 import { FaultAtlas } from './atlas.ts';
 import { CHECKERS } from './checkers/all.ts';
 import { diskOf } from './disk-of.ts';
 import { SimFailure } from './failure.ts';
 import { LegOperator } from './leg-operator.ts';
+import { NetworkTrouble } from './net/trouble.ts';
 import { MetaFaults } from './meta-faults.ts';
 import type { SimOptions } from './options.ts';
+import { EFFECT_NAMES, restore, type Effect, type Script } from './script.ts';
 import { Workload } from './workload.ts';
 import { World, type Trace } from './world.ts';
 
@@ -27,9 +30,23 @@ export interface SimResult {
 
 /** Plays one seed from the first request to a healed, cleanly stopped set. */
 export function runSeed(options: SimOptions, trace: Trace = null): SimResult {
+  return play(options, trace, (story) => story.run());
+}
+
+/** The same; `script` gets all that was done. */
+export function recordSeed(options: SimOptions, script: Script): SimResult {
+  return play(options, null, (story) => story.record(script));
+}
+
+/** Plays what was recorded, or what somebody has left of it. */
+export function replayScript(options: SimOptions, script: Script, trace: Trace = null): SimResult {
+  return play(options, trace, (story) => story.replay(script));
+}
+
+function play(options: SimOptions, trace: Trace, run: (story: Play) => void): SimResult {
   const world = new World(options, trace);
   try {
-    new Play(world, options).run();
+    run(new Play(world, options));
   } catch (error) {
     return { failure: asFailure(error), events: world.step };
   }
@@ -65,17 +82,49 @@ class Play {
   private readonly ghosts: Prng;
   private readonly legs: LegOperator;
   private readonly meta: MetaFaults;
+  private readonly network: NetworkTrouble;
+  /** All that draw for what an action does. */
+  private readonly generators: readonly Prng[];
+  private readonly effects: Readonly<Record<Effect, () => void>> = {
+    fault: () => this.plant(),
+    crash: () => this.crash(),
+    operate: () => this.operate(),
+    legs: () => this.legs.act(),
+    rest: () => this.world.rest(),
+    scrub: () => this.scrub(),
+    suspend: () => this.suspend(),
+    network: () => this.network.act(),
+    stall: () => this.stall(),
+    call: () => this.world.submit(this.workload.next()),
+  };
+  private script: Script | null = null;
+  private actions = 0;
 
   constructor(world: World, options: SimOptions) {
     this.world = world;
     this.options = options;
     this.prng = new Prng(options.seed + 2 ** 42);
-    this.workload = new Workload(options, new Prng(options.seed + 2 ** 43));
-    this.atlas = new FaultAtlas(options, world.disks, new Prng(options.seed + 2 ** 44));
+    const shapes = new Prng(options.seed + 2 ** 43);
+    const faults = new Prng(options.seed + 2 ** 44);
+    const changes = new Prng(options.seed + 2 ** 46);
+    this.workload = new Workload(options, shapes);
+    this.atlas = new FaultAtlas(options, world.disks, faults);
     this.suspends = new Prng(options.seed + 2 ** 47);
     this.stalls = new Prng(options.seed + 2 ** 50);
     this.ghosts = new Prng(options.seed + 2 ** 51);
-    this.legs = new LegOperator(world, this.atlas, new Prng(options.seed + 2 ** 46));
+    this.legs = new LegOperator(world, this.atlas, changes);
+    const troubles = new Prng(options.seed + 2 ** 51 + 2 ** 20);
+    this.network = new NetworkTrouble(world, this.atlas, troubles);
+    this.generators = [
+      this.prng,
+      shapes,
+      faults,
+      this.suspends,
+      changes,
+      troubles,
+      this.stalls,
+      this.ghosts,
+    ];
     this.meta = new MetaFaults(options, world.disks);
     world.onBio = (bio) => this.meta.sent(bio, world.rawFrom);
     world.recorder.failureRate = options.recorderFailureRate;
@@ -87,25 +136,48 @@ class Play {
     this.healAndStop();
   }
 
-  private act(): void {
-    const { options, world, prng } = this;
-    if (this.is(options.faultEvery)) {
-      const planted = this.atlas.plant(world.daemon.set, world.oldestCall(), world.sure());
-      world.say(() => `fault: ${planted}`);
+  record(script: Script): void {
+    this.script = script;
+    try {
+      this.run();
+    } finally {
+      script.close();
     }
-    const logFault = world.diskLog?.act() ?? null;
-    if (logFault !== null) world.say(() => `log: ${logFault}`);
-    const metaFault = this.meta.act();
-    if (metaFault !== null) world.say(() => `metadata: ${metaFault}`);
-    if (this.is(options.crashEvery)) this.crash();
-    if (this.is(options.operatorEvery)) this.operate();
-    if (this.is(options.legChangeEvery)) this.legs.act();
-    if (this.is(options.restEvery)) world.rest();
-    if (this.is(options.scrubEvery)) this.scrub();
-    if (options.stallEvery > 0 && this.stalls.ratio(1, options.stallEvery)) this.stall();
-    if (options.suspendEvery > 0 && this.suspends.ratio(1, options.suspendEvery)) this.suspend();
-    if (world.ops.size < options.depth && prng.ratio(1, 2)) world.submit(this.workload.next());
-    const events = 1 + prng.below(8);
+  }
+
+  replay(script: Script): void {
+    this.world.start();
+    for (const { steps, events } of script.actions) {
+      for (const { effect, generators } of steps) {
+        restore(this.generators, generators);
+        this.do(effect);
+      }
+      this.logsFail();
+      this.pass(events);
+    }
+    this.healAndStop();
+  }
+
+  private act(): void {
+    this.try('fault', this.is(this.options.faultEvery));
+    this.logsFail();
+    for (const effect of EFFECT_NAMES) {
+      if (effect !== 'fault') this.try(effect, this.decides(effect));
+    }
+    const events = 1 + this.prng.below(8);
+    this.script?.endAction(events);
+    this.actions += 1;
+    this.pass(events);
+  }
+
+  private try(effect: Effect, isDone: boolean): void {
+    if (!isDone) return;
+    this.script?.note(this.actions, effect, this.generators);
+    this.do(effect);
+  }
+
+  private pass(events: number): void {
+    const { world } = this;
     for (let i = 0; i < events; i += 1) {
       world.advance(world.clock.nowMs() + 1000);
       if (this.meta.isCrashDue()) this.crash();
@@ -126,6 +198,50 @@ class Play {
     const { world } = this;
     const until = world.clock.nowMs() + 60_000 * this.stalls.between(1, 20);
     while (world.advance(until));
+  }
+
+  /** Draws; the order of the questions is part of what a seed means. */
+  private decides(effect: Effect): boolean {
+    const { options, world } = this;
+    switch (effect) {
+      case 'fault':
+        return this.is(options.faultEvery);
+      case 'crash':
+        return this.is(options.crashEvery);
+      case 'operate':
+        return this.is(options.operatorEvery);
+      case 'legs':
+        return this.is(options.legChangeEvery);
+      case 'rest':
+        return this.is(options.restEvery);
+      case 'scrub':
+        return this.is(options.scrubEvery);
+      case 'suspend':
+        return options.suspendEvery > 0 && this.suspends.ratio(1, options.suspendEvery);
+      case 'network':
+        return this.is(options.remote?.troubleEvery ?? 0);
+      case 'stall':
+        return options.stallEvery > 0 && this.stalls.ratio(1, options.stallEvery);
+      case 'call':
+        return world.ops.size < options.depth && this.prng.ratio(1, 2);
+    }
+  }
+
+  private do(effect: Effect): void {
+    this.effects[effect]();
+  }
+
+  private plant(): void {
+    const { world } = this;
+    const planted = this.atlas.plant(world.daemon.set, world.oldestCall(), world.sure());
+    world.say(() => `fault: ${planted}`);
+  }
+
+  private logsFail(): void {
+    const logFault = this.world.diskLog?.act() ?? null;
+    if (logFault !== null) this.world.say(() => `log: ${logFault}`);
+    const metaFault = this.meta.act();
+    if (metaFault !== null) this.world.say(() => `metadata: ${metaFault}`);
   }
 
   /** `suspend`, perhaps `reload`, `resume`; clients call all the while, and the daemon may be killed. */
@@ -257,6 +373,7 @@ class Play {
   /** I9: nothing breaks any more, one region is written without end, and all must be healed. */
   private healAndStop(): void {
     const { world } = this;
+    for (const site of world.sites) site?.heal();
     for (const disk of world.disks) {
       disk.faults.heal();
       // A leg that was cut off from a superblock is no copy, so the last one may be unreadable.
@@ -265,6 +382,7 @@ class Play {
     world.diskLog?.disk.faults.heal();
     world.recorder.failureRate = 0;
     world.say(() => 'faults have stopped');
+    if (this.options.remote !== null && this.options.atlas === 'broken') this.tellOfLosses();
     this.writeHot();
     const until = world.clock.nowMs() + HEAL_MS;
     while (world.advance(until));
@@ -279,6 +397,14 @@ class Play {
     world.restart(world.present);
     this.readAll();
     world.stopCleanly();
+  }
+
+  /** The last member may be a server that was away: it answers nothing until a flush has failed for it. */
+  private tellOfLosses(): void {
+    const { world } = this;
+    world.rest();
+    world.submit({ op: REQ_OP.FLUSH, flags: 0, sector: 0, sectors: 0 });
+    world.rest();
   }
 
   private writeHot(): void {

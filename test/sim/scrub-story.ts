@@ -7,6 +7,7 @@ import type { Value } from './content.ts';
 import { SimFailure } from './failure.ts';
 import { drawOptions, type SimOptions } from './options.ts';
 import { asFailure, type SimResult } from './run.ts';
+import { Liars, type Damage } from './liars.ts';
 import { Workload } from './workload.ts';
 import { World, type Trace } from './world.ts';
 
@@ -53,7 +54,7 @@ class Story {
   private readonly workload: Workload;
   private readonly blockSectors: number;
   /** What each leg showed of a damaged sector just after the damage. */
-  private readonly damaged = new Map<number, readonly Value[]>();
+  private readonly damaged: Damage = new Map();
   private readonly unreadable: { readonly leg: number; readonly sector: number }[] = [];
   /** Sectors written by a client since. */
   private readonly rewritten = new Set<number>();
@@ -73,6 +74,7 @@ class Story {
     for (let i = 0; i < WRITES_BEFORE; i += 1) world.submit(this.workload.next());
     world.submit({ op: REQ_OP.FLUSH, flags: 0, sector: 0, sectors: 0 });
     world.rest();
+    if (prng.ratio(1, 2)) new Liars(world, this.workload, prng, this.damaged).play();
     for (let i = prng.between(0, 6); i > 0; i -= 1) this.damage();
     for (let i = prng.below(3); i > 0; i -= 1) this.makeUnreadable();
     const repair = this.drawRepair();
@@ -187,8 +189,8 @@ class Story {
         this.judgeSides(s, groups);
       }
     }
-    for (const [sector, shown] of this.damaged) {
-      const isEqual = new Set(shown).size === 1;
+    for (const sector of this.damaged.keys()) {
+      const isEqual = new Set(this.blocksAt(sector)).size === 1;
       if (isEqual || reported.has(sector) || this.rewritten.has(sector)) continue;
       throw new SimFailure('scrub', `the damage in sector ${sector} is not reported`);
     }
@@ -198,7 +200,8 @@ class Story {
   private judgeSides(sector: number, groups: readonly (readonly number[])[]): void {
     const shown = this.damaged.get(sector);
     if (shown === undefined) throw new SimFailure('scrub', `sector ${sector} was never damaged`);
-    const values = groups.map((legs) => new Set(legs.map((leg) => at(shown, leg))));
+    const blocks = this.blocksAt(sector);
+    const values = groups.map((legs) => new Set(legs.map((leg) => at(blocks, leg))));
     const isRight =
       values.every((each) => each.size === 1) &&
       new Set(values.map((each) => [...each][0])).size === groups.length;
@@ -206,6 +209,13 @@ class Story {
     if (isRight && legs === this.options.legs) return;
     const sides = JSON.stringify(groups);
     throw new SimFailure('scrub', `sector ${sector} shows ${shown.join(' ')}, reported ${sides}`);
+  }
+
+  /** What each leg showed of the whole block: a scrub compares and decides by blocks. */
+  private blocksAt(sector: number): readonly string[] {
+    const first = sector - (sector % this.blockSectors);
+    const rows = Array.from({ length: this.blockSectors }, (_, i) => this.damaged.get(first + i));
+    return this.world.disks.map((_, leg) => rows.map((shown) => shown?.[leg]).join());
   }
 
   private judgeLegs(repair: ScrubRepair): void {
@@ -243,19 +253,19 @@ class Story {
     now: readonly Value[],
     repair: ScrubRepair,
   ): void {
-    const truth = decide(before, repair);
+    const truth = decide(this.blocksAt(sector), repair);
     for (const [leg, value] of now.entries()) {
-      if (value === (truth ?? at(before, leg))) continue;
+      if (value === at(before, truth ?? leg)) continue;
       const words = `shows ${value} in sector ${sector} after ${before.join(' ')}`;
       throw new SimFailure('scrub', `leg ${leg} ${words}, repair ${JSON.stringify(repair)}`);
     }
   }
 }
 
-/** The specification: more than half, or the named leg; null: everything stays as it is. */
-function decide(shown: readonly Value[], repair: ScrubRepair): Value | null {
+/** The specification: the leg of more than half, or the named one; null: everything stays as it is. */
+function decide(shown: readonly string[], repair: ScrubRepair): number | null {
   if (repair === 'none') return null;
-  if (repair !== 'majority') return at(shown, repair.fromLeg);
-  const most = shown.find((v) => shown.filter((other) => other === v).length * 2 > shown.length);
-  return most ?? null;
+  if (repair !== 'majority') return repair.fromLeg;
+  const most = shown.findIndex((v) => shown.filter((w) => w === v).length * 2 > shown.length);
+  return most < 0 ? null : most;
 }

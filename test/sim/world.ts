@@ -10,12 +10,13 @@ import { assembleFromRecord, type Assembly } from '../../core/mirror/assemble.ts
 import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
+import type { Loop } from '../../core/block/loop.ts';
 import { at } from './at.ts';
 import { CHECKERS } from './checkers/all.ts';
 import { isGoodLegBehind } from './checkers/i10-last-copy.ts';
 import { watchLeg } from './checkers/i07-stale-never-served.ts';
 import { SimClock } from './clock.ts';
-import { FIRST_TAG } from './content.ts';
+import { FIRST_TAG, ZEROS, type Value } from './content.ts';
 import { Daemon, type DaemonStart } from './daemon.ts';
 import { SimDiskLog } from './disk-log.ts';
 import { diskOf } from './disk-of.ts';
@@ -23,12 +24,14 @@ import { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
 import { Model } from './model.ts';
 import { membersOf, NativeLegs } from './native.ts';
+import { RemoteSite } from './net/remote-leg.ts';
 import { firstRecord, withState, type RecordedLeg } from './first-record.ts';
 import { ClientOp, PagePool } from './op.ts';
 import type { SimOptions } from './options.ts';
 import { SimRecorder } from './recorder.ts';
 import type { OpShape } from './workload.ts';
 
+const AT_ENDS = CHECKERS.filter((checker) => checker.opEnded !== undefined);
 const FIRST_WRITE_TAG = 1000;
 const POISONED_KEPT = 8;
 /** Connections, in turn. */
@@ -60,10 +63,14 @@ export class World {
   readonly native: NativeLegs | null;
   /** The dirty log on a device of its own; null: another log. */
   readonly diskLog: SimDiskLog | null;
+  /** By disk: the server that has it, where the leg is a remote one. */
+  readonly sites: readonly (RemoteSite | null)[];
   /** Sectors of a disk from here on are metadata. */
   readonly rawFrom: number;
   /** Requests of clients under way. */
   readonly ops = new Set<ClientOp>();
+  /** By sector: writes of clients under way. */
+  readonly writing: Uint16Array;
   /** The last requests that have ended: their memory is the client's. */
   readonly poisoned: ClientOp[] = [];
   /** Devices the daemon found when it started. */
@@ -78,6 +85,12 @@ export class World {
   daemon: Daemon;
   /** The story is not of one truth: the model knows less than the legs do, and nobody judges. */
   isBlind = false;
+  /** A leg was put out for its read errors: nobody knew what only it could read. */
+  hasGivenUpReader = false;
+  /** Legs lie just now: the model goes on, but who looks at the legs is not asked. */
+  isLenient = false;
+  /** Told of each end, after the model. */
+  onEnded: ((op: ClientOp) => void) | null = null;
   acknowledgedWrites = 0;
   /** Told of the mirror's events. */
   onEvent: ((event: MirrorEvent) => void) | null = null;
@@ -95,14 +108,16 @@ export class World {
   private opCount = 0;
   private lossSeen = 0;
   private submitting = false;
-  private readonly calledMs = new WeakMap<ClientOp, number>();
+  private core: { durable: MirrorRecord; attempt: MirrorRecord | null; legs: number[] } | null =
+    null;
 
   constructor(options: SimOptions, trace: Trace) {
     this.options = options;
     this.trace = trace;
     this.prng = new Prng(options.seed + 2 ** 40);
     this.pages = new PagePool(bytesOfSectors(options.sectors));
-    this.model = new Model(options.sectors, FIRST_TAG);
+    this.model = new Model(options.sectors, options.zeroed ? ZEROS : FIRST_TAG);
+    this.writing = new Uint16Array(options.sectors);
     const isNative = options.log === 'native';
     this.rawFrom = isNative ? options.sectors : Infinity;
     this.disks = options.latencyUs.map((_, i) => this.makeDisk(i));
@@ -116,6 +131,7 @@ export class World {
     this.present = options.latencyUs.map(() => true);
     const metaPrng = new Prng(options.seed + 2 ** 46);
     this.diskLog = options.log === 'disk' ? new SimDiskLog(options, this.clock) : null;
+    this.sites = this.disks.map((disk, i) => this.makeSite(disk, i));
     this.native = isNative ? new NativeLegs(options, this.disks, this.clock, metaPrng) : null;
     this.daemon = this.makeDaemon();
   }
@@ -144,9 +160,10 @@ export class World {
         op.entries.push(this.model.written(op.sector + i, op.effect));
       }
     }
+    this.noteWriting(op, 1);
     this.ops.add(op);
-    this.calledMs.set(op, this.clock.nowMs());
-    this.say(() => `call ${String(op)}`);
+    op.calledMs = this.clock.nowMs();
+    if (this.trace !== null) this.say(() => `call ${String(op)}`);
     op.onRetry = (): void => this.send(op);
     op.pieceSectors = this.prng.pick([1, 2, 8, 64]);
     this.send(op);
@@ -168,7 +185,7 @@ export class World {
   }
 
   tookMs(op: ClientOp): number {
-    return this.clock.nowMs() - (this.calledMs.get(op) ?? 0);
+    return this.clock.nowMs() - op.calledMs;
   }
 
   /** Every member has failed a flush: each client is owed an errno from now on. */
@@ -189,7 +206,7 @@ export class World {
     const [op] = this.ops;
     if (op !== undefined) throw new SimFailure('liveness', `${String(op)} never ends`);
     this.say(() => 'idle');
-    if (this.isBlind) return;
+    if (this.isBlind || this.isLenient) return;
     for (const checker of CHECKERS) checker.idle?.(this);
   }
 
@@ -205,12 +222,14 @@ export class World {
       for (const entry of op.entries) this.model.cutShort(entry, this.step);
     }
     this.ops.clear();
+    this.writing.fill(0);
     this.model.daemonDied();
     this.recorder.daemonDied();
     for (const disk of this.disks) {
       if (power) disk.powerCut();
       else disk.daemonKilled(lingers);
     }
+    for (const site of this.sites) site?.daemonDied();
     this.diskLog?.died(power);
     if (power) this.model.powerCut(this.step);
   }
@@ -279,7 +298,7 @@ export class World {
         const assembly = assembleFromRecord(next, presence);
         if (assembly.kind === 'refused') throw new SimFailure('I10', assembly.reason);
         this.say(() => `RELOAD ${assembly.standings.join(' ')}`);
-        daemon.swap(this.startOf(next, assembly));
+        daemon.swap(this.withSites(this.startOf(next, assembly)));
         this.noteMembers(this.startOf(next, assembly));
         done(0);
       });
@@ -377,12 +396,15 @@ export class World {
   believed(): readonly number[] {
     if (this.native !== null) return this.native.believed();
     const { durable, attempt } = this.recorder;
-    const records: MirrorRecord[] = attempt === null ? [durable] : [durable, attempt];
-    const isBelieved = (i: number): boolean =>
-      records.some(({ legs }) =>
-        legs.some(({ path, state }) => diskOf(path) === i && state === 'in-sync'),
-      );
-    return this.disks.map((_, i) => i).filter(isBelieved);
+    if (this.core?.durable !== durable || this.core.attempt !== attempt) {
+      const isBelieved = ({ legs }: MirrorRecord, i: number): boolean =>
+        legs.some(({ path, state }) => diskOf(path) === i && state === 'in-sync');
+      const legs = this.disks
+        .map((_, i) => i)
+        .filter((i) => isBelieved(durable, i) || (attempt !== null && isBelieved(attempt, i)));
+      this.core = { durable, attempt, legs };
+    }
+    return this.core.legs;
   }
 
   /** Legs that every restart from now on takes for members; a crash may still undo who has just joined. */
@@ -404,18 +426,47 @@ export class World {
     this.noteMembers(start);
     for (const [i, disk] of this.disks.entries()) {
       disk.onSubmit = (bio): void => {
-        this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
+        if (this.trace !== null) {
+          this.say(() => `  leg ${i} op ${bio.op} ${bio.sector}+${bio.sectors} fl ${bio.flags}`);
+        }
         this.onBio?.(bio);
-        watchLeg(this, i, bio);
+        if (this.sites[i] === null) watchLeg(this, i, bio);
       };
       disk.step = (): number => this.step;
     }
     const { options, clock, prng, diskLog } = this;
-    const disks = diskLog === null ? this.disks : [...this.disks, diskLog.disk];
     if (diskLog !== null) diskLog.disk.step = (): number => this.step;
-    return new Daemon(options, start, disks, believed, clock, prng, (event) => {
+    const open = (loop: Loop): DaemonStart => {
+      for (const [i, disk] of this.disks.entries()) {
+        const site = at(this.sites, i);
+        if (site === null) disk.open(loop, believed.includes(i));
+        else site.begin(loop, believed.includes(i));
+      }
+      diskLog?.disk.open(loop, false);
+      return this.withSites(start);
+    };
+    return new Daemon(options, open, clock, prng, (event) => {
+      if (event.message.includes('too many read errors')) this.hasGivenUpReader = true;
       this.onEvent?.(event);
     });
+  }
+
+  private makeSite(disk: SimDisk, index: number): RemoteSite | null {
+    const { remote, seed } = this.options;
+    if (remote?.legs[index] !== true) return null;
+    const prng = new Prng(seed + 2 ** 51 + index);
+    const site = new RemoteSite(disk, remote, this.clock, prng, (line) => this.say(line));
+    site.onSubmit = (bio): void => watchLeg(this, index, bio);
+    return site;
+  }
+
+  /** A remote leg's device stands before its disk. */
+  private withSites(start: DaemonStart): DaemonStart {
+    const legs = start.legs.map((leg) => {
+      const device = leg.device === null ? null : this.sites[diskOf(leg.name)]?.device;
+      return device === undefined || device === null ? leg : { ...leg, device };
+    });
+    return { ...start, legs };
   }
 
   private beginNative(native: NativeLegs): Begin {
@@ -520,15 +571,23 @@ export class World {
     if (this.submitting) throw new SimFailure('endings', `${String(op)} ended inside submit`);
     if (!this.ops.delete(op)) throw new SimFailure('endings', `${String(op)} ended after a crash`);
     this.step += 1;
-    this.say(() => `end  ${String(op)} errno ${op.error}`);
+    this.noteWriting(op, -1);
+    if (this.trace !== null) this.say(() => `end  ${String(op)} errno ${op.error}`);
     this.daemon.clients.note(op.op, op.sectors, this.tookMs(op), op.error);
     if (op.isWrite && op.error === ERRNO.OK) this.acknowledgedWrites += 1;
     if (this.isBlind) return;
     this.tellModel(op);
-    for (const checker of CHECKERS) checker.opEnded?.(this, op);
+    this.onEnded?.(op);
+    if (!this.isLenient) for (const checker of AT_ENDS) checker.opEnded?.(this, op);
     op.poison();
     this.poisoned.push(op);
     if (this.poisoned.length > POISONED_KEPT) this.poisoned.shift()?.retire(this.pages);
+  }
+
+  private noteWriting(op: ClientOp, change: number): void {
+    if (!op.isWrite) return;
+    const end = op.sector + op.sectors;
+    for (let s = op.sector; s < end; s += 1) this.writing[s] = at(this.writing, s) + change;
   }
 
   private tellModel(op: ClientOp): void {
@@ -566,6 +625,13 @@ export class World {
     return nativeLegSectors(options.sectors, options.regionSectors) + 8 * index;
   }
 
+  /** What a disk holds at first. A spare holds anything, also in a set of zeros. */
+  private fillOf(index: number): Value {
+    const { options } = this;
+    if (options.zeroed && index < options.legs) return ZEROS;
+    return options.membersAtFirst.includes(index) ? FIRST_TAG : FIRST_TAG + 1 + index;
+  }
+
   private makeDisk(index: number): SimDisk {
     const { options } = this;
     const limits = {
@@ -576,7 +642,6 @@ export class World {
       maxDiscardSectors: options.noDiscard ? 0 : DEFAULT_LIMITS.maxDiscardSectors,
       maxWriteZeroesSectors: at(options.noZeroes, index) ? 0 : DEFAULT_LIMITS.maxSectors,
     };
-    const isFirst = options.membersAtFirst.includes(index);
     return new SimDisk(
       {
         name: `leg${index}`,
@@ -584,8 +649,9 @@ export class World {
         limits,
         rawFrom: this.rawFrom,
         origin: options.origin,
-        fill: isFirst ? FIRST_TAG : FIRST_TAG + 1 + index,
+        fill: this.fillOf(index),
         latencyUs: at(options.latencyUs, index),
+        tellsZeroes: options.tellsZeroes ?? 'never',
       },
       this.clock,
       new Prng(options.seed + 2 ** 41 + index),

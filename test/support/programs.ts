@@ -44,11 +44,21 @@ export function start(folder: string, ...args: readonly string[]): Running {
   return one;
 }
 
+/** What `dmiod` is started with when its everything is in its working folder. */
+export const DAEMON_ARGS: readonly string[] = [
+  ...[DMIOD, '--control', 'control.sock', '--state-dir', 'state', '--listen', 'unix:nbd.sock'],
+  ...ENGINE,
+];
+
+/** Its log says that it serves. */
+export function isReady(daemon: Running): boolean {
+  return daemon.stderr.includes('"msg":"ready"');
+}
+
 /** A daemon whose everything is in `folder`: control.sock, nbd.sock, state/. */
 export async function startDaemon(folder: string, ...more: readonly string[]): Promise<Running> {
-  const places = ['--control', 'control.sock', '--state-dir', 'state', '--listen', 'unix:nbd.sock'];
-  const daemon = start(folder, DMIOD, ...places, ...ENGINE, ...more);
-  return daemon.until(() => daemon.stderr.includes('"msg":"ready"'));
+  const daemon = start(folder, ...DAEMON_ARGS, ...more);
+  return daemon.until(() => isReady(daemon));
 }
 
 /** `dmio serve ARGS...`, ready. */

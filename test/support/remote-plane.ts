@@ -26,7 +26,8 @@ export async function legOnPlane(
     take: (slot, made, facts) => {
       const fd = dup(fdOf(made.socket) ?? -1);
       made.destroy();
-      there.heard({ kind: 'leg-link', id, slot, fd, isStructured: facts.isStructured });
+      const { isStructured, allocationId = null } = facts;
+      there.heard({ kind: 'leg-link', id, slot, fd, isStructured, allocationId });
       return fd;
     },
     fenced: (slot) => there.heard({ kind: 'leg-fenced', id, slot }),

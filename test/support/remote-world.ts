@@ -19,6 +19,7 @@ const FACTS: ServerFacts = {
   preferredBlockBytes: 4096,
   maximumPayloadBytes: 2 ** 25,
   isStructured: false,
+  allocationId: null,
 };
 
 /** Sends everything at once into `sent`. */
@@ -120,7 +121,8 @@ export class RemoteWorld {
   }
 
   connect(slot: number): Wire {
-    const wire = new Wire(new RemoteLink(slot, this.device, this.facts.isStructured));
+    const { isStructured, allocationId = null } = this.facts;
+    const wire = new Wire(new RemoteLink(slot, this.device, isStructured, allocationId));
     this.wires[slot] = wire;
     this.asked = this.asked.filter((one) => one !== `connect ${slot}`);
     this.device.connected(wire.link);

@@ -34,6 +34,8 @@ export const REQUIREMENTS: readonly Requirement[] = [
   { command: 'e2fsck', debian: 'e2fsprogs', why: 'and the proof that it survived' },
   { command: 'mkfs.xfs', debian: 'xfsprogs', why: 'another real file system' },
   { command: 'losetup', debian: 'mount', why: 'mounts it as a block device' },
+  { command: 'ip', debian: 'iproute2', why: 'hosts of their own, in network namespaces' },
+  { command: 'tc', debian: 'iproute2', why: 'packets that are lost on the way to them' },
   { command: 'fusermount3', debian: 'fuse3', why: 'nbdfuse mounts through it' },
 ];
 

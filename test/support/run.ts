@@ -13,6 +13,8 @@ export const ENVIRONMENT = {
 };
 
 const LIMIT_MS = 120_000;
+/** Nobody stands still meanwhile: whoever waits has a limit of his own. */
+const BESIDE_LIMIT_MS = 900_000;
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
 export interface Ran {
@@ -42,7 +44,7 @@ export function runBeside(
   ...args: readonly string[]
 ): Promise<Ran> {
   return new Promise((resolve) => {
-    const limits = { timeout: LIMIT_MS, maxBuffer: MAX_OUTPUT_BYTES };
+    const limits = { timeout: BESIDE_LIMIT_MS, maxBuffer: MAX_OUTPUT_BYTES };
     const options = { ...limits, cwd: folder, env: ENVIRONMENT };
     const child = execFile(command, args, options, (error, stdout, stderr) => {
       // ENOENT and the like have no exit code, and no process either.

@@ -21,8 +21,10 @@ export class Running {
   readonly exited: Promise<number | string>;
   private readonly child: ChildProcess;
 
-  constructor(folder: string, args: readonly string[]) {
-    this.child = spawn(process.execPath, args, {
+  /** `before`: a program that becomes ours, as `ip netns exec NAME` does. */
+  constructor(folder: string, args: readonly string[], before: readonly string[] = []) {
+    const [command = '', ...all] = [...before, process.execPath, ...args];
+    this.child = spawn(command, all, {
       cwd: folder,
       env: ENVIRONMENT,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -50,8 +52,8 @@ export class Running {
   }
 
   /** Waits until `isReady`; an early end or too long a wait is the caller's failure. */
-  async until(isReady: () => boolean): Promise<this> {
-    const end = Date.now() + START_LIMIT_MS;
+  async until(isReady: () => boolean, limitMs = START_LIMIT_MS): Promise<this> {
+    const end = Date.now() + limitMs;
     let code: number | string | undefined;
     void this.exited.then((value) => (code = value));
     while (!isReady()) {

@@ -1,5 +1,7 @@
 // A client that knows what it was told: every write carries a tag of its own, and of each place it is
 // known which tags may be there: the acknowledged one, and those that went out after it.
+import { setTimeout as sleep } from 'node:timers/promises';
+
 import type { Prng } from '../../core/base/prng.ts';
 import { COMMAND, COMMAND_FLAG } from '../../core/nbd/proto.ts';
 import { request } from './nbd-messages.ts';
@@ -7,7 +9,21 @@ import { RawClient } from './raw-client.ts';
 
 /** No multiple of a sector: neighbours share sectors, and must not lose each other's bytes. */
 const SLOT_BYTES = 1500;
-const IN_FLIGHT = 16;
+
+/** How hard a writer writes. */
+export interface Pace {
+  /** Requests under way at once. */
+  readonly depth: number;
+  /** Between an answer and the next request. */
+  readonly pauseMs: number;
+}
+const FULL_SPEED: Pace = { depth: 16, pauseMs: 0 };
+
+interface Sent {
+  readonly slot: number;
+  readonly tag: number;
+  readonly sentMs: number;
+}
 
 /** What may be on the device, over all clients and daemons that wrote to it. */
 export class TagBook {
@@ -66,18 +82,22 @@ export class TagBook {
 /** Writes until the connection ends, or `stop`; one request a slot at a time. */
 export class TaggedWriter {
   acknowledged = 0;
+  /** The longest that a request has waited for its answer. */
+  longestMs = 0;
   /** Errors the server answered with, by NBD number. */
   readonly errors = new Map<number, number>();
   private readonly client: RawClient;
   private readonly book: TagBook;
   private readonly prng: Prng;
-  private readonly inFlight = new Map<number, { readonly slot: number; readonly tag: number }>();
+  private readonly pace: Pace;
+  private readonly inFlight = new Map<number, Sent>();
   private cookie = 0;
   private stopping = false;
   private ended = false;
   private running: Promise<void> = Promise.resolve();
 
-  private constructor(client: RawClient, book: TagBook, prng: Prng) {
+  private constructor(client: RawClient, book: TagBook, prng: Prng, pace: Pace) {
+    this.pace = pace;
     this.client = client;
     this.book = book;
     this.prng = prng;
@@ -88,9 +108,10 @@ export class TaggedWriter {
     name: string,
     book: TagBook,
     prng: Prng,
+    pace = FULL_SPEED,
   ): Promise<TaggedWriter> {
     const client = await RawClient.open({ kind: 'unix', path: socket }, name);
-    const writer = new TaggedWriter(client, book, prng);
+    const writer = new TaggedWriter(client, book, prng, pace);
     writer.running = writer.run().finally(() => {
       writer.ended = true;
     });
@@ -112,7 +133,7 @@ export class TaggedWriter {
   }
 
   private async run(): Promise<void> {
-    for (let i = 0; i < IN_FLIGHT; i += 1) this.sendOne();
+    for (let i = 0; i < this.pace.depth; i += 1) this.sendOne();
     while (this.inFlight.size > 0) {
       try {
         const { error, cookieLow } = await this.client.readReply();
@@ -120,6 +141,7 @@ export class TaggedWriter {
       } catch {
         return; // The connection has ended; what was in flight may be there or not.
       }
+      if (this.pace.pauseMs > 0) await sleep(this.pace.pauseMs);
       if (!this.stopping) this.sendOne();
     }
   }
@@ -131,7 +153,7 @@ export class TaggedWriter {
     const zeroes = this.prng.ratio(1, 8);
     const tag = zeroes ? 0 : this.book.nextTag();
     this.cookie += 1;
-    this.inFlight.set(this.cookie, { slot, tag });
+    this.inFlight.set(this.cookie, { slot, tag, sentMs: performance.now() });
     this.book.issued(slot, tag);
     const fields = {
       type: zeroes ? COMMAND.WRITE_ZEROES : COMMAND.WRITE,
@@ -147,6 +169,7 @@ export class TaggedWriter {
     const sent = this.inFlight.get(cookie);
     if (sent === undefined) throw new Error(`a reply to nothing: ${cookie}`);
     this.inFlight.delete(cookie);
+    this.longestMs = Math.max(this.longestMs, performance.now() - sent.sentMs);
     this.book.busy.delete(sent.slot);
     if (error !== 0) {
       this.errors.set(error, (this.errors.get(error) ?? 0) + 1);

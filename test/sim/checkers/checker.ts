@@ -35,22 +35,32 @@ export function shownBy(world: World, leg: number, sector: number): Value {
   return at(at(world.disks, leg).medium.visible, world.options.origin + sector);
 }
 
-/** Sectors first..end-1 on which no write of a client is under way. */
-export function quietSectors(world: World, first: number, end: number): number[] {
-  const writes = [...world.ops].filter((op) => op.isWrite && op.sector < end);
-  const quiet: number[] = [];
-  for (let sector = first; sector < end; sector += 1) {
-    if (!writes.some((op) => op.covers(sector))) quiet.push(sector);
-  }
-  return quiet;
+/** No write of a client is under way there. */
+export function isQuiet(world: World, sector: number): boolean {
+  return world.writing[sector] === 0;
 }
 
-/** Legs that hold the truth of the sector's region, by their bits; none where it is in doubt. */
+/**
+ * Legs that hold the truth of the sector's region, by their bits; none where it is in doubt. Asked
+ * for every sector of every request: so one list for all, good until the next call.
+ */
 export function goodLegs(world: World, sector: number): readonly number[] {
   const { set } = world.daemon;
   const region = set.regionOf(sector);
-  if (set.doubt.test(region)) return [];
-  return set.legs.filter((leg) => leg.canRead(region, region)).map((leg) => diskOf(leg.name));
+  GOOD.length = 0;
+  if (set.doubt.test(region)) return GOOD;
+  for (const leg of set.legs) {
+    const disk = diskOf(leg.name);
+    if (leg.canRead(region, region) && !hasLost(world, disk)) GOOD.push(disk);
+  }
+  return GOOD;
+}
+
+const GOOD: number[] = [];
+
+/** Its server has lost what it held in memory, which the mirror cannot know yet. */
+export function hasLost(world: World, disk: number): boolean {
+  return world.sites[disk]?.hasLost === true;
 }
 
 export function members(world: World): readonly number[] {

@@ -3,19 +3,19 @@ import { REGION_STATE, RegionMap } from '../../../core/mirror/region-map.ts';
 import { at } from '../at.ts';
 import type { Value } from '../content.ts';
 import type { World } from '../world.ts';
-import { believedLegs, fail, quietSectors, shownBy, type Checker } from './checker.ts';
+import { believedLegs, fail, isQuiet, shownBy, type Checker } from './checker.ts';
 
 export const mapCovers: Checker = {
   name: 'D3',
   sentence: 'where legs that a restart would believe may differ, each of their own maps says dirty',
   started(world) {
-    if (!world.isBlind) check(world, everySector(world), false);
+    if (!world.isBlind) check(world, 0, world.options.sectors, false);
   },
   opEnded(world, op) {
-    if (op.isWrite) check(world, quietSectors(world, op.sector, op.sector + op.sectors), true);
+    if (op.isWrite) check(world, op.sector, op.sector + op.sectors, true);
   },
   idle(world) {
-    check(world, everySector(world), true);
+    check(world, 0, world.options.sectors, true);
   },
 };
 
@@ -23,17 +23,18 @@ export const mapCovers: Checker = {
  * Any of them may be started alone, and what it then takes for clean is never copied to the others. A
  * leg shows something now, and with `cut` perhaps something else after a power cut; so does its map.
  */
-function check(world: World, sectors: readonly number[], cut: boolean): void {
+function check(world: World, start: number, end: number, cut: boolean): void {
   if (world.native === null) return;
   const legs = believedLegs(world);
   if (legs.length < 2) return;
   const { regionSectors } = world.options;
-  for (const sector of sectors) {
+  for (let sector = start; sector < end; sector += 1) {
+    if (!isQuiet(world, sector)) continue;
     const values = new Set<Value>();
     for (const leg of legs) {
       values.add(shownBy(world, leg, sector));
       const { medium } = at(world.disks, leg);
-      if (cut) for (const value of medium.possible(sector)) values.add(value);
+      if (cut) medium.eachPossible(sector, (value) => values.add(value));
     }
     if (values.size < 2) continue;
     const region = Math.floor(sector / regionSectors);
@@ -52,15 +53,12 @@ function isDirty(world: World, leg: number, region: number, cut: boolean): boole
   const regions = Math.ceil(options.sectors / options.regionSectors);
   const index = Math.floor(region / STATES_PER_SECTOR);
   const sector = mapSectorOf(sectors, regions) + index;
-  const contents = [at(medium.visible, sector), ...(cut ? medium.possible(sector) : [])];
+  const contents = [at(medium.visible, sector)];
+  if (cut) medium.eachPossible(sector, (value) => contents.push(value));
   return contents.every((content) => {
     const map = new RegionMap(regions, native.setUuid, []);
     // A sector that cannot be believed is taken for the worst.
     const isWhole = map.add(raw.bytesOf([content], 0, 1), 0, index);
     return !isWhole || map.states[region] === REGION_STATE.DIRTY;
   });
-}
-
-function everySector(world: World): number[] {
-  return Array.from({ length: world.options.sectors }, (_, i) => i);
 }

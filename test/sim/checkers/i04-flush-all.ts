@@ -19,11 +19,11 @@ function check(world: World, first: number, end: number): void {
   for (const leg of believedLegs(world)) {
     const { medium } = at(world.disks, leg);
     for (let sector = first; sector < end; sector += 1) {
-      for (const value of medium.possible(world.options.origin + sector)) {
-        if (world.model.allowsAfterCut(sector, value)) continue;
+      medium.eachPossible(world.options.origin + sector, (value) => {
+        if (world.model.allowsAfterCut(sector, value)) return;
         const allowed = world.model.describe(sector);
         fail(flushAll, `leg ${leg} may keep ${value} in sector ${sector}, of ${allowed}`);
-      }
+      });
     }
   }
 }

@@ -1,7 +1,7 @@
 import { ERRNO } from '../../../core/base/errno.ts';
 import { at } from '../at.ts';
 import type { World } from '../world.ts';
-import { believedLegs, fail, quietSectors, shownBy, type Checker } from './checker.ts';
+import { believedLegs, fail, hasLost, isQuiet, shownBy, type Checker } from './checker.ts';
 
 export const anyLegAlone: Checker = {
   name: 'I5',
@@ -15,9 +15,11 @@ export const anyLegAlone: Checker = {
 };
 
 function check(world: World, first: number, end: number): void {
-  const legs = believedLegs(world).filter((leg) => at(world.present, leg));
-  for (const sector of quietSectors(world, first, end)) {
+  const legs = believedLegs(world);
+  for (let sector = first; sector < end; sector += 1) {
+    if (!isQuiet(world, sector)) continue;
     for (const leg of legs) {
+      if (!at(world.present, leg) || hasLost(world, leg)) continue;
       const shown = shownBy(world, leg, sector);
       if (world.model.allows(sector, shown)) continue;
       const allowed = world.model.describe(sector);

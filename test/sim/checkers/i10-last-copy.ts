@@ -28,6 +28,8 @@ function isExcused(world: World, op: ClientOp): boolean {
   }
   if (world.recorder.failures > op.recorderFailures) return true;
   if (isGoodLegBehind(world)) return true;
+  // By md's rule, whatever sectors of the others nobody has found to be unreadable yet.
+  if (world.options.atlas === 'latent' && world.hasGivenUpReader) return true;
   if (world.options.atlas !== 'broken') return false;
   // Every member has given an error since the call, or before it and has been given up there.
   return members(world).every((leg) => at(world.disks, leg).struckAt >= 0);

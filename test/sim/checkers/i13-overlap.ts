@@ -1,5 +1,5 @@
 import type { World } from '../world.ts';
-import { fail, goodLegs, quietSectors, shownBy, type Checker } from './checker.ts';
+import { fail, goodLegs, isQuiet, shownBy, type Checker } from './checker.ts';
 
 export const overlap: Checker = {
   name: 'I13',
@@ -13,11 +13,13 @@ export const overlap: Checker = {
 };
 
 function check(world: World, first: number, end: number): void {
-  for (const sector of quietSectors(world, first, end)) {
-    const [one, ...others] = goodLegs(world, sector);
+  for (let sector = first; sector < end; sector += 1) {
+    if (!isQuiet(world, sector)) continue;
+    const good = goodLegs(world, sector);
+    const one = good[0];
     if (one === undefined) continue;
     const shown = shownBy(world, one, sector);
-    for (const other of others) {
+    for (const other of good) {
       if (shownBy(world, other, sector) === shown) continue;
       const values = `${shown} and ${shownBy(world, other, sector)}`;
       fail(overlap, `legs ${one} and ${other} show ${values} in sector ${sector}`);

@@ -17,6 +17,7 @@ export const resources: Checker = {
       'pending reads': set.legs.reduce((sum, leg) => sum + leg.pendingReads, 0),
       'requests at legs': set.legs.reduce((sum, leg) => sum + leg.inFlight, 0),
       'legs on their way out': set.leaving.length + set.departing.length,
+      'bios at remote legs': world.sites.reduce((n, site) => n + (site?.device?.inFlight ?? 0), 0),
       transfers: world.disks.reduce((sum, disk) => sum + disk.inFlight, 0),
       'timers but three': Math.max(0, world.clock.timers - 3 - spare),
     };

@@ -43,9 +43,17 @@ function clientOf(parts: readonly Uint8Array[], oneByOne = false): ClientHandsha
   return client;
 }
 
+function contextReply(id: number, name = 'base:allocation'): Uint8Array {
+  const made = bytes(4 + name.length, (view) => view.setUint32(0, id));
+  made.set(new TextEncoder().encode(name), 4);
+  return made;
+}
+
 const GOOD = [
   greeting(),
   reply(OPTION.STRUCTURED_REPLY, REPLY.ACK),
+  reply(OPTION.SET_META_CONTEXT, REPLY.META_CONTEXT, contextReply(7)),
+  reply(OPTION.SET_META_CONTEXT, REPLY.ACK),
   reply(OPTION.GO, REPLY.INFO, blockInfo(512, 4096, 65536)),
   reply(OPTION.GO, REPLY.INFO, exportInfo(2 ** 20, 0x141)),
   reply(OPTION.GO, REPLY.ACK),
@@ -63,7 +71,20 @@ describe('ClientHandshake', () => {
       preferredBlockBytes: 4096,
       maximumPayloadBytes: 65536,
       isStructured: true,
+      allocationId: 7,
     });
+  });
+
+  it('needs no metadata context, and takes no other than the one it asked for', () => {
+    const [hello, structured, , , ...rest] = GOOD;
+    const start = [hello ?? greeting(), structured ?? NO_STRUCTURED];
+    const without = [...start, reply(OPTION.SET_META_CONTEXT, REPLY.ERR_UNSUP), ...rest];
+    expect(clientOf(without).facts).toMatchObject({ isStructured: true, allocationId: null });
+    const none = [...start, reply(OPTION.SET_META_CONTEXT, REPLY.ACK), ...rest];
+    expect(clientOf(none).facts).toMatchObject({ allocationId: null });
+    const other = contextReply(1, 'base:allocatioN');
+    const wrong = [...start, reply(OPTION.SET_META_CONTEXT, REPLY.META_CONTEXT, other)];
+    expect(clientOf(wrong).failure).toContain('was not asked for');
   });
 
   it('falls back to EXPORT_NAME where there is no GO', () => {

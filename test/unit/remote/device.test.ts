@@ -2,6 +2,7 @@
 import { ERRNO } from '../../../core/base/errno.ts';
 import { Prng } from '../../../core/base/prng.ts';
 import { REQ_FLAG, REQ_OP } from '../../../core/block/op.ts';
+import { ZeroQuery } from '../../../core/block/run.ts';
 import { COMMAND } from '../../../core/nbd/proto.ts';
 import { RequestHeader } from '../../../core/nbd/wire.ts';
 import { RemoteWorld } from '../../support/remote-world.ts';
@@ -151,6 +152,118 @@ describe('a remote device', () => {
     world.wire().answer(world.wire().oldest(), 108);
     world.run();
     expect([read.errno, world.wire().isAbandoned]).toEqual([undefined, true]);
+  });
+
+  describe('asked what is zero', () => {
+    /** BLOCK_STATUS, as a whole: u32 context, then u32 length and u32 flags each. */
+    function status(
+      request: RequestHeader,
+      context: number,
+      extents: readonly (readonly [number, number])[],
+    ): Uint8Array {
+      const made = new Uint8Array(24 + 8 * extents.length);
+      const view = new DataView(made.buffer);
+      view.setUint32(0, 0x668e33ef);
+      view.setUint16(4, 1);
+      view.setUint16(6, 5);
+      view.setUint32(8, request.cookieHigh);
+      view.setUint32(12, request.cookieLow);
+      view.setUint32(16, made.length - 20);
+      view.setUint32(20, context);
+      for (const [i, [length, flags]] of extents.entries()) {
+        view.setUint32(24 + 8 * i, length);
+        view.setUint32(28 + 8 * i, flags);
+      }
+      return made;
+    }
+
+    function ask(world: RemoteWorld, sector: number, sectors: number): () => number[] | undefined {
+      let answer: number[] | undefined;
+      const owner = {
+        zeroesKnown: ({ count, starts, ends }: ZeroQuery) =>
+          (answer = [...starts.slice(0, count)].flatMap((start, i) => [start, ends[i] ?? 0])),
+      };
+      const query = new ZeroQuery(owner);
+      query.sector = sector;
+      query.sectors = sectors;
+      world.device.askZeroes(query);
+      world.run();
+      return () => answer;
+    }
+
+    it('asks the server, and believes ZERO, not HOLE', () => {
+      const world = new RemoteWorld({ isStructured: true, allocationId: 9 });
+      const answer = ask(world, 8, 100);
+      const request = world.wire().oldest();
+      expect(request).toMatchObject({
+        type: COMMAND.BLOCK_STATUS,
+        offset: 4096,
+        lengthBytes: 51200,
+      });
+      expect(answer()).toBeUndefined();
+      // Zero, a hole that says nothing, zero with half a sector of data behind, zero beyond the end.
+      const extents = [
+        [1024, 3],
+        [512, 1],
+        [1280, 2],
+        [1280, 0],
+        [2 ** 20, 2],
+      ] as const;
+      const whole = status(request, 9, extents);
+      for (let at = 0; at < whole.length; at += 7) world.wire().give(whole.subarray(at, at + 7));
+      world.run();
+      expect(answer()).toEqual([8, 10, 11, 13, 16, 108]);
+    });
+
+    it('holds data for a server that says nothing, an error, or less than was asked', () => {
+      const without = new RemoteWorld();
+      expect(ask(without, 0, 8)()).toEqual([]);
+      expect(without.wire().requests()).toEqual([]);
+      const world = new RemoteWorld({ isStructured: true, allocationId: 1 });
+      const refused = ask(world, 0, 8);
+      world.wire().answer(world.wire().oldest(), 22);
+      world.run();
+      expect(refused()).toEqual([]);
+      const short = ask(world, 0, 8);
+      world.wire().give(status(world.wire().oldest(), 1, [[512, 3]]));
+      world.run();
+      expect(short()).toEqual([0, 1]);
+    });
+
+    it.each([
+      ['another context', 2, [[4096, 3]]],
+      [
+        'more than was asked for',
+        1,
+        [
+          [4096, 3],
+          [512, 3],
+        ],
+      ],
+      ['an extent of no bytes', 1, [[0, 3]]],
+    ] as const)(
+      'gives a connection up that answers %s, and asks again on the next',
+      (_, id, extents) => {
+        const world = new RemoteWorld({ isStructured: true, allocationId: 1 });
+        const answer = ask(world, 0, 8);
+        world.wire().give(status(world.wire().oldest(), id, extents));
+        world.run();
+        expect([answer(), world.asked]).toEqual([undefined, ['fence 0']]);
+        world.fenced(0);
+        const wire = world.connect(0);
+        wire.give(status(wire.oldest(), 1, [[4096, 3]]));
+        world.run();
+        expect(answer()).toEqual([0, 8]);
+      },
+    );
+
+    it('is answered when the device is given up', () => {
+      const world = new RemoteWorld({ isStructured: true, allocationId: 1 });
+      const answer = ask(world, 0, 8);
+      world.tick(9);
+      expect(answer()).toEqual([]);
+      expect(ask(world, 0, 8)()).toEqual([]);
+    });
   });
 
   it('survives anything a server can send: bios end at most once, and all by their time', () => {

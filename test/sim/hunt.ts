@@ -1,0 +1,81 @@
+// The judge is judged: every planted bug must be found, by whom and how soon is the table.
+import { apartStories, runApart } from './apart.ts';
+import { LEG_MUTANTS } from './leg-mutants.ts';
+import { MUTANTS } from './mutants.ts';
+import { DISK_MUTANTS } from './mutants-disk.ts';
+import { NATIVE_MUTANTS } from './mutants-native.ts';
+import { FAULT_MUTANTS } from './mutants-faults.ts';
+import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
+import { REMOTE_MUTANTS } from './mutants-remote.ts';
+import { drawOptions, withMetaFaults, type SimLog, type SimOptions } from './options.ts';
+import { uproot, type Mutant } from './plant.ts';
+import { runSeed, type SimResult } from './run.ts';
+
+/** Seeds a planted bug may hide for. */
+const MUTANT_SEEDS = 2500;
+/** Of the stories apart a hunt plays one in so many. */
+const APART_STEP = 37;
+
+/** Which bugs are planted: those of a log, and with it of what all logs share. */
+export const HUNTS: Readonly<Record<SimLog, readonly Mutant[]>> = {
+  core: [...MUTANTS, ...LEG_MUTANTS, ...RECOVERY_MUTANTS, ...REMOTE_MUTANTS, ...FAULT_MUTANTS],
+  disk: DISK_MUTANTS,
+  native: NATIVE_MUTANTS,
+};
+
+/**
+ * Hunts one in `parts` of the bugs, beginning with the `part`-th, so that processes can share the
+ * work. Returns how many survived.
+ */
+export function playMutants(log: SimLog, part: number, parts: number): number {
+  let survived = 0;
+  console.log('| planted bug | found by | seeds needed |\n|---|---|---|');
+  for (const [i, mutant] of HUNTS[log].entries()) {
+    if (i % parts !== part) continue;
+    const found = hunt(mutant, log);
+    if (found === null) survived += 1;
+    console.log(`| ${mutant.bug} | ${found ?? 'SURVIVED | -'} |`);
+  }
+  return survived;
+}
+
+function hunt(mutant: Mutant, log: SimLog): string | null {
+  const play = mutant.play ?? ((seed: number): SimResult => runSeed(drawForHunt(seed, log)));
+  if (log === 'native') {
+    const story = huntApart(mutant);
+    if (story !== null) return story;
+  }
+  for (let seed = 1; seed <= MUTANT_SEEDS; seed += 1) {
+    mutant.plant();
+    try {
+      const { failure } = play(seed);
+      if (failure !== null) return `${failure.checker} | ${seed}`;
+    } finally {
+      uproot();
+    }
+  }
+  return null;
+}
+
+/** Bugs of the native log are hunted in every other seed with faults in the metadata. */
+function drawForHunt(seed: number, log: SimLog): SimOptions {
+  const options = drawOptions(seed, log);
+  return log === 'native' && seed % 2 === 0 ? withMetaFaults(options) : options;
+}
+
+/** Stories apart are few and short, but only some bugs have to do with them. */
+function huntApart({ plant }: Mutant): string | null {
+  let stories = 0;
+  for (const story of apartStories()) {
+    stories += 1;
+    if (stories % APART_STEP !== 0) continue;
+    plant();
+    try {
+      const failure = runApart(story);
+      if (failure !== null) return `${failure.checker} | story ${stories} apart`;
+    } finally {
+      uproot();
+    }
+  }
+  return null;
+}

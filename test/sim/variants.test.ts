@@ -1,0 +1,25 @@
+// The swarm under every log, with legs that come and go, behind a network, and damaged under a scrub.
+// With the core log's (sim.test.ts) these are 10,000 seeds.
+import { PATIENCE_MS, sim } from './cli.ts';
+
+describe('the mirror, simulated', () => {
+  it.each([
+    ['legs that come and go', 500, ['--legs']],
+    ["the kernel's dirty log", 600, ['--log', 'disk']],
+    ['that, and legs that come and go', 200, ['--legs', '--log', 'disk']],
+    ['the native log', 400, ['--log', 'native']],
+    ['that, and legs that come and go', 300, ['--legs', '--log', 'native']],
+    ['faults in the native metadata', 200, ['--log', 'native', '--meta']],
+    ['all of that', 100, ['--legs', '--log', 'native', '--meta']],
+    ['legs behind a lossy network', 500, ['--remote']],
+    ['damaged and lying legs under a scrub', 3200, ['--scrub']],
+  ] as const)(
+    'holds with %s in the first %i seeds',
+    (_, count, args) => {
+      const { status, stdout } = sim(...args, '--count', String(count));
+      expect(stdout).toMatch(new RegExp(`^${count} seeds, 0 failed`, 'm'));
+      expect(status).toBe(0);
+    },
+    PATIENCE_MS,
+  );
+});
