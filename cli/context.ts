@@ -54,6 +54,9 @@ export function wordsOption(text: string, before: readonly string[] | undefined)
 export const CACHE_HELP =
   'none (O_DIRECT; default of block devices), writeback (page cache; of files), or LEG=MODE for one leg; may be repeated';
 
+export const LEG_TIMEOUT_HELP =
+  'after how many seconds without an answer a leg is taken out (default: 30; 0: never), or LEG=SECONDS; may be repeated';
+
 /** An option's parser: a leg, refused where an option was meant (`--mirror --size 1G a.img`). */
 export function legOption(text: string): string {
   if (!text.startsWith('-')) return text;

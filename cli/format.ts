@@ -123,12 +123,13 @@ function legTrouble({ outOfSyncBytes, errors, reason, ...leg }: LegStatus): stri
   return parts.join(', ');
 }
 
-function errorParts({ read, write, flush, resync }: LegErrors): string[] {
+function errorParts({ read, write, flush, resync, timeout = 0 }: LegErrors): string[] {
   const kinds: [number, string][] = [
     [read, 'read error'],
     [write, 'write error'],
     [flush, 'flush error'],
     [resync, 'resync error'],
+    [timeout, 'time-out'],
   ];
   return kinds.filter(([count]) => count > 0).map(([count, what]) => plural(count, what));
 }

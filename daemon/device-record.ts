@@ -43,6 +43,7 @@ const deviceRecord = z.strictObject({
   readOnly: z.boolean(),
   readPolicy: z.string(),
   cache: z.record(z.string(), z.enum(CACHE_MODES)).default({}),
+  legTimeout: z.array(z.string()).optional(),
   mirror: mirrorRecord.nullable(),
   setUuid: z.string().nullable().default(null),
 });
@@ -57,6 +58,8 @@ export interface DeviceIdentity {
   readonly readPolicy: string;
   /** By the path of the leg; the others have their kind's default. */
   readonly cache: Readonly<Record<string, CacheMode>>;
+  /** After how long a leg is given up on: see core/control/leg-timeout.ts. */
+  readonly legTimeout?: readonly string[] | undefined;
   /** Of a mirror with the native log: the legs of this set, wherever they are found. */
   readonly setUuid: string | null;
 }

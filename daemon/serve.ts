@@ -2,6 +2,7 @@
 import { fstatSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { mapCacheWord } from '../core/control/cache.ts';
+import { mapLegTimeoutWord } from '../core/control/leg-timeout.ts';
 import { ControlError } from '../core/control/error.ts';
 import { absoluteLeg } from './config/load.ts';
 import { ENGINES, type Engine } from './config/schema.ts';
@@ -27,6 +28,7 @@ export interface ServeOptions {
   readonly regionSize?: number;
   readonly readPolicy?: string;
   readonly cache?: readonly string[];
+  readonly legTimeout?: readonly string[];
   readonly assumeClean?: boolean;
   readonly name?: string;
   readonly socket?: string;
@@ -81,6 +83,9 @@ function requestOf(options: ServeOptions): DeviceRequest {
     regionSizeBytes: options.regionSize,
     readPolicy: options.readPolicy,
     cache: options.cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, folder))),
+    legTimeout: options.legTimeout?.map((word) =>
+      mapLegTimeoutWord(word, (leg) => absoluteLeg(leg, folder)),
+    ),
     assumeClean: options.assumeClean === true,
     readOnly: options.readOnly === true,
     mayCreate: create === true,

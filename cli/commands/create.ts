@@ -5,6 +5,7 @@ import {
   absoluteLeg,
   Context,
   CACHE_HELP,
+  LEG_TIMEOUT_HELP,
   legsOption,
   sizeOption,
   withExample,
@@ -19,6 +20,7 @@ interface CreateOptions {
   regionSize?: number;
   readPolicy?: string;
   cache?: string[];
+  legTimeout?: string[];
   writeMostly?: string[];
   assumeClean?: boolean;
   readOnly?: boolean;
@@ -51,6 +53,7 @@ export function addCreate(program: Command): void {
       'which leg answers reads: least-pending (default), round-robin, prefer=N',
     )
     .option('--cache <MODE>', CACHE_HELP, wordsOption)
+    .option('--leg-timeout <SECONDS>', LEG_TIMEOUT_HELP, wordsOption)
     .option('--write-mostly <LEG...>', 'legs that are read only where no other is good', legsOption)
     .option('--assume-clean', 'the legs are equal already: no first resync')
     .option('--read-only', 'refuse writes')

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import {
   CACHE_HELP,
+  LEG_TIMEOUT_HELP,
   countOption,
   legOption,
   legsOption,
@@ -28,6 +29,7 @@ export function addServe(program: Command): void {
       sizeOption,
     )
     .option('--cache <MODE>', CACHE_HELP, wordsOption)
+    .option('--leg-timeout <SECONDS>', LEG_TIMEOUT_HELP, wordsOption)
     .option('--assume-clean', 'the legs are equal already: no first resync')
     .option('--name <N>', 'export name', 'data')
     .option('--socket <PATH>', 'listen on a unix socket')

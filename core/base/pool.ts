@@ -39,6 +39,12 @@ export class Pool<T> {
     return this.make();
   }
 
+  /** A record in use will never come back: another may be made in its place. */
+  forget(): void {
+    assert(this.free.length < this.made, 'pool: a record was forgotten that was not handed out');
+    this.made -= 1;
+  }
+
   put(item: T): void {
     assert(this.free.length < this.made, 'pool: more records returned than handed out');
     this.free.push(item);

@@ -1,4 +1,5 @@
 import { REQ_FLAG, REQ_OP, type ReqOp } from './op.ts';
+import type { Loan } from './loan.ts';
 import type { Completion } from './loop.ts';
 
 /** A piece of memory: `length` bytes of `page` from `offset` on. */
@@ -55,6 +56,8 @@ export class Bio implements Completion {
   tag = 0;
   /** The mapped device the bio is under way in; cleared when it ends. */
   counter: BioCounter | null = null;
+  /** Whose request it comes of, and the memory's fate; null: nobody's who asks. */
+  loan: Loan | null = null;
   /** A table of its own, for whoever cuts a longer one. Grows once, is kept. */
   readonly ownVecs: BioVec[] = [];
 

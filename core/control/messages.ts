@@ -68,6 +68,8 @@ const COMMAND_ARGS = {
     readPolicy: z.string().optional(),
     /** `none`, `writeback`, `LEG=none`, `LEG=writeback`; LEG as in `mirror`. */
     cache: z.array(z.string()).optional(),
+    /** `SECONDS` or `LEG=SECONDS`; LEG as in `mirror`. */
+    legTimeout: z.array(z.string()).optional(),
     /** Those of `mirror` that are read only where no other leg is good. */
     writeMostly: z.array(z.string()).optional(),
     assumeClean: z.boolean().optional(),

@@ -12,6 +12,8 @@ export interface LegErrors {
   readonly write: number;
   readonly flush: number;
   readonly resync: number;
+  /** Requests it was given up on for; left out: none. */
+  readonly timeout?: number;
 }
 
 export const NO_LEG_ERRORS: LegErrors = { read: 0, write: 0, flush: 0, resync: 0 };

@@ -13,8 +13,19 @@ import type { DmIoRequest } from './request.ts';
 /** Who counts what devices are asked, and how long they take. */
 export interface BioWatch {
   nowMs(): number;
+  /** A bio is being sent; the time. */
+  sending(): number;
   /** Called once a bio, in completion context, before its request hears of it. */
   bioEnded(device: BlockDevice, bio: Bio, tookMs: number): void;
+  /** The same for a bio that was given up on: it has ended after all. */
+  lateEnded(device: BlockDevice, bio: Bio, tookMs: number): void;
+}
+
+/** A bio under way, for who watches how long it takes. */
+export interface SentBio {
+  readonly request: DmIoRequest | null;
+  readonly tag: number;
+  readonly sentMs: number;
 }
 
 /**
@@ -33,6 +44,8 @@ export class DmIoClient {
   /** Null: nobody counts. */
   watch: BioWatch | null = null;
   private readonly bios: Pool<DmIoBio>;
+  /** All that exist, but for those that were given up on. */
+  private readonly made: DmIoBio[] = [];
   private readonly waiting = new Ring<DmIoRequest>(16);
   private resuming = false;
 
@@ -42,7 +55,12 @@ export class DmIoClient {
    */
   constructor(loop: Loop, reserve = 16, limit = 1024) {
     this.loop = loop;
-    this.bios = new Pool<DmIoBio>(reserve, limit, () => new DmIoBio(this));
+    this.bios = new Pool<DmIoBio>(reserve, limit, () => {
+      // eslint-disable-next-line no-restricted-syntax -- once for each bio that is made, as with any pool
+      const bio = new DmIoBio(this);
+      this.made.push(bio);
+      return bio;
+    });
   }
 
   /** Bios under way. 0 and no request waiting: the client is idle. */
@@ -52,6 +70,39 @@ export class DmIoClient {
 
   get requestsWaiting(): number {
     return this.waiting.length;
+  }
+
+  /** Those under way; for a look now and then, as it goes through all that ever were at once. */
+  eachInFlight(visit: (bio: SentBio) => void): void {
+    const { made } = this;
+    for (let i = 0; i < made.length; i += 1) if (made[i]!.request !== null) visit(made[i]!);
+  }
+
+  /**
+   * A device does not answer: every bio that is under way there counts as failed with `errno`, and its
+   * request goes on. The bio, and what it was given of memory, stay the device's until they end all the
+   * same: `request.isLate` and the loan say so to those who own it. Not from inside a completion.
+   */
+  abandon(device: BlockDevice, errno: number): void {
+    for (let i = this.made.length - 1; i >= 0; i -= 1) {
+      const bio = this.made[i]!;
+      const { request } = bio;
+      if (request === null || request.regions[bio.tag]!.device !== device) continue;
+      bio.becomeLate(device);
+      this.made.splice(i, 1);
+      this.bios.forget();
+      failRegionOf(request, bio.tag, errno);
+      request.isLate = true;
+      request.references -= 1;
+      if (request.references === 0 && !this.enterDataPhase(request)) this.loop.defer(request);
+    }
+    this.resumeWaiting();
+  }
+
+  /** A bio that was given up on has ended; called in completion context. */
+  lateEnded(bio: DmIoBio, device: BlockDevice): void {
+    if (this.watch !== null) this.watch.lateEnded(device, bio, this.watch.nowMs() - bio.sentMs);
+    bio.loan?.giveBack();
   }
 
   /** Starts the request. It ends by `request.owner.dmIoDone`, never from inside this call. */
@@ -170,9 +221,10 @@ export class DmIoClient {
   private send(bio: DmIoBio, request: DmIoRequest, region: IoRegion): void {
     bio.request = request;
     bio.tag = request.dispatchIndex;
+    bio.loan = request.loan;
     bio.error = 0;
     request.references += 1;
-    if (this.watch !== null) bio.sentMs = this.watch.nowMs();
+    if (this.watch !== null) bio.sentMs = this.watch.sending();
     region.device.submit(bio);
   }
 
@@ -192,8 +244,10 @@ export class DmIoClient {
   }
 }
 
-class DmIoBio extends Bio {
+class DmIoBio extends Bio implements SentBio {
   request: DmIoRequest | null = null;
+  /** It was given up on while this device had it. */
+  private late: BlockDevice | null = null;
   /** Set while somebody watches. */
   sentMs = 0;
   private readonly client: DmIoClient;
@@ -205,15 +259,36 @@ class DmIoBio extends Bio {
 
   override complete(): void {
     this.uncount();
-    this.client.bioEnded(this);
+    if (this.late === null) this.client.bioEnded(this);
+    else this.client.lateEnded(this, this.late);
+  }
+
+  /** Its request goes on without it. The table of pieces is the request's: it gets one of its own. */
+  becomeLate(device: BlockDevice): void {
+    this.late = device;
+    this.request = null;
+    this.loan?.lend();
+    if (this.vecs === this.ownVecs) return;
+    for (let i = 0; i < this.vecCount; i += 1) {
+      const shared = this.vecs[i]!;
+      const own = this.ownVec(i);
+      own.page = shared.page;
+      own.offset = shared.offset;
+      own.length = shared.length;
+    }
+    this.vecs = this.ownVecs;
   }
 }
 
 /** Rule 6: the bit is set by any part that fails, and stays set; the others go on. */
+function failRegionOf(request: DmIoRequest, index: number, errno: number): void {
+  const region = request.regions[index]!;
+  request.errorBits.set(index);
+  if (region.error === 0) region.error = errno;
+}
+
 function failRegion(request: DmIoRequest, bio: Bio): void {
-  const region = request.regions[bio.tag]!;
-  request.errorBits.set(bio.tag);
-  if (region.error === 0) region.error = bio.error;
+  failRegionOf(request, bio.tag, bio.error);
   // Rule 11: the part of a failed read is zeros, never what the memory held before.
   if (bio.op === REQ_OP.READ) zeroVecs(bio.vecs, bio.vecCount, bytesOfSectors(bio.sectors));
 }

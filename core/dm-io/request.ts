@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { ErrorBits, MAX_REGIONS } from '../base/error-bits.ts';
 import type { BlockDevice } from '../block/device.ts';
+import type { Loan } from '../block/loan.ts';
 import type { Completion } from '../block/loop.ts';
 import { REQ_FLAG, REQ_OP, type ReqOp } from '../block/op.ts';
 import type { DmIoClient } from './client.ts';
@@ -34,12 +35,19 @@ export class DmIoRequest implements Completion {
   /** REQ_FLAG, repeated on every bio of every region; PREFLUSH runs first, as a phase of its own. */
   flags: number = REQ_FLAG.NONE;
   readonly memory = new DmIoMemory();
+  /** Handed on to every bio of the request. */
+  loan: Loan | null = null;
   readonly regions: IoRegion[] = [];
   regionCount = 0;
   owner: DmIoOwner = NO_OWNER;
   /** Whose bios carry the request; read by `dmIo` only, `client.submit` knows itself. */
   client: DmIoClient | null = null;
   readonly errorBits = new ErrorBits();
+  /**
+   * Some device was given up on, and may still use the memory (`abandon`). Set by dm-io and cleared by
+   * the owner, when the request has other memory.
+   */
+  isLate = false;
 
   // Below: dm-io's own, while the request is under way.
   inFlight = false;

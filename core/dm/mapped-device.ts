@@ -349,6 +349,7 @@ class ChildBio extends Bio {
     this.split = split;
     this.op = parent.op;
     this.flags = parent.flags;
+    this.loan = parent.loan;
     this.sector = sector;
     this.sectors = sectors;
     this.vecCount = 0;

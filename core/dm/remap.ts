@@ -84,6 +84,7 @@ export class Remapper {
     const request = remap.request;
     request.op = bio.op;
     request.flags = bio.flags;
+    request.loan = bio.loan;
     if (hasData(bio.op)) request.memory.setVecs(bio.vecs, bio.vecCount);
     else request.memory.setNone();
     request.clearRegions();

@@ -3,6 +3,7 @@ import { ERRNO } from '../base/errno.ts';
 import { bytesOfSectors, sectorsFloor, SECTOR_SIZE } from '../base/units.ts';
 import { NO_SLOT, type Arena } from '../block/arena.ts';
 import { Bio, type BioOwner } from '../block/bio.ts';
+import { Loan, type Issuer } from '../block/loan.ts';
 import { hasData, REQ_FLAG, REQ_OP, type ReqOp } from '../block/op.ts';
 import { RangeClaim, type RangeOwner } from '../block/range-lock.ts';
 import { REPLY_STYLE } from '../nbd/chunk.ts';
@@ -18,6 +19,8 @@ import { FAULT, FAULTS, type Fault } from './faults.ts';
 /** Who is told when a request is done: `request.error` says how. From start() or from the loop. */
 export interface RequestOwner {
   requestDone(request: Request): void;
+  /** What was read into its slot is worth nothing, as somebody may still write there: `moveTo` another. */
+  memoryLost(request: Request): void;
 }
 
 /**
@@ -62,11 +65,14 @@ export class Request implements BioOwner, RangeOwner {
   /** A READ's: what of it is worth no bytes on the wire. */
   readonly stretches = new Stretches();
   readonly arenaBytes: Uint8Array;
+  /** Of its memory; a new one when the memory had to be left to somebody. */
+  loan: Loan;
 
   private readonly owner: RequestOwner;
   private readonly target: Export;
   private readonly arena: Arena;
   private readonly dialect: Dialect;
+  private readonly issuer: Issuer;
   private readonly bio = new Bio();
   private readonly claim = new RangeClaim();
   private step: Step = STEP.DATA;
@@ -78,7 +84,10 @@ export class Request implements BioOwner, RangeOwner {
   private sectorsDone = 0;
   private startedMs = 0;
 
-  constructor(owner: RequestOwner, target: Export, arena: Arena, dialect: Dialect) {
+  constructor(owner: RequestOwner, target: Export, arena: Arena, dialect: Dialect, issuer: Issuer) {
+    this.issuer = issuer;
+    this.loan = new Loan(issuer);
+    this.bio.loan = this.loan;
     this.owner = owner;
     this.target = target;
     this.arena = arena;
@@ -281,7 +290,8 @@ export class Request implements BioOwner, RangeOwner {
   endIo(bio: Bio): void {
     assert(bio === this.bio, 'the end of a bio of someone else');
     if (bio.error !== 0) {
-      this.failed(bio.error);
+      if (bio.op === REQ_OP.READ && this.loan.isOut) this.owner.memoryLost(this);
+      else this.failed(bio.error);
       return;
     }
     switch (this.step) {
@@ -307,6 +317,23 @@ export class Request implements BioOwner, RangeOwner {
         this.sectorsDone += bio.sectors;
         this.enter(STEP.DATA);
     }
+  }
+
+  /** Its memory is left to others: it has none now. */
+  leaveMemory(): void {
+    // eslint-disable-next-line no-restricted-syntax -- once for each request whose device did not answer
+    this.loan = new Loan(this.issuer);
+    this.bio.loan = this.loan;
+    this.slot = NO_SLOT;
+  }
+
+  /** Goes on in another slot, with what was in the lost one of a client's bytes; begins a READ anew. */
+  moveTo(slot: number, lost: number): void {
+    this.slot = slot;
+    const isKept = this.type !== COMMAND.READ && this.type !== COMMAND.CACHE;
+    if (isKept) this.arenaBytes.copyWithin(slot, lost, lost + this.slotBytesNeeded);
+    this.sectorsDone = 0;
+    this.enter(this.step);
   }
 
   private failed(errno: number): void {

@@ -1,12 +1,14 @@
 import { assert } from '../base/assert.ts';
 import { ERRNO } from '../base/errno.ts';
 import { Pool } from '../base/pool.ts';
+import { Issuer } from '../block/loan.ts';
 import { NO_SLOT, SlotWait, type Arena, type SlotOwner } from '../block/arena.ts';
 import { PLAIN, type Agreement } from '../nbd/agreement.ts';
 import { COMMAND, LIMIT } from '../nbd/proto.ts';
 import { FRAME, RequestFramer } from '../nbd/transmission.ts';
 import { Dialect } from './dialect.ts';
 import type { Export } from './export.ts';
+import { keepUntilFree, replaceSlot } from './late-memory.ts';
 import { ReplyQueue, replyPayloadBytes } from './reply-queue.ts';
 import { Request, type RequestOwner } from './request.ts';
 import { FAULT } from './faults.ts';
@@ -80,7 +82,12 @@ export class Session implements RequestOwner, SlotOwner {
     this.maxHeldBytes = agreed.maxHeldBytes ?? arena.maxSlotBytes;
     this.replies = new ReplyQueue(MAX_REQUESTS, agreed.style);
     this.framer = new RequestFramer(agreed.style);
-    this.records = new Pool(4, MAX_REQUESTS, () => new Request(this, target, arena, dialect));
+    const issuer = new Issuer();
+    this.records = new Pool(
+      4,
+      MAX_REQUESTS,
+      () => new Request(this, target, arena, dialect, issuer),
+    );
     this.wait.owner = this;
     target.connections += 1;
   }
@@ -285,6 +292,29 @@ export class Session implements RequestOwner, SlotOwner {
     this.answer(request);
   }
 
+  memoryLost(request: Request): void {
+    const { slot: lost, loan } = request;
+    // What it holds of the client's is still to be copied.
+    loan.lend();
+    this.leaveSlot(request);
+    // eslint-disable-next-line no-restricted-syntax -- once for each read that its device did not answer
+    replaceSlot(this.arena, lost, (slot) => {
+      this.heldBytes += this.arena.slotBytes(slot);
+      request.moveTo(slot, lost);
+      loan.giveBack();
+    });
+  }
+
+  /** Somebody may still use it: the arena gets it back from him. It is not this client's share any more. */
+  private leaveSlot(request: Request): void {
+    const { slot, loan } = request;
+    if (slot !== NO_SLOT) {
+      this.heldBytes -= this.arena.slotBytes(slot);
+      keepUntilFree(this.arena, slot, loan);
+    }
+    request.leaveMemory();
+  }
+
   private answer(request: Request): void {
     if (this.abandoned) {
       this.recycle(request);
@@ -311,6 +341,7 @@ export class Session implements RequestOwner, SlotOwner {
   }
 
   private releaseSlot(request: Request): void {
+    if (request.loan.isOut) this.leaveSlot(request);
     if (request.slot === NO_SLOT) return;
     this.heldBytes -= this.arena.slotBytes(request.slot);
     this.arena.release(request.slot);

@@ -6,6 +6,7 @@ import { REQ_OP } from '../block/op.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
 import type { RecordWaiter } from './journal.ts';
 import { STANDING, type Leg } from './leg.ts';
+import { lose } from './losses.ts';
 import type { MirrorSet } from './set.ts';
 
 /** Told how a flush of the set went: 0, or an errno. */
@@ -105,7 +106,7 @@ export class FlushQueue implements DmIoOwner, RecordWaiter {
       leg.noteError('flush', legErrno);
     }
     if (memberWorked) return 0;
-    this.set.putUnflushedInDoubt();
+    lose(this.set, errno);
     this.set.noteBroken();
     this.set.recovery.kick();
     return errno;
@@ -115,12 +116,23 @@ export class FlushQueue implements DmIoOwner, RecordWaiter {
     this.end(errno === 0 ? this.error : errno);
   }
 
+  /** A client's flush says more than that this one went well (losses.ts). */
+  private answerTo(bio: Bio, errno: number): number {
+    const { losses } = this.set;
+    if (losses.errno === 0) return errno;
+    const issuer = bio.loan?.issuer ?? null;
+    const found = errno === 0 && this.set.hasLost() ? losses.errno : errno;
+    if (found === 0) return losses.owedTo(issuer);
+    losses.tell(issuer);
+    return found;
+  }
+
   private end(errno: number): void {
     this.busy = false;
     const inside = this.insideCurrent;
     this.insideCurrent = [];
     for (let bio = this.current.shift(); bio !== undefined; bio = this.current.shift()) {
-      bio.error = errno;
+      bio.error = this.answerTo(bio, errno);
       this.set.loop.defer(bio);
     }
     for (const done of inside) done(errno);

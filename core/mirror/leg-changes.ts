@@ -60,6 +60,7 @@ export function addLeg(set: MirrorSet, options: NewLeg, done: LegChangeDone): Le
   const leg = new Leg(index, name, startSector, device, JOINING, set.regions, slot, writeMostly);
   leg.replaces = replaces?.slot ?? -1;
   leg.uuid = options.uuid ?? null;
+  leg.timeoutMs = set.timeoutOf(name);
   leg.isStranger = true;
   leg.outOfSync.setAll();
   set.legs.push(leg);
@@ -139,10 +140,15 @@ export function readdLeg(
 
 /** The event says that the device may be closed: nothing is under way there, nothing will be sent. */
 function letGo(set: MirrorSet, leg: Leg): void {
+  set.departing.push(leg);
   leg.whenIdle(() => {
     wipe(set, leg, () => {
-      detachDevice(leg);
-      set.emit('leg-removed', leg, `leg ${leg.name} removed`);
+      // The wiping itself may have been given up on.
+      leg.whenIdle(() => {
+        set.departing.splice(set.departing.indexOf(leg), 1);
+        detachDevice(leg);
+        set.emit('leg-removed', leg, `leg ${leg.name} removed`);
+      });
     });
   });
 }

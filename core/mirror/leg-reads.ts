@@ -72,7 +72,7 @@ export class LegReads {
     );
   }
 
-  /** Lets the memory go. */
+  /** Lets the memory go; also when somebody may still write from it. */
   drop(): void {
     assert(this.pending === 0, 'memory of a read under way');
     this.reads.length = 0;
@@ -96,7 +96,10 @@ class LegRead implements DmIoOwner {
 
   start(set: MirrorSet, leg: Leg, bufferBytes: number): void {
     assert(leg.device !== null, 'a leg without a device was to be compared');
-    if (this.buffer.length !== bufferBytes) this.buffer = new Uint8Array(bufferBytes);
+    if (this.buffer.length !== bufferBytes || this.request.isLate) {
+      this.buffer = new Uint8Array(bufferBytes);
+      this.request.isLate = false;
+    }
     this.request.memory.setBytes(this.buffer, 0);
     this.request.clearRegions();
     const { sector, sectors } = this.reads;

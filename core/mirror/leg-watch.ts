@@ -1,30 +1,51 @@
+import { ERRNO } from '../base/errno.ts';
 import type { Clock } from '../base/ports.ts';
 import type { Bio } from '../block/bio.ts';
 import type { BlockDevice } from '../block/device.ts';
 import type { BioWatch } from '../dm-io/client.ts';
-import type { Leg } from './leg.ts';
+import { LegDeadline } from './leg-deadline.ts';
+import type { MirrorSet } from './set.ts';
 
-/** Counts each leg's bios. */
+/** Counts each leg's bios, and has an eye on how long they take. */
 export class LegWatch implements BioWatch {
   private readonly clock: Clock;
-  private readonly legs: readonly Leg[];
+  private readonly set: MirrorSet;
+  private readonly deadline: LegDeadline;
 
-  constructor(clock: Clock, legs: readonly Leg[]) {
-    this.clock = clock;
-    this.legs = legs;
+  constructor(set: MirrorSet) {
+    this.set = set;
+    this.clock = set.clock;
+    this.deadline = new LegDeadline(set);
   }
 
   nowMs(): number {
     return this.clock.nowMs();
   }
 
+  sending(): number {
+    if (!this.deadline.isArmed) this.deadline.arm();
+    return this.clock.nowMs();
+  }
+
   bioEnded(device: BlockDevice, bio: Bio, tookMs: number): void {
-    const legs = this.legs;
+    const legs = this.set.legs;
     for (let i = 0; i < legs.length; i += 1) {
       const leg = legs[i]!;
       if (leg.device !== device) continue;
       leg.stats.note(bio.op, bio.sectors, tookMs, bio.error);
       return;
     }
+  }
+
+  lateEnded(device: BlockDevice, bio: Bio, tookMs: number): void {
+    const leg = this.set.legOf(device);
+    if (leg === null) return;
+    leg.stats.note(bio.op, bio.sectors, tookMs, bio.error === 0 ? ERRNO.ETIMEDOUT : bio.error);
+    leg.leave();
+  }
+
+  /** The set has stopped: nothing is looked at any more. */
+  stop(): void {
+    this.deadline.stop();
   }
 }

@@ -24,10 +24,16 @@ export type Standing = (typeof STANDING)[keyof typeof STANDING];
 export type LegState = 'in-sync' | 'resyncing' | 'failed' | 'missing' | 'stale';
 
 /** What a leg did wrong; the kernel's letters R, D, F and S. */
-export type LegErrorKind = 'read' | 'write' | 'flush' | 'resync';
+export type LegErrorKind = 'read' | 'write' | 'flush' | 'resync' | 'timeout';
 
 /** Most legs of a set: the error bits of a dm-io request. */
 export const MAX_LEGS = MAX_REGIONS;
+
+/**
+ * As the kernel's for a command of a disk, and for a request of nbd: below it the kernel may still be
+ * trying itself, and above it the clients' own time-outs strike (30 s in Linux guests).
+ */
+export const DEFAULT_LEG_TIMEOUT_MS = 30_000;
 
 /** Told when nothing is under way at a leg any more. */
 export type LegIdle = () => void;
@@ -57,17 +63,21 @@ export class Leg {
   reason: string | null = null;
   /** Of every bio the leg was sent, also by resync and scrub. */
   readonly stats = new IoStats();
-  readonly errors = { read: 0, write: 0, flush: 0, resync: 0 };
+  readonly errors = { read: 0, write: 0, flush: 0, resync: 0, timeout: 0 };
   /** The last kind of error, for the kernel's status letter; null: none since it was in sync. */
   lastError: LegErrorKind | null = null;
   /** Regions that differ from the truth, or may: a superset at every instant (I8). */
   readonly outOfSync: RegionBits;
+  /** Of a member: regions that it shows and may not keep, as a flush has failed on all (losses.ts). */
+  readonly lost: RegionBits;
   /** Read only where no other leg is good. */
   readonly writeMostly: boolean;
   /** An operator has taken it out: only an operator takes it in again. */
   failedByHand = false;
   /** Slot of the leg that leaves when this one is in sync; -1: none. */
   replaces = -1;
+  /** A request that takes longer is not waited for; 0: each is. */
+  timeoutMs = DEFAULT_LEG_TIMEOUT_MS;
   /** Under way of leaving the set for good: nobody takes it in again. */
   isLeaving = false;
   /** Reads under way, for the read policy. */
@@ -97,6 +107,7 @@ export class Leg {
     this.device = device;
     this.standing = standing;
     this.outOfSync = new RegionBits(regions);
+    this.lost = new RegionBits(regions);
   }
 
   /** Gets every write and flush: a write it misses is a failure of the leg. */
@@ -112,7 +123,7 @@ export class Leg {
   get state(): LegState {
     switch (this.standing) {
       case STANDING.MEMBER:
-        return this.outOfSync.count === 0 ? 'in-sync' : 'resyncing';
+        return this.outOfSync.count === 0 && this.lost.count === 0 ? 'in-sync' : 'resyncing';
       case STANDING.JOINING:
         return 'resyncing';
       case STANDING.FAILED:

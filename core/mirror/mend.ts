@@ -54,6 +54,13 @@ export class Mend implements DmIoOwner {
     this.sectors = 0;
   }
 
+  /** A leg was given up on that may still write from a buffer since this was asked last. */
+  takeLate(): boolean {
+    const { isLate } = this.request;
+    this.request.isLate = false;
+    return isLate;
+  }
+
   add(leg: Leg, from: number, sectors: number): void {
     this.runs.push({ leg, from, sectors });
     this.sectors += sectors;

@@ -3,6 +3,7 @@ import { ERRNO } from '../base/errno.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
 import { STANDING, type Leg, type LegState } from './leg.ts';
+import { lose } from './losses.ts';
 import { SUPERBLOCK_BYTES, SUPERBLOCK_SECTORS, superblockSectors } from './native-layout.ts';
 import type { LegMetadata } from './assemble-native.ts';
 import { eraseNative, NO_MARK } from './native-format.ts';
@@ -171,8 +172,7 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     for (const leg of this.flushed) leg.leave();
     const isMember = (leg: Leg): boolean => leg.standing === STANDING.MEMBER;
     if (!this.flushed.some((leg, i) => isMember(leg) && !request.errorBits.test(i))) {
-      const failed = this.flushed.findIndex((_, i) => request.errorBits.test(i));
-      this.done(request.regions[failed]?.error ?? ERRNO.EIO);
+      this.done(this.loseAll(request, this.flushed));
       return;
     }
     this.isFoundDurable = true;
@@ -333,7 +333,8 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     // A leg that has left since will be said to be out by the next record.
     this.targets = legs.filter((leg) => leg.isActive && leg.device !== null);
     const length = this.targets.length * SUPERBLOCK_BYTES;
-    if (this.bytes.length < length) this.bytes = new Uint8Array(length);
+    if (this.bytes.length < length || request.isLate) this.bytes = new Uint8Array(length);
+    request.isLate = false;
     request.clearRegions();
     request.memory.setBytes(this.bytes, 0);
     for (const [i, leg] of this.targets.entries()) {
@@ -370,8 +371,7 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
       (leg, i) => leg.standing === STANDING.MEMBER && !request.errorBits.test(i),
     );
     if (!memberTook) {
-      const failed = this.targets.findIndex((_, i) => request.errorBits.test(i));
-      this.done(request.regions[failed]?.error ?? ERRNO.EIO);
+      this.done(this.loseAll(request, this.targets));
       return;
     }
     // Only now is the number taken: an attempt that nobody has may be made again over itself.
@@ -421,6 +421,17 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
   settle(done: () => void): void {
     if (this.isSecond) this.whenSettled = done;
     else done();
+  }
+
+  /** No member took it, and the errno may be that of a flush (D8). Returns it. */
+  private loseAll(request: DmIoRequest, legs: readonly Leg[]): number {
+    const failed = legs.filter((_, i) => request.errorBits.test(i));
+    const [first] = failed;
+    const errno = first === undefined ? 0 : (request.regions[legs.indexOf(first)]?.error ?? 0);
+    for (const leg of failed) this.owner.distrust(leg);
+    // Without any leg nothing was tried.
+    if (first !== undefined) lose(this.owner, errno);
+    return errno === 0 ? ERRNO.EIO : errno;
   }
 
   private failLeg(leg: Leg, errno: number): void {

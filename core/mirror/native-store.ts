@@ -6,6 +6,7 @@ import type { BlockDevice } from '../block/device.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
 import { STANDING, type Leg } from './leg.ts';
+import { lose } from './losses.ts';
 import {
   lackSectorOf,
   LACKS_PER_SECTOR,
@@ -175,7 +176,10 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
     );
     if (!memberTook) {
       this.owner.noteBroken();
-      return errnos.find((errno) => errno !== 0) ?? ERRNO.EIO;
+      const failed = errnos.find((errno) => errno !== 0) ?? ERRNO.EIO;
+      for (const [i, leg] of this.targets.entries()) if (errnos[i] !== 0) this.owner.distrust(leg);
+      lose(this.owner, failed);
+      return failed;
     }
     for (const [i, leg] of this.targets.entries()) {
       const errno = errnos[i] ?? 0;
@@ -194,7 +198,8 @@ export class NativeStore implements RegionLogStore, DmIoOwner {
 
   private encode(blocks: readonly number[]): void {
     const length = blocks.length * UNIT_BYTES;
-    if (this.bytes.length < length) this.bytes = new Uint8Array(length);
+    if (this.bytes.length < length || this.request.isLate) this.bytes = new Uint8Array(length);
+    this.request.isLate = false;
     this.bytes.fill(0, 0, length);
     const lacks = new Map<number, RegionBits>();
     for (const [i, block] of blocks.entries()) {

@@ -55,6 +55,8 @@ export interface MirrorOptions {
    */
   readonly membersEqual: boolean;
   readonly readPolicy: ReadPolicy;
+  /** By a leg's name: after how long it is given up on, 0: never. Left out: 30 s. */
+  readonly legTimeoutMs?: ((leg: string) => number | undefined) | undefined;
   /** Where dirty regions are kept; left out: nowhere (`core`), so all are in doubt after a crash. */
   readonly regionLog?: RegionLogStart;
   /** No bit of the log was cleared since this generation. */

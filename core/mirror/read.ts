@@ -55,6 +55,7 @@ export class MirrorRead implements RangeOwner, DmIoOwner, RecordWaiter {
     this.done = 0;
     this.longest = bio.sectors;
     this.error = 0;
+    this.request.isLate = false;
     this.tried.fill(0);
     this.firstRegion = this.set.regionOf(bio.sector);
     this.lastRegion = this.set.regionOf(bio.sector + bio.sectors - 1);
@@ -94,6 +95,7 @@ export class MirrorRead implements RangeOwner, DmIoOwner, RecordWaiter {
     leg.pendingReads += 1;
     leg.enter();
     this.request.flags = bio.flags;
+    this.request.loan = bio.loan;
     this.request.clearRegions();
     this.request.addRegion(leg.device, leg.startSector + sector, this.length);
     if (this.done === 0) this.request.memory.setVecs(bio.vecs, bio.vecCount);
@@ -133,6 +135,12 @@ export class MirrorRead implements RangeOwner, DmIoOwner, RecordWaiter {
     leg.pendingReads -= 1;
     leg.leave();
     this.leg = null;
+    if (request.isLate) {
+      // The client's memory may be written any time: who owns it asks again with other memory.
+      this.error = ERRNO.ETIMEDOUT;
+      this.answer();
+      return;
+    }
     if (request.errorBits.isEmpty) {
       this.done += this.length;
       this.error = 0;
@@ -144,6 +152,10 @@ export class MirrorRead implements RangeOwner, DmIoOwner, RecordWaiter {
       this.set.noteReadError(leg, bio.sector + this.done, this.length, this.error);
     }
     if (this.done < bio.sectors && this.issue()) return;
+    this.answer();
+  }
+
+  private answer(): void {
     if (this.set.journal.isGuardBehind) this.set.journal.wait(this);
     else this.release().complete();
   }

@@ -8,6 +8,8 @@ export interface LegErrors {
   readonly write: number;
   readonly flush: number;
   readonly resync: number;
+  /** Since the daemon started: not on record. */
+  readonly timeout?: number;
 }
 
 /**

@@ -114,7 +114,12 @@ export class Recovery {
 
   /** In doubt for nothing worse than an unclean stop: where members show the same, they are the same. */
   mayCompare(region: number): boolean {
-    return !this.distrusted.test(region);
+    return !this.distrusted.test(region) && !this.isLost(region);
+  }
+
+  /** Some member shows what it may not keep: it is written once more, the source too. */
+  isLost(region: number): boolean {
+    return this.set.legs.some(({ lost }) => lost.test(region));
   }
 
   /** How much of a region is moved at once: memory, and how long clients wait for a device, are bounded. */
@@ -317,8 +322,8 @@ export class Recovery {
     let best = this.set.doubt.next(from);
     for (const leg of this.set.legs) {
       if (!leg.isActive) continue;
-      const region = leg.outOfSync.next(from);
-      if (region >= 0 && (best < 0 || region < best)) best = region;
+      best = firstOf(best, leg.outOfSync.next(from));
+      best = firstOf(best, leg.lost.next(from));
     }
     return best;
   }
@@ -333,8 +338,7 @@ export class Recovery {
     this.running = false;
     for (const copy of this.copies) copy.drop();
     for (const leg of this.set.legs) {
-      const healed = leg.standing === STANDING.MEMBER && leg.outOfSync.count === 0;
-      if (healed && leg.reason !== null) this.set.noteHealed(leg);
+      if (leg.state === 'in-sync' && leg.reason !== null) this.set.noteHealed(leg);
     }
     const left = this.givenUp.count;
     const message = left === 0 ? 'resync ended' : `resync ended, ${String(left)} regions left out`;
@@ -390,6 +394,12 @@ export class Recovery {
     }
     return sectors;
   }
+}
+
+/** The smaller of two regions; -1 is none. */
+function firstOf(a: number, b: number): number {
+  if (a < 0 || b < 0) return Math.max(a, b);
+  return Math.min(a, b);
 }
 
 /** A joining leg that lacks nothing any more; a flush makes it a member. */

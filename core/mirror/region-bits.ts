@@ -84,6 +84,13 @@ export class RegionBits {
     this.members = members;
   }
 
+  /** Adds what is in `these` and not in `but`. */
+  addMissing(these: RegionBits, but: RegionBits): void {
+    for (let region = these.next(0); region >= 0; region = these.next(region + 1)) {
+      if (!but.test(region)) this.setRange(region, region);
+    }
+  }
+
   /** True when any of first..last is in the set. */
   anyIn(first: number, last: number): boolean {
     if (this.members === 0) return false;

@@ -198,6 +198,7 @@ export class RegionCleaner {
     const { set } = this;
     const mark = this.log.marks.marks[region];
     if (mark !== MARK.DIRTY && mark !== MARK.MARKED) return false;
+    if (set.recovery.isLost(region)) return false;
     return !set.pending.isDirty(region) && !set.doubt.test(region);
   }
 

@@ -63,6 +63,10 @@ export class RegionCopy
   private longest = 0;
   private pieceBytes = 0;
   private isDoubtful = false;
+  /** Some member may not keep what it shows of the region. */
+  private isLost = false;
+  /** The last member, where it could not be written: others have the region now. */
+  private unkept: Leg | null = null;
   /** Pieces are compared before they are written. */
   private compares = false;
   private writing = false;
@@ -105,12 +109,14 @@ export class RegionCopy
     this.tried.fill(0);
     this.isSpoiled = false;
     this.failed = false;
+    this.unkept = null;
     this.isDoubtful = this.set.doubt.test(this.region);
+    this.isLost = this.recovery.isLost(this.region);
     this.isNever = !this.isDoubtful && this.set.regionLog.readsZeros(this.region);
     this.compares = this.isDoubtful && this.recovery.mayCompare(this.region);
     // Fixed for the whole copy: a leg that is marked meanwhile lacks the pieces before.
     this.targets = this.set.legs.filter(
-      (leg) => leg.isActive && (this.isDoubtful || leg.outOfSync.test(this.region)),
+      (leg) => leg.isActive && (this.isDoubtful || this.isLackedBy(leg)),
     );
     this.pieceBytes = this.recovery.pieceBytes(this.compares);
     this.longest = sectorsFloor(this.pieceBytes);
@@ -144,6 +150,11 @@ export class RegionCopy
     const members = this.members();
     if (this.skipsZeroes(members)) return;
     this.sectors = Math.min(this.longest, this.claim.end - this.sector);
+    if (this.mend.takeLate() || this.request.isLate) {
+      this.compared.drop();
+      this.buffer = NO_BYTES;
+      this.request.isLate = false;
+    }
     this.compared.start(members, this.sector, this.sectors, this.pieceBytes);
   }
 
@@ -220,7 +231,10 @@ export class RegionCopy
       this.end('failed');
       return;
     }
-    if (this.buffer.length < this.pieceBytes) this.buffer = new Uint8Array(this.pieceBytes);
+    if (this.buffer.length < this.pieceBytes || this.request.isLate) {
+      this.buffer = new Uint8Array(this.pieceBytes);
+      this.request.isLate = false;
+    }
     this.payload = this.buffer;
     const zeroes = this.zeroSectors(this.source, this.sectors);
     if (zeroes > 0) {
@@ -300,7 +314,13 @@ export class RegionCopy
       this.readPiece();
       return;
     }
-    this.writeTo(this.targets.filter((leg) => leg !== source && leg.isActive));
+    this.writeTo(
+      this.targets.filter((leg) => leg.isActive && (leg !== source || leg.lost.test(this.region))),
+    );
+  }
+
+  private isLackedBy({ outOfSync, lost }: Leg): boolean {
+    return outOfSync.test(this.region) || lost.test(this.region);
   }
 
   private writeTo(legs: Leg[]): void {
@@ -318,7 +338,8 @@ export class RegionCopy
     // A hole stays a hole: zeros are not written where they can be asked for.
     this.request.op = this.asZeroes ? REQ_OP.WRITE_ZEROES : REQ_OP.WRITE;
     // What is read once must be what a power cut leaves on every member (I6).
-    this.request.flags = this.isDoubtful ? REQ_FLAG.FUA : REQ_FLAG.NONE;
+    const isForGood = this.isDoubtful || this.isLost;
+    this.request.flags = isForGood ? REQ_FLAG.FUA : REQ_FLAG.NONE;
     if (this.asZeroes) this.request.memory.setNone();
     else this.request.memory.setBytes(this.payload, 0);
     this.request.clearRegions();
@@ -347,7 +368,12 @@ export class RegionCopy
       this.end('again');
       return;
     }
-    for (const leg of this.targets) if (leg.isActive) leg.outOfSync.clear(this.region);
+    for (const leg of this.targets) {
+      if (!leg.isActive) continue;
+      leg.outOfSync.clear(this.region);
+      leg.lost.clear(this.region);
+    }
+    this.unkept?.outOfSync.setRange(this.region, this.region);
     if (this.isDoubtful) this.set.doubt.clear(this.region);
     this.end('healed');
   }
@@ -365,13 +391,19 @@ export class RegionCopy
       this.writePiece();
       return false;
     }
+    const wasSpoiled = this.isSpoiled;
     for (const [i, leg] of this.written.entries()) {
       if (!request.errorBits.test(i) || !leg.isActive) continue;
-      if (!this.set.failLeg(leg, 'resync', request.regions[i]?.error ?? ERRNO.EIO)) {
-        // The last member cannot be healed here; its region stays marked.
+      if (this.set.failLeg(leg, 'resync', request.regions[i]?.error ?? ERRNO.EIO)) continue;
+      // The last member cannot be healed here; its region stays marked.
+      if (leg !== this.source || this.written.length === 1) {
         this.end('failed');
         return false;
       }
+      // It was to be given its own once more. What the others got of it is good all the same.
+      this.isSpoiled = wasSpoiled;
+      this.targets = this.targets.filter((target) => target !== leg);
+      this.unkept = leg;
     }
     return true;
   }

@@ -142,6 +142,7 @@ export class ScrubRegion
     this.pieceBytes = set.recovery.pieceBytes(true);
     const rest = this.claim.end - this.sector;
     const sectors = Math.min(sectorsFloor(this.pieceBytes), this.longest, rest);
+    if (this.mend.takeLate()) this.reads.drop();
     this.reads.start(legs, this.sector, sectors, this.pieceBytes);
   }
 

@@ -2,7 +2,7 @@ import { stackLimits, type QueueLimits } from '../block/limits.ts';
 import type { Journal } from './journal.ts';
 import { Leg, STANDING } from './leg.ts';
 import type { MirrorOptions } from './options.ts';
-import type { LegRecord, MirrorRecorder } from './record.ts';
+import type { LegErrors, LegRecord, MirrorRecorder } from './record.ts';
 import type { RegionBits } from './region-bits.ts';
 
 /** A DISCARD goes to the legs only if all of them answer it with zeros: else they would differ (I17). */
@@ -45,8 +45,12 @@ export function recordOf(leg: Leg, replaced: Leg | null): LegRecord {
     replaces: replaced?.slot ?? null,
     state: leg.standing === STANDING.MEMBER ? 'in-sync' : leg.state,
     reason: leg.reason,
-    errors: { ...leg.errors },
+    errors: errorsOf(leg),
   };
+}
+
+export function errorsOf({ errors: { read, write, flush, resync } }: Leg): LegErrors {
+  return { read, write, flush, resync };
 }
 
 /** Nothing may be on its way to a leg when the set is gone. */

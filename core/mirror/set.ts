@@ -5,6 +5,7 @@ import { Pool } from '../base/pool.ts';
 import type { Clock, Log } from '../base/ports.ts';
 import { isPowerOfTwo, SECTOR_SIZE } from '../base/units.ts';
 import type { Bio } from '../block/bio.ts';
+import type { BlockDevice } from '../block/device.ts';
 import type { QueueLimits } from '../block/limits.ts';
 import type { Loop } from '../block/loop.ts';
 import { REQ_OP } from '../block/op.ts';
@@ -17,8 +18,9 @@ import { Journal } from './journal.ts';
 import { isLastCopyOfSome } from './last-copy.ts';
 import { endReplacements } from './leg-changes.ts';
 import { LegWatch } from './leg-watch.ts';
+import { lose, Losses } from './losses.ts';
 import type { Leg } from './leg.ts';
-import { MAX_LEGS, STANDING, type LegErrorKind } from './leg.ts';
+import { DEFAULT_LEG_TIMEOUT_MS, MAX_LEGS, STANDING, type LegErrorKind } from './leg.ts';
 import type { MirrorEventKind, MirrorOptions } from './options.ts';
 import { PendingWrites } from './pending.ts';
 import { MirrorRead } from './read.ts';
@@ -53,6 +55,8 @@ export class MirrorSet {
   readonly legs: Leg[];
   /** Off the list, but not durably: their slots are not free yet. */
   readonly leaving: Leg[] = [];
+  /** Off the list durably; their devices have not ended all they were given. */
+  readonly departing: Leg[] = [];
   readonly client: DmIoClient;
   readonly lock = new RangeLock();
   readonly pending: PendingWrites;
@@ -77,8 +81,11 @@ export class MirrorSet {
   unflushed: RegionBits;
   /** Regions the flush under way covers. */
   covered: RegionBits;
+  /** What clients are owed: also by a set that takes the place of another. */
+  losses = new Losses();
   private currentLimits: QueueLimits;
   private readonly options: MirrorOptions;
+  private readonly watch: LegWatch;
   private readonly flushes: FlushQueue;
   private readonly cursor: ReadCursor;
   /** No bit of the region log was cleared since this generation (D1). */
@@ -111,11 +118,13 @@ export class MirrorSet {
     this.clean = options.membersEqual;
     this.events = options.eventNr ?? 0;
     this.legs = options.legs.map((leg, index) => makeLeg(leg, index, this.regions));
+    for (const leg of this.legs) leg.timeoutMs = this.timeoutOf(leg.name);
     this.currentLimits = mirrorLimits(this.legs);
     this.blockSectors = this.limits.logicalBlockSize / SECTOR_SIZE;
     this.doubt = new RegionBits(this.regions);
     this.client = new DmIoClient(options.loop, 64, 4096);
-    this.client.watch = new LegWatch(options.clock, this.legs);
+    this.watch = new LegWatch(this);
+    this.client.watch = this.watch;
     this.pending = new PendingWrites(this.regions);
     this.unflushed = new RegionBits(this.regions);
     this.covered = new RegionBits(this.regions);
@@ -286,10 +295,38 @@ export class MirrorSet {
     this.journal.changedQuietly({ needVersion: 0, recorded: whenRaised });
   }
 
-  /** Counts an error and puts the leg out of the set, unless it is the last member. */
+  /**
+   * Counts an error and puts the leg out of the set, unless it is the last member: then it may have
+   * lost what it was given since its last good flush, as these are errors of writes with FUA.
+   */
   failLeg(leg: Leg, kind: LegErrorKind, errno: number): boolean {
     leg.noteError(kind, errno);
-    return this.expel(leg, `${kind} error: ${errnoName(errno)}`);
+    if (this.expel(leg, `${kind} error: ${errnoName(errno)}`)) return true;
+    lose(this, errno);
+    return false;
+  }
+
+  /** Of a quiet set: some leg may still carry out what it was given up on for. */
+  hasLate(): boolean {
+    return this.legs.some(({ inFlight }) => inFlight > 0) || this.departing.length > 0;
+  }
+
+  timeoutOf(leg: string): number {
+    return this.options.legTimeoutMs?.(leg) ?? DEFAULT_LEG_TIMEOUT_MS;
+  }
+
+  /** It does not answer. False: it is the last member, which is waited for. */
+  timeOut(leg: Leg): boolean {
+    if (!this.expel(leg, `no answer within ${leg.timeoutMs / 1000} s`)) return false;
+    leg.noteError('timeout', ERRNO.ETIMEDOUT);
+    return true;
+  }
+
+  /** The leg of a device, also one that is leaving; null: it is of no leg. */
+  legOf(device: BlockDevice): Leg | null {
+    for (const leg of this.legs) if (leg.device === device) return leg;
+    for (const leg of this.leaving) if (leg.device === device) return leg;
+    return this.departing.find((leg) => leg.device === device) ?? null;
   }
 
   /** An operator's wish. False: without it data would be lost, so it stays. */
@@ -328,6 +365,8 @@ export class MirrorSet {
    * only make holes of what it lost besides. The last copy of a range is never marked (I10).
    */
   noteReadError(leg: Leg, sector: number, sectors: number, errno: number): void {
+    // Given up on: that was counted when it was.
+    if (errno === ERRNO.ETIMEDOUT && !leg.isActive) return;
     leg.noteError('read', errno);
     if (!leg.isActive) return;
     const first = this.regionOf(sector);
@@ -395,7 +434,10 @@ export class MirrorSet {
         assert(this.lock.length === 0, 'a mirror was stopped with requests under way');
         this.regionLog.stop(() => {
           this.flush((errno) => {
-            this.recordStop(errno, done);
+            this.recordStop(errno, (result) => {
+              this.watch.stop();
+              done(result);
+            });
           });
         });
       });
@@ -444,10 +486,12 @@ export class MirrorSet {
 
   /** Frozen, and another has taken its place. */
   retire(): void {
+    this.watch.stop();
     this.recovery.retire();
   }
 
   private recordStop(flushErrno: number, done: (errno: number) => void): void {
+    if (flushErrno === 0 && this.hasLost()) flushErrno = this.losses.errno;
     if (flushErrno === 0 && this.doubt.count === 0) this.clean = true;
     this.journal.changed();
     this.journal.wait({
@@ -478,6 +522,8 @@ export class MirrorSet {
     leg.outOfSync.addAll(this.unflushed);
     leg.outOfSync.addAll(this.covered);
     leg.outOfSync.addAll(this.doubt);
+    leg.outOfSync.addAll(leg.lost);
+    leg.lost.clearAll();
     this.generation += 1;
     if (!this.hasTwoMembers()) this.doubt.clearAll();
     if (wasMember) this.journal.memberLeft();
@@ -505,13 +551,16 @@ export class MirrorSet {
     this.recovery.spoil(first, last);
   }
 
-  /** D8 where every member failed to flush: what was written lately may be lost on any of them. */
-  putUnflushedInDoubt(): void {
-    for (let region = 0; region < this.regions; region += 1) {
-      const isLate = this.unflushed.test(region) || this.covered.test(region);
-      if (isLate || this.pending.isDirty(region)) this.putInDoubt(region, region);
-    }
-    this.recovery.spoilAll();
+  /** The leg has failed to flush, and stays: what it was given lately it may not keep (D8). */
+  distrust(leg: Leg): void {
+    if (leg.standing !== STANDING.JOINING) return;
+    leg.outOfSync.addAll(this.unflushed);
+    leg.outOfSync.addAll(this.covered);
+  }
+
+  /** Some member shows what it may not keep: what clients were told of is not durable. */
+  hasLost(): boolean {
+    return this.legs.some(({ lost }) => lost.count > 0);
   }
 
   private hasTwoMembers(): boolean {
@@ -530,15 +579,17 @@ export class MirrorSet {
   private markInitialRegions(): void {
     assert(this.firstMember() !== null, 'a mirror without a member');
     for (const [i, leg] of this.legs.entries()) markLacking(leg, this.options.legs[i]?.lacks);
-    if (this.options.membersEqual || !this.hasTwoMembers()) return;
-    if (this.options.regionLog === undefined) this.doubt.setAll();
-    else this.doubtDirty();
+    if (this.options.membersEqual) return;
+    // Of one member nothing is in doubt; but what the last run wrote may not have been flushed.
+    const bits = this.hasTwoMembers() ? this.doubt : this.unflushed;
+    if (this.options.regionLog === undefined) bits.setAll();
+    else this.addDirty(bits);
   }
 
   /** Only where the log says so can a write have been under way when the last run ended. */
-  private doubtDirty(): void {
+  private addDirty(bits: RegionBits): void {
     for (const [region, mark] of this.regionLog.marks.marks.entries()) {
-      if (mark === MARK.MARKED) this.doubt.setRange(region, region);
+      if (mark === MARK.MARKED) bits.setRange(region, region);
     }
   }
 

@@ -3,6 +3,7 @@ import type { Leg, LegErrorKind, LegState } from './leg.ts';
 import type { LegErrors } from './record.ts';
 import type { ResyncProgress } from './recovery.ts';
 import type { ScrubStatus } from './scrub-report.ts';
+import { errorsOf } from './set-parts.ts';
 import type { MirrorSet } from './set.ts';
 
 /** `failed`: no member is left, or the last one failed the latest write. */
@@ -57,13 +58,19 @@ export function mirrorStatus(set: MirrorSet): MirrorStatus {
       leg: leg.name,
       state: leg.state,
       reason: leg.reason,
-      errors: { ...leg.errors },
+      errors: shownErrors(leg),
       outOfSyncBytes: outOfSyncBytes(set, leg),
       writeMostly: leg.writeMostly,
       failedByHand: leg.failedByHand,
       replaces: set.replacedBy(leg)?.name ?? null,
     })),
   };
+}
+
+/** Time-outs are said when there were some: scripts know the other four. */
+function shownErrors(leg: Leg): LegErrors {
+  const { timeout } = leg.errors;
+  return timeout === 0 ? errorsOf(leg) : { ...errorsOf(leg), timeout };
 }
 
 function mirrorState(set: MirrorSet): MirrorState {
@@ -79,6 +86,8 @@ const LETTERS: Readonly<Record<LegErrorKind, string>> = {
   flush: 'F',
   resync: 'S',
   read: 'R',
+  // dm-mirror knows no time-outs; one that does not answer is dead to it.
+  timeout: 'D',
 };
 
 /** `2 /a /b 1023/1024 1 AD 1 core`: the arguments of the kernel's status line (dm-raid1). */

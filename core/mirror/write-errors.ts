@@ -1,6 +1,7 @@
 import { ERRNO } from '../base/errno.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { STANDING } from './leg.ts';
+import { lose } from './losses.ts';
 import type { MirrorSet } from './set.ts';
 import type { MirrorWrite } from './write.ts';
 
@@ -46,8 +47,8 @@ function failWriters(set: MirrorSet, write: MirrorWrite): void {
     const errno = request.regions[i]?.error ?? ERRNO.EIO;
     if (leg === undefined || !request.errorBits.test(i) || errno === ERRNO.EOPNOTSUPP) continue;
     leg.outOfSync.setRange(write.firstRegion, write.lastRegion);
-    if (leg.isActive) set.failLeg(leg, 'write', errno);
-    else leg.noteError('write', errno);
+    if (leg.isActive) set.failLeg(leg, errno === ERRNO.ETIMEDOUT ? 'timeout' : 'write', errno);
+    else if (errno !== ERRNO.ETIMEDOUT) leg.noteError('write', errno);
   }
 }
 
@@ -61,7 +62,13 @@ function failNobody(set: MirrorSet, write: MirrorWrite): void {
   }
   set.putInDoubt(write.firstRegion, write.lastRegion);
   // The error may be that of a flush, and then it is not only about this range (D8).
-  if ((request.flags & REQ_FLAG.FUA) !== 0) set.putUnflushedInDoubt();
+  if ((request.flags & REQ_FLAG.FUA) !== 0) {
+    for (let i = 0; i < request.regionCount; i += 1) {
+      const leg = write.legOfRegion[i];
+      if (leg !== undefined && request.errorBits.test(i)) set.distrust(leg);
+    }
+    lose(set, errnoOfMember(write));
+  }
   set.recovery.kick();
 }
 

@@ -77,6 +77,7 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWai
     const request = this.request;
     request.op = bio.op;
     request.flags = bio.flags;
+    request.loan = bio.loan;
     if (bio.op === REQ_OP.WRITE) request.memory.setVecs(bio.vecs, bio.vecCount);
     else request.memory.setNone();
     request.clearRegions();
@@ -103,8 +104,17 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWai
     if ((request.flags & REQ_FLAG.FUA) === 0) {
       this.set.unflushed.setRange(this.firstRegion, this.lastRegion);
     }
+    if ((request.flags & REQ_FLAG.FUA) !== 0 && this.set.losses.errno !== 0) this.tellLoss();
     if (this.set.journal.isBehind) this.set.journal.wait(this);
     else this.release(this.error).complete();
+  }
+
+  /** It is durable itself; what its client wrote before may not be. */
+  private tellLoss(): void {
+    const { losses } = this.set;
+    const issuer = this.bio?.loan?.issuer ?? null;
+    if (this.error === 0) this.error = losses.owedTo(issuer);
+    else losses.tell(issuer);
   }
 
   /** A leg that left the set while we wrote may have the data, but nobody will flush it. */

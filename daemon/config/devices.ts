@@ -24,6 +24,7 @@ export function requestOfConfig(name: string, config: DeviceConfig): DeviceReque
     regionSizeBytes: config['region-size'],
     readPolicy: config['read-policy'],
     cache: config.cache,
+    legTimeout: config['leg-timeout'],
     assumeClean,
     readOnly: config['read-only'] === true,
     mayCreate: false,
@@ -85,6 +86,7 @@ export function withConfig(record: DeviceRecord, config: DeviceConfig): DeviceRe
     ...record,
     readOnly: config['read-only'] === true,
     readPolicy: config['read-policy'] ?? DEFAULT_READ_POLICY,
+    legTimeout: config['leg-timeout'],
     cache: cacheOf(config.cache, pathsOf(readTable(record.table.join('\n')))),
   };
 }

@@ -4,7 +4,12 @@ import { nameError } from '../../core/control/name.ts';
 import { parseSize, SECTOR_SIZE, SIZE_FORMAT } from '../../core/base/units.ts';
 import { CACHE_FORMAT, cacheModes, parseCacheWord } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
-import { readTable } from '../devices/assemble.ts';
+import {
+  LEG_TIMEOUT_FORMAT,
+  legTimeoutError,
+  parseLegTimeoutWord,
+} from '../../core/control/leg-timeout.ts';
+import { pathsOf, readTable } from '../devices/assemble.ts';
 import { parseReadPolicy, READ_POLICY_FORMAT } from '../devices/read-policy.ts';
 import { isRegionSize, legsError } from '../devices/request.ts';
 import { METRICS_FORMAT, parseMetrics } from '../metrics.ts';
@@ -92,6 +97,17 @@ const cache = z.union([cacheWord.transform((word) => [word]), z.array(cacheWord)
   error: `expected ${CACHE_FORMAT}, or an array of these`,
 });
 
+const legTimeoutWord = z
+  .union([z.string(), z.number()], { error: `expected ${LEG_TIMEOUT_FORMAT}` })
+  .transform(String)
+  .refine((text) => parseLegTimeoutWord(text) !== undefined, {
+    error: `expected ${LEG_TIMEOUT_FORMAT}`,
+  });
+
+const legTimeout = z.union([legTimeoutWord.transform((word) => [word]), z.array(legTimeoutWord)], {
+  error: `expected ${LEG_TIMEOUT_FORMAT}, or an array of these`,
+});
+
 const LOG_FORMAT = 'expected "native", "core" or "disk=PATH"';
 
 const device = z
@@ -108,6 +124,7 @@ const device = z
       'region-size': regionSizeBytes.optional(),
       'read-policy': readPolicy.optional(),
       cache: cache.optional(),
+      'leg-timeout': legTimeout.optional(),
       'read-only': boolean.optional(),
       'assume-clean': boolean.optional(),
       ...ACCESS_KEYS,
@@ -131,6 +148,11 @@ const device = z
     if (typeof caches === 'string') {
       context.addIssue({ code: 'custom', path: ['cache'], message: caches });
     }
+    const legNames = given.mirror ?? (given.table === undefined ? [] : legsOfTable(given.table));
+    const wrong = legTimeoutError(given['leg-timeout'] ?? [], legNames);
+    if (wrong !== undefined) {
+      context.addIssue({ code: 'custom', path: ['leg-timeout'], message: wrong });
+    }
     const policy = parseReadPolicy(given['read-policy'] ?? '');
     const count = given.mirror?.length ?? 0;
     if (policy?.kind === 'prefer' && kind === 'mirror' && policy.leg >= count) {
@@ -144,6 +166,15 @@ const device = z
 
 const KINDS = ['mirror', 'linear', 'table'] as const;
 const MIRROR_KEYS = ['log', 'region-size', 'read-policy', 'assume-clean'] as const;
+
+/** A table that cannot be read has its own complaint. */
+function legsOfTable(table: string): readonly string[] {
+  try {
+    return pathsOf(readTable(table));
+  } catch {
+    return [];
+  }
+}
 
 const seconds = z.int({ error: 'expected seconds, as a whole number' });
 

@@ -1,6 +1,7 @@
 /** What each command of the control protocol does. */
 import { resolve } from 'node:path';
 import { mapCacheWord } from '../../core/control/cache.ts';
+import { mapLegTimeoutWord } from '../../core/control/leg-timeout.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { parseArgs } from '../../core/control/messages.ts';
@@ -215,12 +216,15 @@ function refuseRelative(leg: string): void {
 }
 
 function requestOf(args: CommandArgs<'create'>): DeviceRequest {
-  const { cwd, force, table, cache, assumeClean, readOnly, ...rest } = args;
+  const { cwd, force, table, cache, legTimeout, assumeClean, readOnly, ...rest } = args;
   for (const leg of args.mirror ?? []) if (leg !== '') refuseRelative(leg);
   return {
     ...rest,
     ...(table !== undefined && { table: withAbsolutePaths(table, cwd ?? '/') }),
     cache: cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, cwd ?? '/'))),
+    legTimeout: legTimeout?.map((word) =>
+      mapLegTimeoutWord(word, (leg) => absoluteLeg(leg, cwd ?? '/')),
+    ),
     log: mapLogPath(args.log, (path) => resolve(cwd ?? '/', path)),
     source: 'create',
     assumeClean: assumeClean === true,

@@ -38,6 +38,8 @@ interface LogPlace {
 /** How the one mirror of a table comes to life. */
 export interface MirrorPlan {
   readonly readPolicy: ReadPolicy;
+  /** After how long a leg is given up on; undefined: the default. */
+  readonly legTimeoutMs?: (leg: string) => number | undefined;
   readonly recorder: MirrorRecorder;
   readonly onEvent: (event: MirrorEvent) => void;
   /** The last event's number of the mirror that this one replaces. */
@@ -239,6 +241,7 @@ export function swapTable(
 ): void {
   const { table, mirror, native } = assembleTable(request, environment, parts.clients);
   parts.native = native;
+  if (mirror !== null && parts.mirror !== null) mirror.losses = parts.mirror.losses;
   parts.mirror?.retire();
   parts.mapped.swap(table);
   parts.mirror = mirror;
@@ -336,6 +339,7 @@ function makeSet(
     sectors,
     regionSectors: args.regionSectors,
     readPolicy,
+    legTimeoutMs: mirror.legTimeoutMs,
     clients,
     eventNr,
     onEvent,

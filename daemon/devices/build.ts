@@ -50,6 +50,7 @@ import type { OpenLegsOptions } from './legs.ts';
 import { DEFAULT_READ_POLICY } from './read-policy.ts';
 import {
   cacheOf,
+  checkLegTimeouts,
   checkRequest,
   linearTable,
   logDeviceOf,
@@ -97,6 +98,7 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
     try {
       const table = made === null ? await tableOf(request, legs) : tableOfPlan(made.plan);
       const spec = readKnownTable(table);
+      checkLegTimeouts(request, pathsOf(spec));
       const identity: DeviceIdentity = {
         name: request.name,
         source: request.source,
@@ -104,6 +106,7 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
         readOnly: request.readOnly,
         readPolicy: request.readPolicy ?? DEFAULT_READ_POLICY,
         cache: cacheOf(request.cache, pathsOf(spec)),
+        legTimeout: request.legTimeout,
         setUuid: made?.plan.assembly.ruler.setUuid ?? null,
       };
       const log = loggedMirrorOf(table);

@@ -95,7 +95,14 @@ const HANDLERS: Handlers = {
       else if (mirror === null) answer.done({ record: null, eventNr: 0 });
       else {
         mirror.freeze((record) => {
-          answer.done({ record, eventNr: mirror.eventNr });
+          if (!mirror.hasLate()) {
+            answer.done({ record, eventNr: mirror.eventNr });
+            return;
+          }
+          // The next table would take the leg in while old writes may still land there.
+          mirror.thaw();
+          const late = mirror.legs.find(({ inFlight }) => inFlight > 0)?.name ?? 'that is leaving';
+          answer.refuse(busyLeg(mapped.name, late));
         });
       }
     });
@@ -161,6 +168,11 @@ function readHead(mapped: MappedDevice, sectors: number, answer: Answer<Uint8Arr
     },
   };
   mapped.submit(bio);
+}
+
+function busyLeg(name: string, leg: string): ControlError {
+  const why = 'has requests under way that it has not answered in time';
+  return new ControlError('busy', `${name} keeps its table: leg ${leg} ${why}`);
 }
 
 function notDurable(name: string, what: string, errno: number): ControlError {

@@ -2,6 +2,7 @@
 import { SECTOR_SIZE, isPowerOfTwo, bytesOfSectors, sectorsFloor } from '../../core/base/units.ts';
 import { cacheModes, type CacheMode } from '../../core/control/cache.ts';
 import { ControlError } from '../../core/control/error.ts';
+import { legTimeoutError } from '../../core/control/leg-timeout.ts';
 import { nameError } from '../../core/control/name.ts';
 import type { DeviceSource } from '../../core/control/status.ts';
 import { MAX_REGIONS } from '../../core/base/error-bits.ts';
@@ -24,6 +25,8 @@ export interface DeviceRequest {
   readonly readPolicy?: string | undefined;
   /** Of legs: see core/control/cache.ts. */
   readonly cache?: readonly string[] | undefined;
+  /** After how long a leg is given up on: see core/control/leg-timeout.ts. */
+  readonly legTimeout?: readonly string[] | undefined;
   /** Those of `mirror` that are read only where no other leg is good. */
   readonly writeMostly?: readonly string[] | undefined;
   readonly assumeClean: boolean;
@@ -73,6 +76,17 @@ export function checkRequest(request: DeviceRequest): void {
   if (log !== undefined && mirror === undefined)
     throw bad('only a mirror of legs has a log; a table names its own');
   readPolicyOf(request.readPolicy, mirror?.length);
+  if (request.linear !== undefined && request.legTimeout !== undefined) {
+    throw bad('only a mirror has leg time-outs');
+  }
+  // Of a table they are checked when its legs are known.
+  if (mirror !== undefined) checkLegTimeouts(request, mirror);
+}
+
+/** @throws ControlError bad-argument */
+export function checkLegTimeouts({ legTimeout }: DeviceRequest, legs: readonly string[]): void {
+  const wrong = legTimeoutError(legTimeout ?? [], legs);
+  if (wrong !== undefined) throw bad(wrong);
 }
 
 /** @throws ControlError bad-argument */

@@ -10,6 +10,7 @@ import { RemoteLeg } from '../remote/leg.ts';
 import type { FromWorkerLeg } from '../worker/messages.ts';
 import { withDiskLog } from './disk-log.ts';
 import { openLegOf, type OpenLegs } from './legs.ts';
+import { legTimeoutMs } from '../../core/control/leg-timeout.ts';
 import { readPolicyOf } from './request.ts';
 import { LocalRunner, type Runner, type SwapPlan } from './runner.ts';
 import type { WorkerTable } from '../worker/messages.ts';
@@ -50,6 +51,7 @@ export function runHere(made: Made, { environment, onEvent }: BuildContext): Run
     const { name, readOnly } = identity;
     const mirror: MirrorPlan = {
       readPolicy: readPolicyOf(identity.readPolicy),
+      legTimeoutMs: (leg) => legTimeoutMs(identity.legTimeout ?? [], leg),
       recorder: guard,
       onEvent: (event) => onEvent(name, event),
       eventNr,
@@ -85,6 +87,7 @@ export async function runInWorker(made: Made, context: BuildContext): Promise<Ru
     start: {
       name,
       readPolicy,
+      legTimeout: identity.legTimeout ?? [],
       ...tableOf({ identity, legs, recorded, log, eventNr: 0 }),
       areEqual,
       writeMostly,

@@ -24,10 +24,13 @@ const MAX_SECTORS_PER_BIO = 2048;
 /** Longest fallocate: 1 GiB, so that none keeps its thread for minutes. */
 const MAX_ZERO_SECTORS_PER_BIO = 2097152;
 
-/** Transfers of one device that libuv has at once; twice the threads keeps each of them busy. */
+/**
+ * Transfers of one device that libuv has at once. With its sync they leave a thread free: one that does
+ * not answer must not keep the others, and the record of who is in sync, from being served.
+ */
 const THREADS = Math.max(1, Number(process.env['UV_THREADPOOL_SIZE'] ?? 4) || 4);
-const OPS_LIMIT = Math.max(16, 2 * THREADS);
-const OPS_RESERVE = 8;
+const OPS_LIMIT = Math.max(1, THREADS - 2);
+const OPS_RESERVE = 1;
 
 /** What openFileDevice has found out about the file. */
 export interface OpenedFile {

@@ -1,3 +1,4 @@
+import { statfsSync } from 'node:fs';
 import { assert } from '../../core/base/assert.ts';
 import { ERRNO } from '../../core/base/errno.ts';
 import { Pool } from '../../core/base/pool.ts';
@@ -114,6 +115,8 @@ export class UringDevice implements BlockDevice {
   private readonly putOff = new Queue<Bio>(64);
   /** The file system can say that a read would wait. */
   private readsNow = true;
+  /** A write to its page cache is not answered by somebody else. */
+  private readonly writesNow: boolean;
   private pending = 0;
 
   constructor(engine: UringEngine, options: UringDeviceOptions) {
@@ -125,6 +128,7 @@ export class UringDevice implements BlockDevice {
     const { maxSegments } = options.limits;
     this.limits = { ...options.limits, maxSegments: Math.min(maxSegments, MAX_SEGMENTS) };
     this.direct = options.direct;
+    this.writesNow = !this.direct && isLocal(options.fd);
     const fileBytes = options.sectors * SECTOR_SIZE;
     this.folios = options.direct ? null : folioSplitterFor(options.fd, fileBytes);
     this.sync = new SharedSync(this, [options.fd, ...(options.syncFds ?? [])]);
@@ -192,7 +196,7 @@ export class UringDevice implements BlockDevice {
       return false;
     }
     if (bio.op === REQ_OP.READ) return this.readsNow;
-    return bio.op === REQ_OP.WRITE && this.engine.throttle.mayWrite();
+    return bio.op === REQ_OP.WRITE && this.writesNow && this.engine.throttle.mayWrite();
   }
 
   private moveNow(bio: Bio): void {
@@ -215,6 +219,21 @@ export class UringDevice implements BlockDevice {
     const result = preadNowait(this.fd, this.engine.iovec, offset);
     if (result === -ERRNO.EOPNOTSUPP) this.readsNow = false;
     return result;
+  }
+}
+
+/** f_type of file systems behind which there is a process or a network: fuse, nfs, cifs, smb2, 9p, ceph. */
+const DISTANT = new Set([0x65735546, 0x6969, 0xff534d42, 0xfe534d42, 0x01021997, 0x00c36400]);
+
+/**
+ * False: a write in place may wait for a process that has stopped, and with it all that the thread
+ * does; so it goes through the ring, and can be given up on.
+ */
+function isLocal(fd: number): boolean {
+  try {
+    return !DISTANT.has(statfsSync(`/proc/self/fd/${fd}`).type);
+  } catch {
+    return true;
   }
 }
 

@@ -13,6 +13,7 @@ import { assemble, swapTable } from '../devices/assemble.ts';
 import type { Assembled, AssemblyRequest, MirrorPlan, OpenLeg } from '../devices/assemble.ts';
 import { callDevice, offerFacts } from '../devices/calls.ts';
 import { withDiskLog } from '../devices/disk-log.ts';
+import { legTimeoutMs } from '../../core/control/leg-timeout.ts';
 import { readPolicyOf } from '../devices/request.ts';
 import { startOfPlan } from '../devices/native-start.ts';
 import { settle } from '../devices/runner.ts';
@@ -91,7 +92,7 @@ export class WorkerDevice {
 
   private requestOf(table: WorkerTable): AssemblyRequest {
     const { loop } = this.plane;
-    const { name, readPolicy, areEqual, writeMostly, isRecorded, native } = this.start;
+    const { name, readPolicy, legTimeout, areEqual, writeMostly, isRecorded, native } = this.start;
     const devices = new Map<string, BlockDevice>(
       table.legs.map((leg) => [leg.path, this.legOf(leg)]),
     );
@@ -106,6 +107,7 @@ export class WorkerDevice {
       : null;
     const mirror: MirrorPlan = {
       readPolicy: readPolicyOf(readPolicy),
+      legTimeoutMs: (leg) => legTimeoutMs(legTimeout, leg),
       recorder: recorder ?? new NoRecorder(loop),
       onEvent: (event) => this.say({ kind: 'event', event }),
       eventNr,

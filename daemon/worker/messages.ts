@@ -49,6 +49,7 @@ export interface FromThread {
 export interface WorkerStart extends WorkerTable {
   readonly name: string;
   readonly readPolicy: string;
+  readonly legTimeout: readonly string[];
   /** A new mirror's legs hold the same bytes. */
   readonly areEqual: boolean;
   /** Legs of a new mirror that are read only where no other is good. */

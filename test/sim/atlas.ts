@@ -24,13 +24,21 @@ export class FaultAtlas {
     this.options = options;
     this.disks = disks;
     this.prng = prng;
-    for (const disk of disks) disk.dropsOnFlushError = options.atlas !== 'broken';
   }
 
   /** May this leg be failed by hand, or be absent at a start? */
   maySpare(leg: number): boolean {
     const { atlas, anchor } = this.options;
     return atlas === 'broken' || ((atlas === 'anchor' || atlas === 'calm') && leg !== anchor);
+  }
+
+  /** A leg does not answer any more, or does again. What it was, for the trace. */
+  stall(prng: Prng): string {
+    const leg = prng.below(this.disks.length);
+    if (!this.maySpare(leg)) return 'nothing';
+    const { faults } = at(this.disks, leg);
+    faults.stallUs = faults.stallUs > 0 ? 0 : prng.pick([100, 300, 1000]) * 1_000_000;
+    return faults.stallUs > 0 ? `leg ${leg} is stuck` : `leg ${leg} answers again`;
   }
 
   /** What was planted, for the trace. `sure`: disks that any restart from now on takes for members. */

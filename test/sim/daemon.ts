@@ -86,6 +86,7 @@ export class Daemon {
   /** The second half: another set of the same legs, made of what is durable now. */
   swap(start: DaemonStart): void {
     const next = this.makeSet(start, this.set.eventNr);
+    next.losses = this.set.losses;
     this.set.retire();
     this.mapped.swap(this.tableOf(next));
     this.set = next;
@@ -106,6 +107,7 @@ export class Daemon {
       onEvent,
       clients: this.clients,
       pace: options.pace,
+      legTimeoutMs: () => options.legTimeoutMs,
     });
   }
 

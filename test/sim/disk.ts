@@ -18,6 +18,7 @@ import {
   ZEROS,
   type Value,
 } from './content.ts';
+import { checkGhost } from './checkers/i12-fencing.ts';
 import { DiskFaults, type Lie } from './faults.ts';
 import { SimFailure } from './failure.ts';
 import { Medium } from './medium.ts';
@@ -29,6 +30,8 @@ interface Transfer {
   readonly sentAt: number;
   /** Blocks of a write that have reached the cache already: the first so many. */
   landed: number;
+  /** Of a ghost: what its memory held when its daemon died. */
+  values?: readonly Value[];
 }
 
 export interface DiskOptions {
@@ -59,10 +62,6 @@ export class SimDisk implements BlockDevice {
   readonly limits: QueueLimits;
   readonly medium: Medium;
   readonly faults: DiskFaults;
-  /** A flush that fails loses data of the cache, as a file system's does. */
-  dropsOnFlushError = true;
-  /** Is there a good leg just now, so that what this one loses is not lost? */
-  mayDrop: () => boolean = () => true;
   /** Told of each bio that is sent, for checkers that watch the legs. */
   onSubmit: ((bio: Bio) => void) | null = null;
   /** The world's step at which a fault last struck; -1: never. */
@@ -148,6 +147,43 @@ export class SimDisk implements BlockDevice {
     });
   }
 
+  /** Transfers of a daemon that was killed which are still on their way. */
+  private ghosts: Transfer[] = [];
+
+  /** The lock on the file is held by what is still on its way there (D6): who starts has to wait. */
+  get isHaunted(): boolean {
+    return this.ghosts.length > 0;
+  }
+
+  /** `linger`: it is killed, and the kernel has not yet torn down what it had sent. */
+  daemonKilled(linger: boolean): void {
+    const writes = [...this.transfers].filter(
+      ({ bio }) => isWriteOp(bio.op) && bioError(this, bio) === 0,
+    );
+    if (!linger || writes.length === 0) {
+      this.daemonDied();
+      return;
+    }
+    // The memory of a process that is gone is still the transfer's.
+    this.ghosts = writes.map((transfer) => ({ ...transfer, values: this.valuesOf(transfer.bio) }));
+    this.transfers.clear();
+    this.openLoop = null;
+  }
+
+  /** What lingers has landed, or not, or in part. `told`: a later daemon has acknowledged something. */
+  layGhosts(told: boolean): void {
+    const { blockSectors } = this.medium;
+    for (const ghost of this.ghosts) {
+      const first = ghost.bio.sector / blockSectors;
+      if (this.prng.ratio(1, 2)) {
+        checkGhost(this.name, first, told);
+        this.landSome(ghost);
+      }
+      this.medium.ended(first, first + this.blocksOf(ghost.bio) - 1);
+    }
+    this.ghosts = [];
+  }
+
   /** The daemon is dead: each transfer has landed, or not, or in part. The cache stays. */
   daemonDied(): void {
     for (const transfer of this.transfers) {
@@ -201,7 +237,9 @@ export class SimDisk implements BlockDevice {
   private drawLatency(): number {
     const base = 1 + this.prng.below(this.latencyUs);
     const tail = this.prng.ratio(1, 50) ? 20 : 1;
-    return base * tail * this.faults.slowness;
+    const { stallUs, slowness } = this.faults;
+    const stall = stallUs === 0 ? 0 : stallUs + this.prng.below(stallUs);
+    return base * tail * slowness + stall;
   }
 
   private finish(transfer: Transfer): void {
@@ -233,7 +271,7 @@ export class SimDisk implements BlockDevice {
 
   private flush(transfer: Transfer, errno: number): void {
     if (errno === 0) this.medium.flush(transfer.sentAt);
-    else if (this.dropsOnFlushError && this.mayDrop()) this.medium.dropSome(this.prng);
+    else this.medium.dropSome(this.prng);
   }
 
   private write(transfer: Transfer, errno: number): void {
@@ -253,6 +291,8 @@ export class SimDisk implements BlockDevice {
     else if (errno === ERRNO.EIO) this.landSome(transfer);
     this.medium.ended(first, last);
     if (errno === 0 && isFua) this.medium.force(first, last);
+    // The errno of a FUA may be that of its sync: what else was in the cache went with it (D8).
+    if (errno === ERRNO.EIO && isFua) this.medium.dropSome(this.prng);
   }
 
   /** It is answered as done. Bytes in a wrong place carry the name of the right one: garbage there. */
@@ -280,7 +320,7 @@ export class SimDisk implements BlockDevice {
   }
 
   private landSome(transfer: Transfer): void {
-    const values = this.valuesOf(transfer.bio);
+    const values = transfer.values ?? this.valuesOf(transfer.bio);
     for (let i = transfer.landed; i < this.blocksOf(transfer.bio); i += 1) {
       if (this.prng.ratio(1, 2)) this.landBlock(transfer.bio, values, i);
     }

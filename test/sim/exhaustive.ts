@@ -122,9 +122,6 @@ export function runSmall(
   const world = new World(optionsOf(small, log), trace);
   try {
     const { fault, second } = small;
-    if (second !== undefined && second.leg !== small.leg) {
-      for (const disk of world.disks) disk.dropsOnFlushError = false;
-    }
     if (small.meta === true) {
       world.start();
       for (let i = 0; i < BEGUN_EVENTS && world.clock.busy > 0; i += 1) world.advance();

@@ -33,6 +33,8 @@ export class DiskFaults {
   private readonly blockSectors: number;
   /** Latencies are multiplied by it. */
   slowness = 1;
+  /** Above 0 the disk is stuck: what it is given now ends so long after, more or less. */
+  stallUs = 0;
   /** What the next writes come to. */
   readonly lies: Lie[] = [];
 
@@ -71,6 +73,7 @@ export class DiskFaults {
     this.lies.length = 0;
     this.stuck = [];
     this.slowness = 1;
+    this.stallUs = 0;
   }
 
   /** Of all sectors, or from this one on. */

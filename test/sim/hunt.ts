@@ -4,6 +4,7 @@ import { LEG_MUTANTS } from './leg-mutants.ts';
 import { MUTANTS } from './mutants.ts';
 import { DISK_MUTANTS } from './mutants-disk.ts';
 import { NATIVE_MUTANTS } from './mutants-native.ts';
+import { FAULT_MUTANTS } from './mutants-faults.ts';
 import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
 import { REMOTE_MUTANTS } from './mutants-remote.ts';
 import { drawOptions, withMetaFaults, type SimLog, type SimOptions } from './options.ts';
@@ -17,7 +18,7 @@ const APART_STEP = 37;
 
 /** Which bugs are planted: those of a log, and with it of what all logs share. */
 export const HUNTS: Readonly<Record<SimLog, readonly Mutant[]>> = {
-  core: [...MUTANTS, ...LEG_MUTANTS, ...RECOVERY_MUTANTS, ...REMOTE_MUTANTS],
+  core: [...MUTANTS, ...LEG_MUTANTS, ...RECOVERY_MUTANTS, ...REMOTE_MUTANTS, ...FAULT_MUTANTS],
   disk: DISK_MUTANTS,
   native: NATIVE_MUTANTS,
 };

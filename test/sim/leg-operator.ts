@@ -133,6 +133,11 @@ export class LegOperator {
     if (!isDone) world.say(() => `remove ${leg.name}: refused`);
   }
 
+  /** The daemon's own return of a leg whose device answers. */
+  bringBack(): void {
+    this.readd();
+  }
+
   private readd(): void {
     const leg = this.pickLeg((one) => this.mayBeReopened(one));
     if (leg === null) return;

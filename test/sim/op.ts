@@ -1,6 +1,7 @@
 import { SECTOR_SIZE } from '../../core/base/units.ts';
 import { Bio, type BioOwner } from '../../core/block/bio.ts';
 import { opName, REQ_OP, type ReqOp } from '../../core/block/op.ts';
+import { Loan, type Issuer } from '../../core/block/loan.ts';
 import {
   decodeSector,
   eachSector,
@@ -43,6 +44,8 @@ export class ClientOp implements BioOwner {
   readonly from: number;
   /** Failed attempts of the recorder at the call: one more excuses an error. */
   readonly recorderFailures: number;
+  /** The client it is of. */
+  readonly issuer: Issuer;
   /** The model's entries of a write, by sector. */
   entries: Entry[] = [];
   calledMs = 0;
@@ -50,6 +53,14 @@ export class ClientOp implements BioOwner {
   ended = false;
   /** What the model says to each sector a read has brought; set before the checkers look. */
   verdicts: Verdict[] = [];
+  /** How the memory is cut up. */
+  pieceSectors = 1;
+  /** It is to be sent once more, with other memory. */
+  onRetry: () => void = () => undefined;
+  private loan: Loan;
+  /** At its end somebody could still use its memory: nobody has poisoned it. */
+  private isLent = false;
+  private pages: PagePool | null = null;
   private readonly bio = new Bio();
   private readonly onEnd: (op: ClientOp) => void;
 
@@ -59,6 +70,7 @@ export class ClientOp implements BioOwner {
     value: Value,
     from: number,
     recorderFailures: number,
+    issuer: Issuer,
     onEnd: (op: ClientOp) => void,
   ) {
     this.op = shape.op;
@@ -69,6 +81,8 @@ export class ClientOp implements BioOwner {
     this.value = value;
     this.from = from;
     this.recorderFailures = recorderFailures;
+    this.issuer = issuer;
+    this.loan = new Loan(issuer);
     this.onEnd = onEnd;
   }
 
@@ -81,14 +95,16 @@ export class ClientOp implements BioOwner {
     return this.op === REQ_OP.WRITE ? this.value : ZEROS;
   }
 
-  /** `pieceSectors`: how the memory is cut up. */
-  makeBio(pieceSectors: number, pages: PagePool): Bio {
-    const { bio } = this;
+  makeBio(pages: PagePool): Bio {
+    const { bio, pieceSectors } = this;
+    this.pages = pages;
+    bio.error = 0;
     bio.op = this.op;
     bio.flags = this.flags;
     bio.sector = this.sector;
     bio.sectors = this.sectors;
     bio.owner = this;
+    bio.loan = this.loan;
     bio.vecCount = 0;
     if (this.op === REQ_OP.READ || this.op === REQ_OP.WRITE)
       this.makeMemory(pieceSectors, pages.get());
@@ -97,6 +113,12 @@ export class ClientOp implements BioOwner {
 
   endIo(bio: Bio): void {
     if (this.ended) throw new Error('a bio has ended twice');
+    if (bio.error !== 0 && this.op === REQ_OP.READ && this.loan.isOut) {
+      // As a session does: the memory is somebody else's until he says so.
+      this.leaveMemory();
+      this.onRetry();
+      return;
+    }
     this.ended = true;
     this.error = bio.error;
     this.onEnd(this);
@@ -108,14 +130,28 @@ export class ClientOp implements BioOwner {
     });
   }
 
-  /** The memory is the client's again, and it writes what it likes into it. */
+  /** Somebody was given up on who may still use its memory. */
+  get isMemoryOut(): boolean {
+    return this.loan.isOut;
+  }
+
+  private leaveMemory(): void {
+    const { page } = this.bio.ownVec(0);
+    const { pages } = this;
+    this.loan.leave(() => pages?.put(page));
+    this.loan = new Loan(this.issuer);
+  }
+
+  /** The memory is the client's again, and it writes what it likes into it; but for what is lent. */
   poison(): void {
+    this.isLent = this.loan.isOut;
+    if (this.isLent) return;
     if (this.bio.vecCount > 0) this.fill(GARBAGE);
   }
 
   /** False: somebody has written into memory that was no longer his. */
   isStillPoisoned(): boolean {
-    if (this.bio.vecCount === 0) return true;
+    if (this.bio.vecCount === 0 || this.isLent) return true;
     const { page } = this.bio.ownVec(0);
     const words = wordsOf(page);
     const end = (page.byteOffset + this.sectors * SECTOR_SIZE) / 4;
@@ -134,7 +170,9 @@ export class ClientOp implements BioOwner {
 
   /** Gives the memory back: nobody looks at it any more. */
   retire(pages: PagePool): void {
-    if (this.bio.vecCount > 0) pages.put(this.bio.ownVec(0).page);
+    if (this.bio.vecCount === 0) return;
+    if (this.loan.isOut) this.leaveMemory();
+    else pages.put(this.bio.ownVec(0).page);
   }
 
   private makeMemory(pieceSectors: number, page: Uint8Array): void {

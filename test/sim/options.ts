@@ -77,6 +77,10 @@ export interface SimOptions {
   readonly legChangeEvery: number;
   /** Disks that are no legs at first. */
   readonly spares: number;
+  /** Of every leg; 0: none. */
+  readonly legTimeoutMs: number;
+  /** One action in so many makes a leg stuck for a while, or lets it go; 0: never. */
+  readonly stallEvery: number;
   readonly pace: PaceLimits;
   /** One action in so many begins, stops or resumes a scrub; 0: never. */
   readonly scrubEvery: number;
@@ -188,9 +192,18 @@ function drawCommon(seed: number): Common {
     readdPercent: prng.pick([0, 50, 90]),
     legChangeEvery: 0,
     spares: 0,
+    ...drawStalls(seed, atlas),
     remote: null,
     ...drawBackground(seed),
   };
+}
+
+/** Legs that do not answer for minutes: of their own generator, as all that came later. */
+function drawStalls(seed: number, atlas: Atlas): Pick<SimOptions, 'legTimeoutMs' | 'stallEvery'> {
+  const prng = new Prng(seed + 2 ** 49);
+  const mayStall = atlas === 'anchor' || atlas === 'broken';
+  if (!mayStall || prng.ratio(3, 4)) return { legTimeoutMs: 0, stallEvery: 0 };
+  return { legTimeoutMs: prng.pick([500, 2000, 5000]), stallEvery: prng.pick([20, 60, 150]) };
 }
 
 /** Drawn apart, so that seeds keep the rest of their story. */

@@ -30,6 +30,13 @@ export const REGRESSIONS: readonly Regression[] = [
     bug: 'WRITE_ZEROES one leg did not support is read as done, then undone',
   },
   { seed: 245, law: 'I10', bug: 'EIO for a range though each sector of it can be read from a leg' },
+  {
+    seed: 13,
+    law: 'I4',
+    bug: 'every member has failed a flush and lost what it shows, and the next flush goes well',
+  },
+  { seed: 258, law: 'I4', bug: 'the same, and legs were made equal to one that does not keep it' },
+  { seed: 780, law: 'I4', bug: 'the same, on the only member' },
   { seed: 21, law: 'I8', bug: 'two legs with bad sectors in one region are never healed' },
   {
     seed: 2004323,
@@ -64,6 +71,12 @@ export const NATIVE_REGRESSIONS: readonly (Regression & {
     meta: true,
     law: 'liveness',
     bug: 'the cleaner flushes at each turn while a map write is stuck',
+  },
+  {
+    seed: 264,
+    legs: false,
+    law: 'I4',
+    bug: 'every member has failed a flush and lost what it shows, and the next flush goes well',
   },
   {
     seed: 1211,

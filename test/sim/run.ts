@@ -78,6 +78,8 @@ class Play {
   private readonly workload: Workload;
   private readonly atlas: FaultAtlas;
   private readonly suspends: Prng;
+  private readonly stalls: Prng;
+  private readonly ghosts: Prng;
   private readonly legs: LegOperator;
   private readonly meta: MetaFaults;
   private readonly network: NetworkTrouble;
@@ -92,6 +94,7 @@ class Play {
     scrub: () => this.scrub(),
     suspend: () => this.suspend(),
     network: () => this.network.act(),
+    stall: () => this.stall(),
     call: () => this.world.submit(this.workload.next()),
   };
   private script: Script | null = null;
@@ -107,10 +110,21 @@ class Play {
     this.workload = new Workload(options, shapes);
     this.atlas = new FaultAtlas(options, world.disks, faults);
     this.suspends = new Prng(options.seed + 2 ** 47);
+    this.stalls = new Prng(options.seed + 2 ** 50);
+    this.ghosts = new Prng(options.seed + 2 ** 51);
     this.legs = new LegOperator(world, this.atlas, changes);
     const troubles = new Prng(options.seed + 2 ** 51 + 2 ** 20);
     this.network = new NetworkTrouble(world, this.atlas, troubles);
-    this.generators = [this.prng, shapes, faults, this.suspends, changes, troubles];
+    this.generators = [
+      this.prng,
+      shapes,
+      faults,
+      this.suspends,
+      changes,
+      troubles,
+      this.stalls,
+      this.ghosts,
+    ];
     this.meta = new MetaFaults(options, world.disks);
     world.onBio = (bio) => this.meta.sent(bio, world.rawFrom);
     world.recorder.failureRate = options.recorderFailureRate;
@@ -170,6 +184,22 @@ class Play {
     }
   }
 
+  /** And legs that have ended all they were given come back, as the daemon brings them back. */
+  private stall(): void {
+    const { world, stalls } = this;
+    const what = this.atlas.stall(stalls);
+    world.say(() => `stall: ${what}`);
+    if (stalls.ratio(1, 3)) this.passTime();
+    if (stalls.ratio(1, 2)) this.legs.bringBack();
+  }
+
+  /** Minutes in which clients call nothing. */
+  private passTime(): void {
+    const { world } = this;
+    const until = world.clock.nowMs() + 60_000 * this.stalls.between(1, 20);
+    while (world.advance(until));
+  }
+
   /** Draws; the order of the questions is part of what a seed means. */
   private decides(effect: Effect): boolean {
     const { options, world } = this;
@@ -190,6 +220,8 @@ class Play {
         return options.suspendEvery > 0 && this.suspends.ratio(1, options.suspendEvery);
       case 'network':
         return this.is(options.remote?.troubleEvery ?? 0);
+      case 'stall':
+        return options.stallEvery > 0 && this.stalls.ratio(1, options.stallEvery);
       case 'call':
         return world.ops.size < options.depth && this.prng.ratio(1, 2);
     }
@@ -232,6 +264,7 @@ class Play {
     }
     world.say(() => 'RESUME');
     daemon.resume();
+    world.heldAt = world.step;
   }
 
   /** What `work` is done with; -1: the daemon was killed before. */
@@ -259,7 +292,8 @@ class Play {
 
   private crash(): void {
     const { world, options, prng } = this;
-    world.crash(prng.below(100) < options.powerCutPercent);
+    world.crash(prng.below(100) < options.powerCutPercent, this.ghosts.ratio(1, 3));
+    world.fence();
     this.readdSome();
     this.mischief();
     world.restart(this.drawPresence());
@@ -353,6 +387,9 @@ class Play {
     const until = world.clock.nowMs() + HEAL_MS;
     while (world.advance(until));
     world.rest();
+    // What was stuck has ended by now: what waited for it goes on, and the last look is over.
+    const later = world.clock.nowMs() + HEAL_MS;
+    if (this.options.stallEvery > 0) while (world.advance(later));
     checkScrub(world);
     for (const checker of CHECKERS) checker.converged?.(world);
     world.stopCleanly();

@@ -14,6 +14,7 @@ const EFFECTS = {
   scrub: 's',
   suspend: 'u',
   network: 'n',
+  stall: 't',
   call: 'c',
 } as const;
 export type Effect = keyof typeof EFFECTS;

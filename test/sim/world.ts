@@ -4,6 +4,7 @@ import { Prng } from '../../core/base/prng.ts';
 import { bytesOfSectors } from '../../core/base/units.ts';
 import type { Bio } from '../../core/block/bio.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
+import { Issuer } from '../../core/block/loan.ts';
 import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import { assembleFromRecord, type Assembly } from '../../core/mirror/assemble.ts';
 import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
@@ -33,6 +34,8 @@ import type { OpShape } from './workload.ts';
 const AT_ENDS = CHECKERS.filter((checker) => checker.opEnded !== undefined);
 const FIRST_WRITE_TAG = 1000;
 const POISONED_KEPT = 8;
+/** Connections, in turn. */
+const CLIENTS = 3;
 /** More events than this without an end of anything: something runs in circles. */
 const MAX_EVENTS = 200_000;
 
@@ -76,6 +79,9 @@ export class World {
   wasMember: readonly boolean[] = [];
   /** Legs whose device the set of this life has, or has had. */
   attached: Set<string> = new Set();
+  /** The clients of this life, and since when they are owed the errno of a loss. */
+  issuers: readonly Issuer[] = [];
+  readonly owing = new Map<Issuer, number>();
   daemon: Daemon;
   /** The story is not of one truth: the model knows less than the legs do, and nobody judges. */
   isBlind = false;
@@ -97,7 +103,10 @@ export class World {
   private readonly prng: Prng;
   private readonly trace: Trace;
   private readonly pages: PagePool;
+  /** Until then requests may have been held, or had no good leg to go to. */
+  heldAt = 0;
   private opCount = 0;
+  private lossSeen = 0;
   private submitting = false;
   private core: { durable: MirrorRecord; attempt: MirrorRecord | null; legs: number[] } | null =
     null;
@@ -142,7 +151,8 @@ export class World {
     this.opCount += 1;
     const value = FIRST_WRITE_TAG + this.opCount;
     const failures = this.recorder.failures;
-    const op = new ClientOp(shape, this.opCount, value, this.step, failures, (ended) => {
+    const issuer = at(this.issuers, this.opCount % this.issuers.length);
+    const op = new ClientOp(shape, this.opCount, value, this.step, failures, issuer, (ended) => {
       this.opEnded(ended);
     });
     if (op.isWrite) {
@@ -154,15 +164,37 @@ export class World {
     this.ops.add(op);
     op.calledMs = this.clock.nowMs();
     if (this.trace !== null) this.say(() => `call ${String(op)}`);
+    op.onRetry = (): void => this.send(op);
+    op.pieceSectors = this.prng.pick([1, 2, 8, 64]);
+    this.send(op);
+  }
+
+  private send(op: ClientOp): void {
     this.submitting = true;
-    this.daemon.submit(op.makeBio(this.prng.pick([1, 2, 8, 64]), this.pages));
+    this.daemon.submit(op.makeBio(this.pages));
     this.submitting = false;
   }
 
   /** Lets the next thing happen. False: nothing will. */
   advance(untilMs = Infinity): boolean {
     this.step += 1;
-    return this.clock.step(untilMs);
+    const isMore = this.clock.step(untilMs);
+    this.noteLoss();
+    if (isGoodLegBehind(this)) this.heldAt = this.step;
+    return isMore;
+  }
+
+  tookMs(op: ClientOp): number {
+    return this.clock.nowMs() - op.calledMs;
+  }
+
+  /** Every member has failed a flush: each client is owed an errno from now on. */
+  private noteLoss(): void {
+    const { serial } = this.daemon.set.losses;
+    if (serial <= this.lossSeen) return;
+    this.lossSeen = serial;
+    this.say(() => 'LOSS: no member could make durable what it holds');
+    for (const issuer of this.issuers) this.owing.set(issuer, this.step);
   }
 
   /** Until all requests have ended and the core has nothing to do but wait for a timer. */
@@ -178,8 +210,11 @@ export class World {
     for (const checker of CHECKERS) checker.idle?.(this);
   }
 
-  /** kill -9, or with `power` also the end of every volatile cache. */
-  crash(power: boolean): void {
+  /**
+   * kill -9, or with `power` also the end of every volatile cache. `lingers`: after a kill the kernel
+   * still has what the daemon had sent; then `fence` comes before the next start.
+   */
+  crash(power: boolean, lingers = false): void {
     this.step += 1;
     this.say(() => (power ? 'POWER CUT' : 'KILLED'));
     this.clock.endLife();
@@ -192,11 +227,16 @@ export class World {
     this.recorder.daemonDied();
     for (const disk of this.disks) {
       if (power) disk.powerCut();
-      else disk.daemonDied();
+      else disk.daemonKilled(lingers);
     }
     for (const site of this.sites) site?.daemonDied();
     this.diskLog?.died(power);
     if (power) this.model.powerCut(this.step);
+  }
+
+  /** Who starts takes the lock of each leg, and gets it when nothing is on its way there any more (D6). */
+  fence(): void {
+    for (const disk of this.disks) disk.layGhosts(false);
   }
 
   /** Ends the daemon as SIGTERM would. The clients have gone before. */
@@ -230,6 +270,11 @@ export class World {
    */
   reload(done: (errno: number) => void): void {
     const { daemon, recorder, native } = this;
+    // What was given up on may still land: no other set may have the leg before.
+    if (daemon.set.hasLate()) {
+      done(ERRNO.EBUSY);
+      return;
+    }
     if (native !== null) {
       this.reloadNative(native, done);
       return;
@@ -373,6 +418,8 @@ export class World {
 
   private makeDaemon(): Daemon {
     this.step += 1;
+    this.issuers = Array.from({ length: CLIENTS }, () => new Issuer());
+    this.owing.clear();
     const { believed, start, told } =
       this.native === null ? this.beginCore() : this.beginNative(this.native);
     this.say(() => `START ${told}`);
@@ -386,7 +433,6 @@ export class World {
         if (this.sites[i] === null) watchLeg(this, i, bio);
       };
       disk.step = (): number => this.step;
-      disk.mayDrop = (): boolean => !isGoodLegBehind(this);
     }
     const { options, clock, prng, diskLog } = this;
     if (diskLog !== null) diskLog.disk.step = (): number => this.step;
@@ -520,14 +566,14 @@ export class World {
   }
 
   private opEnded(op: ClientOp): void {
+    this.noteLoss();
     if (this.diskLog?.hasFailed() === true) this.recorder.failures += 1;
     if (this.submitting) throw new SimFailure('endings', `${String(op)} ended inside submit`);
     if (!this.ops.delete(op)) throw new SimFailure('endings', `${String(op)} ended after a crash`);
     this.step += 1;
     this.noteWriting(op, -1);
     if (this.trace !== null) this.say(() => `end  ${String(op)} errno ${op.error}`);
-    const took = this.clock.nowMs() - op.calledMs;
-    this.daemon.clients.note(op.op, op.sectors, took, op.error);
+    this.daemon.clients.note(op.op, op.sectors, this.tookMs(op), op.error);
     if (op.isWrite && op.error === ERRNO.OK) this.acknowledgedWrites += 1;
     if (this.isBlind) return;
     this.tellModel(op);

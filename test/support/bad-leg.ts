@@ -1,6 +1,6 @@
 // Legs that go bad while they are in use: nbdkit's error filter behind nbdfuse, and a full file system.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -11,6 +11,9 @@ export interface BreakableLeg {
   readonly path: string;
   break(): void;
   heal(): void;
+  /** Its server stops, and nothing is answered; then it goes on. */
+  stop(): void;
+  goOn(): void;
 }
 
 const undo: (() => void)[] = [];
@@ -62,7 +65,7 @@ export async function breakableLeg(
   expect(run(folder, 'truncate', '-s', `${megabytes}M`, file)).toMatchObject({ code: 0 });
   const plugin = nbdkitArgs(operation, trigger, file, megabytes);
   expect(run(folder, 'nbdkit', '-U', socket, '-P', pid, ...plugin)).toMatchObject({ code: 0 });
-  undo.push(() => spawnSync('sh', ['-c', `kill $(cat ${pid})`]));
+  undo.push(() => spawnSync('sh', ['-c', `kill -CONT $(cat ${pid}); kill $(cat ${pid})`]));
   mkdirSync(mount);
   const fuse = join(mount, 'nbd');
   // nbdfuse stays in the foreground; the shell puts it behind, and the unmount ends it.
@@ -73,7 +76,13 @@ export async function breakableLeg(
     path: fuse,
     break: () => writeFileSync(trigger, ''),
     heal: () => rmSync(trigger, { force: true }),
+    stop: () => signal(pid, 'STOP'),
+    goOn: () => signal(pid, 'CONT'),
   };
+}
+
+function signal(pidFile: string, name: 'STOP' | 'CONT'): void {
+  process.kill(Number(readFileSync(pidFile, 'utf8')), `SIG${name}`);
 }
 
 /** A folder on a file system of its own with room for `megabytes` MiB; needs root. */

@@ -3,6 +3,7 @@ import { mapCovers } from './d03-map.ts';
 import { readFreshness } from './i01-read-freshness.ts';
 import { readMonotonic } from './i02-read-monotonic.ts';
 import { powerCut } from './i03-power-cut.ts';
+import { lossTold } from './d8-loss-told.ts';
 import { flushAll } from './i04-flush-all.ts';
 import { anyLegAlone } from './i05-any-leg-alone.ts';
 import { noFlip } from './i06-no-flip.ts';
@@ -11,7 +12,9 @@ import { bitsSuperset } from './i08-bits-superset.ts';
 import { convergence } from './i09-convergence.ts';
 import { lastCopy } from './i10-last-copy.ts';
 import { splitBrain } from './i11-split-brain.ts';
+import { fencing } from './i12-fencing.ts';
 import { overlap } from './i13-overlap.ts';
+import { boundedWait } from './i14-bounded-wait.ts';
 import { noInvention } from './i15-no-invention.ts';
 import { metadata } from './i16-metadata.ts';
 import { zeroes } from './i17-zeroes.ts';
@@ -26,13 +29,16 @@ export const CHECKERS: readonly Checker[] = [
   noFlip,
   noInvention,
   lastCopy,
+  lossTold,
   flushAll,
   anyLegAlone,
   staleNeverServed,
   bitsSuperset,
   mapCovers,
   splitBrain,
+  fencing,
   overlap,
+  boundedWait,
   metadata,
   zeroes,
   convergence,

@@ -1,0 +1,25 @@
+import { ERRNO } from '../../../core/base/errno.ts';
+import { REQ_FLAG, REQ_OP } from '../../../core/block/op.ts';
+import type { ClientOp } from '../op.ts';
+import { fail, type Checker } from './checker.ts';
+
+export const lossTold: Checker = {
+  name: 'D8',
+  sentence:
+    'when a flush has failed on every member, whoever asked for it, each client there is told once at least',
+  opEnded(world, op) {
+    if (!asksForSafety(op)) return;
+    const since = world.owing.get(op.issuer);
+    if (since === undefined) return;
+    if (op.error !== ERRNO.OK) {
+      world.owing.delete(op.issuer);
+      return;
+    }
+    if (op.from > since)
+      fail(lossTold, `${String(op)} went well, and nobody told of step ${since}`);
+  },
+};
+
+function asksForSafety({ op, flags }: ClientOp): boolean {
+  return op === REQ_OP.FLUSH || (flags & REQ_FLAG.FUA) !== 0;
+}
