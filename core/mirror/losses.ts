@@ -32,8 +32,9 @@ export class Losses {
   }
 
   note(errno: number): void {
-    // Of a WRITE_ZEROES that some legs do not know: no answer to a FLUSH.
-    this.last = errno === ERRNO.EOPNOTSUPP ? ERRNO.EIO : errno;
+    // Of a write with FUA: a full leg, or a WRITE_ZEROES it does not know, is no answer to a FLUSH.
+    const isOfWrite = errno === ERRNO.EOPNOTSUPP || errno === ERRNO.ENOSPC;
+    this.last = isOfWrite ? ERRNO.EIO : errno;
     this.since = nextSerial();
     this.isTold = false;
     this.told = new WeakSet();

@@ -240,7 +240,7 @@ export class RegionCopy
     if (zeroes > 0) {
       this.sectors = zeroes;
       this.buffer.fill(0, 0, bytesOfSectors(zeroes));
-      this.writeTo(this.targets.filter((leg) => leg !== this.source && leg.isActive));
+      this.writeTo(this.inNeedOf(this.source));
       return;
     }
     this.shorten();
@@ -314,9 +314,13 @@ export class RegionCopy
       this.readPiece();
       return;
     }
-    this.writeTo(
-      this.targets.filter((leg) => leg.isActive && (leg !== source || leg.lost.test(this.region))),
-    );
+    this.writeTo(this.inNeedOf(source));
+  }
+
+  /** Who is given a piece of the source: the source too, where it may not keep what it shows. */
+  private inNeedOf(source: Leg): Leg[] {
+    const isKept = !source.lost.test(this.region);
+    return this.targets.filter((leg) => leg.isActive && !(isKept && leg === source));
   }
 
   private isLackedBy({ outOfSync, lost }: Leg): boolean {
