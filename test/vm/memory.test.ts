@@ -8,9 +8,9 @@ afterEach(() => guest.remove());
 const STILL = 12;
 
 /**
- * Twice the machine's memory is dirtied above legs in files of the guest's own file system, by 64 writers at once. No more
- * than 4 MiB may be dirty before those who make more have to wait, so that what waits for the daemon alone is above the
- * limit, and a daemon that has to wait like everybody waits for itself. The console hears of progress only.
+ * Twice the machine's memory is dirtied above legs in files of the guest's own file system, by 64 writers at once. No
+ * more than 4 MiB may be dirty before those who make more have to wait, so that what waits for the daemon alone is
+ * above the limit, and a daemon that has to wait like everybody waits for itself. The console hears of progress only.
  */
 const job = (prepare: string): string => `
   ${prepare}
@@ -26,11 +26,15 @@ const job = (prepare: string): string => `
   while sleep 5; do
     look=$(grep -w nbd0 /proc/diskstats | tr -s ' ' | cut -d' ' -f 9,11)
     if [ "$look" = "$last" ]; then same=$((same + 1)); else same=0; echo "LOOK $look"; fi
-    [ $same != ${STILL} ] || echo "STILL $look: $(grep -E '^(Dirty|Writeback|MemAvailable):' /proc/meminfo | tr -s ' \\n' ' ')"
+    [ $same != ${STILL} ] || {
+      memory=$(grep -E '^(Dirty|Writeback|MemAvailable):' /proc/meminfo | tr -s ' \\n' ' ')
+      echo "STILL $look: $memory"
+    }
     last=$look
   done > /dev/console) & look=$!
   echo DIRTYING > /dev/console
-  fio --name=w --directory=/mnt --thread --numjobs=64 --size=7M --bs=128k --rw=write --ioengine=psync --end_fsync=1 --output=/run/fio.out
+  fio --name=w --directory=/mnt --thread --numjobs=64 --size=7M --bs=128k --rw=write --ioengine=psync \\
+    --end_fsync=1 --output=/run/fio.out
   echo WRITTEN > /dev/console
   kill $look
   umount /mnt
@@ -39,7 +43,9 @@ const job = (prepare: string): string => `
   legs_equal /var/legs/a /var/legs/b`;
 
 /** Threads of the C library write, instead of io_uring. */
-const NODE_ENGINE = `sed -i 's/^#engine.*/engine = "node"/' /etc/dmiod/dmiod.toml; grep '^engine = "node"' /etc/dmiod/dmiod.toml`;
+const NODE_ENGINE = `
+  sed -i 's/^#engine.*/engine = "node"/' /etc/dmiod/dmiod.toml
+  grep '^engine = "node"' /etc/dmiod/dmiod.toml`;
 
 const MEMORY = { memory: '224M' };
 

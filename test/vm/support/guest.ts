@@ -153,8 +153,9 @@ export class Guest {
   }
 
   /**
-   * A copy of the repository, built, as /host/tree; the node and npm it was built with beside it. What only builds it is left
-   * out, and its build does nothing: to look at a thousand files through the host's file system takes the guest minutes.
+   * A copy of the repository, built, as /host/tree; the node and npm it was built with beside it. What only builds
+   * it is left out, and its build does nothing: to look at a thousand files through the host's file system takes the
+   * guest minutes.
    */
   shareTree(): void {
     const tree = join(this.share, 'tree');
@@ -234,12 +235,16 @@ function productionFolders(): readonly string[] {
 
 /**
  * Stops at the first command that fails, and says which. `set -e` does not see a `! command` that
- * succeeds: `fails command` is for that, `refused CODE command` where the code matters. What was printed is on its way
- * through the journal; the machine does not end before it is on the console. `legs_equal [LEG LEG]` compares what clients see
- * of the legs: behind it may be metadata, which differs.
+ * succeeds: `fails command` is for that, `refused CODE command` where the code matters. What was printed is on its
+ * way through the journal; the machine does not end before it is on the console. `legs_equal [LEG LEG]` compares what
+ * clients see of the legs: behind it may be metadata, which differs.
  */
 const PRELUDE = `set -eu -o pipefail
-refused() { local code=0; "\${@:2}" || code=$?; [ $code = $1 ] || { echo "FAILED: $code instead of $1: \${*:2}"; exit 1; }; }
+refused() {
+  local code=0
+  "\${@:2}" || code=$?
+  [ $code = $1 ] || { echo "FAILED: $code instead of $1: \${*:2}"; exit 1; }
+}
 legs_equal() { cmp -n $(cat /root/size) \${1:-/dev/ubdb} \${2:-/dev/ubdc}; }
 attach() { dmio attach data "$@"; blockdev --getsize64 /dev/nbd0 > /root/size; }
 fails() { if "$@"; then echo "FAILED: it succeeded: $*"; exit 1; fi; }

@@ -4,9 +4,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 const LOOK_MS = 2000;
 
 /**
- * A machine that shares its processors with much other work is silent for long without standing still: time in which its
- * processes were ready to run, and waited for a processor, does not count. (Linux says that in /proc/PID/schedstat; without
- * it all time counts.)
+ * A machine that shares its processors with much other work is silent for long without standing still: time in
+ * which its processes were ready to run, and waited for a processor, does not count. (Linux says that in
+ * /proc/PID/schedstat; without it all time counts.)
  */
 export class Silence {
   private readonly group: number;
