@@ -225,9 +225,10 @@ export class World {
     this.writing.fill(0);
     this.model.daemonDied();
     this.recorder.daemonDied();
-    for (const disk of this.disks) {
+    for (const [i, disk] of this.disks.entries()) {
       if (power) disk.powerCut();
-      else disk.daemonKilled(lingers);
+      // What a server still has is its own, and what is on its way to one never arrives here.
+      else disk.daemonKilled(lingers && at(this.sites, i) === null);
     }
     for (const site of this.sites) site?.daemonDied();
     this.diskLog?.died(power);
