@@ -457,6 +457,7 @@ export class World {
     if (remote?.legs[index] !== true) return null;
     const prng = new Prng(seed + 2 ** 51 + index);
     const site = new RemoteSite(disk, remote, this.clock, prng, (line) => this.say(line));
+    site.keepsCache = this.options.atlas !== 'anchor';
     site.onSubmit = (bio): void => watchLeg(this, index, bio);
     return site;
   }
