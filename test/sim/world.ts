@@ -46,6 +46,14 @@ interface Begin {
   readonly told: string;
 }
 
+/**
+ * A server lost power and the daemon died before it could know: the next one believes the leg, and what
+ * no flush had covered may be gone, as if all had lost power.
+ */
+function hasLostUnseen(site: RemoteSite | null, disk: number, believed: readonly number[]): boolean {
+  return site !== null && site.hasLost && believed.includes(disk);
+}
+
 /** Where lines of the trace go. */
 export type Trace = ((line: string) => void) | null;
 
@@ -230,9 +238,10 @@ export class World {
       // What a server still has is its own, and what is on its way to one never arrives here.
       else disk.daemonKilled(lingers && at(this.sites, i) === null);
     }
+    const hasLost = this.sites.some((site, i) => hasLostUnseen(site, i, this.believed()));
     for (const site of this.sites) site?.daemonDied();
     this.diskLog?.died(power);
-    if (power) this.model.powerCut(this.step);
+    if (power || hasLost) this.model.powerCut(this.step);
   }
 
   /** Who starts takes the lock of each leg, and gets it when nothing is on its way there any more (D6). */
