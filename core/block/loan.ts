@@ -15,11 +15,13 @@ export class Issuer {
  * What a bio carries of the request it belongs to, handed on to every bio that comes of it: who sent
  * it, and who still uses its memory. A device that does not answer in time is given up; it may read or
  * write the memory all the same, until it says so. So memory with users is nobody else's: what was
- * read into it is worth nothing, and it is free when the last user has gone.
+ * read into it is worth nothing, and it is free when the last user has gone. A read that failed for it
+ * is asked again, also where the device has answered by the time the client would hear of the error.
  */
 export class Loan {
   readonly issuer: Issuer;
   private count = 0;
+  private wasLent = false;
   private whenFree: (() => void) | null = null;
 
   constructor(issuer: Issuer) {
@@ -31,8 +33,19 @@ export class Loan {
     return this.count > 0;
   }
 
+  /** Somebody was given up on, whether or not he has ended since. */
+  get wasOut(): boolean {
+    return this.wasLent;
+  }
+
   lend(): void {
     this.count += 1;
+    this.wasLent = true;
+  }
+
+  /** All who were given up on have ended: the memory is used afresh. */
+  renew(): void {
+    this.wasLent = false;
   }
 
   giveBack(): void {

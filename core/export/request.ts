@@ -111,6 +111,7 @@ export class Request implements BioOwner, RangeOwner {
     this.fault = fault;
     this.failedAt = -1;
     this.statusBytes = 0;
+    this.loan.renew();
     if (this.dialect.style !== REPLY_STYLE.SIMPLE) this.setForChunks(header);
     if (fault !== FAULT.NONE || header.type === COMMAND.FLUSH) return;
     if (header.type === COMMAND.BLOCK_STATUS) {
@@ -290,8 +291,9 @@ export class Request implements BioOwner, RangeOwner {
   endIo(bio: Bio): void {
     assert(bio === this.bio, 'the end of a bio of someone else');
     if (bio.error !== 0) {
-      if (bio.op === REQ_OP.READ && this.loan.isOut) this.owner.memoryLost(this);
-      else this.failed(bio.error);
+      if (bio.op !== REQ_OP.READ || !this.loan.wasOut) this.failed(bio.error);
+      else if (this.loan.isOut) this.owner.memoryLost(this);
+      else this.readAgain();
       return;
     }
     switch (this.step) {
@@ -332,6 +334,12 @@ export class Request implements BioOwner, RangeOwner {
     this.slot = slot;
     const isKept = this.type !== COMMAND.READ && this.type !== COMMAND.CACHE;
     if (isKept) this.arenaBytes.copyWithin(slot, lost, lost + this.slotBytesNeeded);
+    this.readAgain();
+  }
+
+  /** A device was given up on; by now it has ended, or the memory is another. */
+  private readAgain(): void {
+    this.loan.renew();
     this.sectorsDone = 0;
     this.enter(this.step);
   }

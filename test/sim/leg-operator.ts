@@ -139,7 +139,8 @@ export class LegOperator {
   }
 
   private readd(): void {
-    const leg = this.pickLeg((one) => this.mayBeReopened(one));
+    // A remote leg is more than its disk: NetworkTrouble opens it again.
+    const leg = this.pickLeg((one) => this.mayBeReopened(one) && !this.isRemote(one));
     if (leg === null) return;
     const { world, prng } = this;
     const disk = this.diskOf(leg);
@@ -228,6 +229,10 @@ export class LegOperator {
     const { set } = this.world.daemon;
     const fit = set.legs.filter((leg) => this.atlas.maySpare(diskOf(leg.name)) && isFit(leg));
     return fit.length === 0 ? null : this.prng.pick(fit);
+  }
+
+  private isRemote(leg: Leg): boolean {
+    return (this.world.sites[diskOf(leg.name)] ?? null) !== null;
   }
 
   private diskOf(leg: Leg): SimDisk {

@@ -113,9 +113,11 @@ export class ClientOp implements BioOwner {
 
   endIo(bio: Bio): void {
     if (this.ended) throw new Error('a bio has ended twice');
-    if (bio.error !== 0 && this.op === REQ_OP.READ && this.loan.isOut) {
-      // As a session does: the memory is somebody else's until he says so.
-      this.leaveMemory();
+    if (bio.error !== 0 && this.op === REQ_OP.READ && this.loan.wasOut) {
+      // As a session does: the memory is somebody else's until he says so; he may have by now.
+      if (this.loan.isOut) this.leaveMemory();
+      else this.pages?.put(this.bio.ownVec(0).page);
+      this.loan.renew();
       this.onRetry();
       return;
     }

@@ -189,6 +189,10 @@ class Play {
     const { world, stalls } = this;
     const what = this.atlas.stall(stalls);
     world.say(() => `stall: ${what}`);
+    // A remote leg ends by its own time-out what its server is stuck with, also as the last one.
+    for (const [i, { faults }] of world.disks.entries()) {
+      if (world.sites[i] !== null && faults.stallUs > 0) at(world.disks, i).struckAt = world.step;
+    }
     if (stalls.ratio(1, 3)) this.passTime();
     if (stalls.ratio(1, 2)) this.legs.bringBack();
   }

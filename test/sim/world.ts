@@ -46,6 +46,14 @@ interface Begin {
   readonly told: string;
 }
 
+/**
+ * A server lost power and the daemon died before it could know: the next one believes the leg, and what
+ * no flush had covered may be gone, as if all had lost power.
+ */
+function hasLostUnseen(site: RemoteSite | null, disk: number, believed: readonly number[]): boolean {
+  return site !== null && site.hasLost && believed.includes(disk);
+}
+
 /** Where lines of the trace go. */
 export type Trace = ((line: string) => void) | null;
 
@@ -225,13 +233,15 @@ export class World {
     this.writing.fill(0);
     this.model.daemonDied();
     this.recorder.daemonDied();
-    for (const disk of this.disks) {
+    for (const [i, disk] of this.disks.entries()) {
       if (power) disk.powerCut();
-      else disk.daemonKilled(lingers);
+      // What a server still has is its own, and what is on its way to one never arrives here.
+      else disk.daemonKilled(lingers && at(this.sites, i) === null);
     }
+    const hasLost = this.sites.some((site, i) => hasLostUnseen(site, i, this.believed()));
     for (const site of this.sites) site?.daemonDied();
     this.diskLog?.died(power);
-    if (power) this.model.powerCut(this.step);
+    if (power || hasLost) this.model.powerCut(this.step);
   }
 
   /** Who starts takes the lock of each leg, and gets it when nothing is on its way there any more (D6). */
@@ -456,6 +466,7 @@ export class World {
     if (remote?.legs[index] !== true) return null;
     const prng = new Prng(seed + 2 ** 51 + index);
     const site = new RemoteSite(disk, remote, this.clock, prng, (line) => this.say(line));
+    site.keepsCache = this.options.atlas !== 'anchor';
     site.onSubmit = (bio): void => watchLeg(this, index, bio);
     return site;
   }

@@ -57,6 +57,11 @@ export class RemoteSite {
   /** The server has lost what its cache held, and the mirror has not put the leg out since. */
   hasLost = false;
   device: RemoteDevice | null = null;
+  /**
+   * What a failed flush has lost is shown as before also by the next process of the server: without a
+   * good copy to compare it with nobody could have it back.
+   */
+  keepsCache = false;
   /** Told of each bio that the mirror sends to the leg. */
   onSubmit: ((bio: Bio) => void) | null = null;
   private readonly options: RemoteOptions;
@@ -277,7 +282,7 @@ export class RemoteSite {
     if (power) this.hasLost = true;
     this.clock.in(downMs * 1000, () => {
       if (this.server.isUp) return;
-      this.server.start(false);
+      this.server.start(this.keepsCache);
       this.say(() => `net: ${this.name} is up again`);
     });
   }
@@ -285,7 +290,7 @@ export class RemoteSite {
   /** Trouble is over: whoever is down comes up. */
   heal(): void {
     this.isDoomed = false;
-    if (!this.server.isUp) this.server.start(false);
+    if (!this.server.isUp) this.server.start(this.keepsCache);
   }
 
   /** The daemon has died; what it had sent and was not done has landed, or not. */

@@ -31,6 +31,8 @@ export class SimServer {
   readonly facts: ServerFacts;
   isUp = true;
   readonly connections = new Set<Service>();
+  /** Parted with, but for requests that have not ended; which may be minutes, where its disk is stuck. */
+  readonly parting = new Set<Service>();
   readonly disk: SimDisk;
   private readonly clock: SimClock;
   private readonly prng: Prng;
@@ -63,6 +65,7 @@ export class SimServer {
   start(believed: boolean): void {
     this.isUp = true;
     this.connections.clear();
+    this.parting.clear();
     const loop: Loop = new Loop({
       wake: () => {
         this.clock.in(this.prng.below(3), () => loop.run());
@@ -83,8 +86,9 @@ export class SimServer {
     this.isUp = false;
     if (power) this.disk.powerCut();
     else this.disk.daemonDied();
-    for (const service of this.connections) service.vanish();
+    for (const service of [...this.connections, ...this.parting]) service.vanish();
     this.connections.clear();
+    this.parting.clear();
   }
 }
 
@@ -127,8 +131,10 @@ export class Service implements Endpoint {
   part(how: Parting): void {
     this.isClosing = true;
     this.server.connections.delete(this);
-    if (how === 'waits for its requests') this.closeWhenIdle();
-    else {
+    if (how === 'waits for its requests') {
+      if (!this.isGone) this.server.parting.add(this);
+      this.closeWhenIdle();
+    } else {
       this.isGone = true;
       this.connection.serverGone();
     }
@@ -144,6 +150,7 @@ export class Service implements Endpoint {
   private closeWhenIdle(): void {
     if (!this.isClosing || this.underWay > 0 || this.isGone) return;
     this.isGone = true;
+    this.server.parting.delete(this);
     this.connection.serverGone();
   }
 
