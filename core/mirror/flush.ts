@@ -108,7 +108,6 @@ export class FlushQueue implements DmIoOwner, RecordWaiter {
     if (memberWorked) return 0;
     lose(this.set, errno);
     this.set.noteBroken();
-    this.set.recovery.kick();
     return errno;
   }
 

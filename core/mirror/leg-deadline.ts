@@ -63,7 +63,8 @@ export class LegDeadline {
   private readonly look = (): void => {
     this.timer = null;
     this.takeOut();
-    if (this.set.client.biosInFlight > 0) this.arm();
+    // What was given up on may have been sent again, to another leg: then the timer is armed already.
+    if (this.set.client.biosInFlight > 0 && !this.isArmed) this.arm();
   };
 
   /** 0: no leg has a time-out. */

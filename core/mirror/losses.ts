@@ -81,4 +81,5 @@ export function lose(set: MirrorSet, errno: number): void {
   }
   set.losses.note(errno);
   set.recovery.spoilAll();
+  set.recovery.kick();
 }

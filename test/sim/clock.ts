@@ -22,6 +22,7 @@ export class SimClock implements Clock {
   private life = 0;
   private liveTimers = 0;
   private liveEvents = 0;
+  private worldEvents = 0;
 
   nowMs(): number {
     return this.nowUs / 1000;
@@ -35,6 +36,11 @@ export class SimClock implements Clock {
   /** Events of the world that will happen: 0 when only timers are left. */
   get busy(): number {
     return this.liveEvents;
+  }
+
+  /** Events of the world so far: timers that fire while all wait for a stuck leg are none. */
+  get happened(): number {
+    return this.worldEvents;
   }
 
   after(delayMs: number, fire: () => void): Timer {
@@ -76,7 +82,10 @@ export class SimClock implements Clock {
       this.nowUs = Math.max(this.nowUs, next.atUs);
       next.fire = null;
       if (next.isTimer) this.liveTimers -= 1;
-      else this.liveEvents -= 1;
+      else {
+        this.liveEvents -= 1;
+        this.worldEvents += 1;
+      }
       fire();
       return true;
     }

@@ -79,6 +79,7 @@ export class SimDisk implements BlockDevice {
   private readonly origin: number;
   private readonly transfers = new Set<Transfer>();
   private readonly queries = new Set<ZeroQuery>();
+  private stuckUntil = 0;
 
   constructor(options: DiskOptions, clock: SimClock, prng: Prng) {
     this.name = options.name;
@@ -110,6 +111,11 @@ export class SimDisk implements BlockDevice {
     return this.openLoop !== null;
   }
 
+  /** When all it was given while it was stuck has ended. */
+  get stuckUntilMs(): number {
+    return this.transfers.size > 0 ? this.stuckUntil : 0;
+  }
+
   get inFlight(): number {
     return this.transfers.size;
   }
@@ -134,6 +140,8 @@ export class SimDisk implements BlockDevice {
     const transfer: Transfer = { bio, sentAt: this.medium.now, landed: 0 };
     this.transfers.add(transfer);
     const latency = this.drawLatency() + this.faults.delayOf(bio);
+    if (this.faults.stallUs > 0)
+      this.stuckUntil = Math.max(this.stuckUntil, this.clock.nowMs() + latency / 1000);
     const isLong = bio.op === REQ_OP.WRITE && bio.sectors > this.medium.blockSectors;
     if (isLong && this.faults.lies.length === 0 && this.prng.ratio(1, 3)) {
       this.clock.in(this.prng.below(latency), () => {
@@ -168,6 +176,7 @@ export class SimDisk implements BlockDevice {
     this.ghosts = writes.map((transfer) => ({ ...transfer, values: this.valuesOf(transfer.bio) }));
     this.transfers.clear();
     this.openLoop = null;
+    this.stuckUntil = 0;
   }
 
   /** What lingers has landed, or not, or in part. `told`: a later daemon has acknowledged something. */
@@ -196,6 +205,7 @@ export class SimDisk implements BlockDevice {
     this.transfers.clear();
     this.queries.clear();
     this.openLoop = null;
+    this.stuckUntil = 0;
   }
 
   /** Somebody else has had it; `keepsMetadata`: and has not touched what is behind the data. */

@@ -104,7 +104,8 @@ export function drawOptions(seed: number, log: SimLog = 'core'): SimOptions {
   const native = {
     ...options,
     log,
-    cleanAfterMs: prng.pick([1, 10, 100, 5000]),
+    // A leg may be stuck for half an hour: not a million turns of the cleaner.
+    cleanAfterMs: Math.max(prng.pick([1, 10, 100, 5000]), options.legTimeoutMs),
     rotPercent: prng.pick([0, 0, 20, 50]),
     rollbackPercent: prng.pick([0, 0, 20]),
     metaFaultEvery: 0,

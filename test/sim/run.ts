@@ -20,7 +20,6 @@ const HOT_WRITES = 80;
 const MAX_HOT_WRITES = 5000;
 /** So often as long as it takes to write every leg once at the lowest pace. */
 const HOT_PATIENCE = 4;
-const MAX_SUSPEND_EVENTS = 200_000;
 
 /** How a seed went. `failure` is null when all is well. */
 export interface SimResult {
@@ -278,8 +277,9 @@ class Play {
     work((errno) => {
       result = errno;
     });
-    for (let events = 0; result < 0; events += 1) {
-      if (events > MAX_SUSPEND_EVENTS) throw new SimFailure('liveness', 'a suspend never ends');
+    const isInCircles = world.patience();
+    while (result < 0) {
+      if (isInCircles()) throw new SimFailure('liveness', 'a suspend never ends');
       if (options.crashEvery > 0 && suspends.ratio(1, 200)) {
         this.crash();
         return -1;
@@ -386,6 +386,7 @@ class Play {
     world.diskLog?.disk.faults.heal();
     world.recorder.failureRate = 0;
     world.say(() => 'faults have stopped');
+    world.waitForStuck();
     if (this.options.remote !== null && this.options.atlas === 'broken') this.tellOfLosses();
     this.writeHot();
     const until = world.clock.nowMs() + HEAL_MS;

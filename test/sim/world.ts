@@ -36,8 +36,10 @@ const FIRST_WRITE_TAG = 1000;
 const POISONED_KEPT = 8;
 /** Connections, in turn. */
 const CLIENTS = 3;
-/** More events than this without an end of anything: something runs in circles. */
+/** More than this and nothing has come to an end: something runs in circles. */
 const MAX_EVENTS = 200_000;
+/** Timers, too: but a leg that is stuck for half an hour is looked at thousands of times. */
+const MAX_TIMERS = 10_000_000;
 
 /** What a start has found. */
 interface Begin {
@@ -205,10 +207,30 @@ export class World {
     for (const issuer of this.issuers) this.owing.set(issuer, this.step);
   }
 
+  /** Asked at each event from now on: has too much happened for what is waited for? */
+  patience(): () => boolean {
+    const { clock } = this;
+    const most = clock.happened + MAX_EVENTS;
+    let asked = 0;
+    return () => {
+      asked += 1;
+      return clock.happened > most || asked > MAX_TIMERS;
+    };
+  }
+
+  /** What was sent to legs while they were stuck has ended, one way or the other. */
+  waitForStuck(): void {
+    for (;;) {
+      const until = Math.max(...this.disks.map(({ stuckUntilMs }) => stuckUntilMs));
+      if (until <= this.clock.nowMs() || !this.advance(until)) return;
+    }
+  }
+
   /** Until all requests have ended and the core has nothing to do but wait for a timer. */
   rest(): void {
-    for (let events = 0; this.clock.busy > 0; events += 1) {
-      if (events > MAX_EVENTS) throw new SimFailure('liveness', 'the core does not come to rest');
+    const isInCircles = this.patience();
+    while (this.clock.busy > 0) {
+      if (isInCircles()) throw new SimFailure('liveness', 'the core does not come to rest');
       this.advance();
     }
     const [op] = this.ops;
