@@ -190,6 +190,8 @@ async function outAndBack(
   await story.create(...more);
   const writer = await story.write();
   await answered(writer, 50);
+  // On a machine with other work the leg may have been out by itself, and be on its way back.
+  await story.until(isInSync);
   await trouble();
   await story.until(isFailed);
   const before = writer.acknowledged;
