@@ -112,6 +112,11 @@ export class Medium {
     }
   }
 
+  /** A failed flush has lost something that is shown all the same. */
+  get isDoomed(): boolean {
+    return this.doomed.size > 0;
+  }
+
   /** What a failed flush has lost is shown as lost now. */
   evict(): void {
     for (const block of this.doomed) {

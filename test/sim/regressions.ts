@@ -99,3 +99,12 @@ export const NATIVE_REGRESSIONS: readonly (Regression & {
   },
   { seed: 2164, legs: true, law: 'I10', bug: 'a leg removed while it was away is a split brain' },
 ];
+
+/** The same with legs behind a network. */
+export const REMOTE_REGRESSIONS: readonly Regression[] = [
+  {
+    seed: 693,
+    law: 'I10',
+    bug: 'a leg is given up on and ends before the record is durable: its READ is not asked again',
+  },
+];

@@ -1,8 +1,8 @@
 // The part of the simulator that every run of the tests plays, with variants.test.ts, small.test.ts and
 // planted.test.ts, which may run beside it; for more, see README.md.
 import { PATIENCE_MS, sim } from './cli.ts';
-import { drawLegOptions, drawOptions, withMetaFaults } from './options.ts';
-import { NATIVE_REGRESSIONS, REGRESSIONS } from './regressions.ts';
+import { drawLegOptions, drawOptions, drawRemoteOptions, withMetaFaults } from './options.ts';
+import { NATIVE_REGRESSIONS, REGRESSIONS, REMOTE_REGRESSIONS } from './regressions.ts';
 import { runSeed } from './run.ts';
 
 const SEEDS = 4000;
@@ -26,6 +26,10 @@ describe('the mirror, simulated', () => {
     const options = (legs ? drawLegOptions : drawOptions)(seed, 'native');
     const played = meta === true ? withMetaFaults(options) : options;
     expect(runSeed(played).failure).toBeNull();
+  });
+
+  it.each(REMOTE_REGRESSIONS)('remote seed $seed ($law): $bug', ({ seed }) => {
+    expect(runSeed(drawRemoteOptions(seed)).failure).toBeNull();
   });
 });
 

@@ -52,7 +52,11 @@ interface Begin {
  * A server lost power and the daemon died before it could know: the next one believes the leg, and what
  * no flush had covered may be gone, as if all had lost power.
  */
-function hasLostUnseen(site: RemoteSite | null, disk: number, believed: readonly number[]): boolean {
+function hasLostUnseen(
+  site: RemoteSite | null,
+  disk: number,
+  believed: readonly number[],
+): boolean {
   return site !== null && site.hasLost && believed.includes(disk);
 }
 

@@ -279,7 +279,8 @@ export class RemoteSite {
   private serverDies(power: boolean, downMs: number): void {
     if (!this.server.isUp) return;
     this.server.die(power);
-    if (power) this.hasLost = true;
+    // The reply of the flush that failed may be on its way still.
+    if (power || (this.server.disk.medium.isDoomed && !this.keepsCache)) this.hasLost = true;
     this.clock.in(downMs * 1000, () => {
       if (this.server.isUp) return;
       this.server.start(this.keepsCache);

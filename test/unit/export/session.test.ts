@@ -268,6 +268,32 @@ describe('a device that', () => {
     expect(said(client)).toEqual(['1 EIO']);
   });
 
+  it('reads again what its device was given up on for, also where the device has ended by now', () => {
+    const world = new SessionWorld();
+    const client = world.client();
+    world.device.bytes.fill(0x5a);
+    let given = 0;
+    world.device.fault = (bio) => {
+      given += 1;
+      if (given > 1) return 0;
+      bio.loan?.lend();
+      bio.loan?.giveBack();
+      return ERRNO.ETIMEDOUT;
+    };
+    client.send(request({ type: READ, cookie: 1, length: 4096 }));
+    world.run();
+    expect(said(client)).toEqual(['1 OK']);
+    expect(client.replies[0]?.data).toEqual(filled(4096, 0x5a));
+    expect(given).toBe(2);
+    // The next request of the record is asked once.
+    world.device.fault = () => ERRNO.EIO;
+    world.device.seen = [];
+    client.send(request({ type: READ, cookie: 2, length: 4096 }));
+    world.run();
+    expect(said(client)).toEqual(['1 OK', '2 EIO']);
+    expect(world.device.seen).toHaveLength(1);
+  });
+
   it.each(['has no', 'refuses'])('%s WRITE_ZEROES is given zeros to write', (kind) => {
     const limits = kind === 'has no' ? { maxWriteZeroesSectors: 0 } : {};
     const world = new SessionWorld({ device: { limits } });
