@@ -79,6 +79,18 @@ export const NATIVE_REGRESSIONS: readonly (Regression & {
     bug: 'every member has failed a flush and lost what it shows, and the next flush goes well',
   },
   {
+    seed: 498,
+    legs: false,
+    law: 'I9',
+    bug: 'what a write with FUA lost on the last member waits for some other reason to heal',
+  },
+  {
+    seed: 694,
+    legs: false,
+    law: 'I18',
+    bug: 'the look at late requests arms a second timer, and forgets the first',
+  },
+  {
     seed: 1211,
     legs: false,
     law: 'I10',

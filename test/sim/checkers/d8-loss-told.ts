@@ -20,6 +20,7 @@ export const lossTold: Checker = {
   },
 };
 
-function asksForSafety({ op, flags }: ClientOp): boolean {
+/** What it ends with says whether all before it is durable. */
+export function asksForSafety({ op, flags }: ClientOp): boolean {
   return op === REQ_OP.FLUSH || (flags & REQ_FLAG.FUA) !== 0;
 }
