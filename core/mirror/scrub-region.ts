@@ -187,8 +187,9 @@ export class ScrubRegion
       const errno = errors[place] ?? ERRNO.OK;
       if (errno === ERRNO.OK || !leg.isActive) continue;
       this.findings.addUnreadable({ sector, sectors, leg: leg.index });
-      // A leg that has become shorter leaves; what others cannot read is written anew below.
-      if (errno === ERRNO.ENXIO) this.set.noteReadError(leg, sector, sectors, errno);
+      // A leg that has become shorter or is gone leaves; what others cannot read is written anew below.
+      if (errno === ERRNO.ENXIO || errno === ERRNO.ENOTCONN)
+        this.set.noteReadError(leg, sector, sectors, errno);
       else leg.noteError('read', errno);
     }
   }

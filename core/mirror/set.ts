@@ -384,10 +384,12 @@ export class MirrorSet {
     }
     leg.recentReadErrors += 1;
     const tooShort = errno === ERRNO.ENXIO;
+    // Its server is out of reach: the leg holds what it held.
+    const isGone = errno === ERRNO.ENOTCONN;
     const tooMany = leg.recentReadErrors > READ_ERRORS_PER_HOUR;
-    if ((tooShort || tooMany) && this.hasOtherWholeMember(leg)) {
+    if ((tooShort || isGone || tooMany) && this.hasOtherWholeMember(leg)) {
       if (tooShort) this.expelEmptied(leg, `read error: ${errnoName(errno)}`);
-      else this.expel(leg, 'too many read errors');
+      else this.expel(leg, isGone ? `read error: ${errnoName(errno)}` : 'too many read errors');
       return;
     }
     leg.outOfSync.setRange(first, last);

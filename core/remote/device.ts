@@ -217,7 +217,7 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
   }
 
   private endDead(bio: Bio): void {
-    bio.error = ERRNO.ENXIO;
+    bio.error = ERRNO.ENOTCONN;
     this.loop.defer(bio);
     this.tell(bio);
     this.revive();
@@ -327,7 +327,7 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
 
   private endUnanswered(request: RemoteRequest): void {
     if (request.bio !== null) this.tell(request.bio);
-    this.end(request, request.isOverdue ? ERRNO.ETIMEDOUT : ERRNO.ENXIO);
+    this.end(request, request.isOverdue ? ERRNO.ETIMEDOUT : ERRNO.ENOTCONN);
   }
 
   /** This bio ends with an error. A failed FLUSH says that nothing since the last one is safe. */

@@ -63,13 +63,13 @@ describe('a remote device', () => {
     const read = world.submit(REQ_OP.READ, 3, 1);
     world.wire().link.closed('gone');
     world.run();
-    expect(read.errno).toBe(ERRNO.ENXIO);
+    expect(read.errno).toBe(ERRNO.ENOTCONN);
     world.fenced(0);
     world.connect(0);
     expect(world.device.isDead).toBe(true);
     const flush = world.submit(REQ_OP.FLUSH);
     world.run();
-    expect([flush.errno, world.device.isDead]).toEqual([ERRNO.ENXIO, false]);
+    expect([flush.errno, world.device.isDead]).toEqual([ERRNO.ENOTCONN, false]);
   });
 
   it('is not afraid for writes that a FLUSH or FUA has covered', () => {
@@ -123,7 +123,7 @@ describe('a remote device', () => {
     world.connect(0);
     const early = world.submit(REQ_OP.READ, 0, 1);
     world.run();
-    expect([early.errno, world.device.isDead]).toEqual([ERRNO.ENXIO, true]);
+    expect([early.errno, world.device.isDead]).toEqual([ERRNO.ENOTCONN, true]);
     world.fenced(1);
     expect(world.device.isDead).toBe(false);
   });
@@ -143,7 +143,7 @@ describe('a remote device', () => {
     const flush = world.submit(REQ_OP.FLUSH);
     world.run();
     world.fenced(0);
-    expect([flush.errno, world.device.isDead, world.asked]).toEqual([ERRNO.ENXIO, true, []]);
+    expect([flush.errno, world.device.isDead, world.asked]).toEqual([ERRNO.ENOTCONN, true, []]);
   });
 
   it('treats ESHUTDOWN as a server that goes away, not as an answer', () => {
