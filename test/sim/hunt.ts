@@ -1,5 +1,6 @@
 // The judge is judged: every planted bug must be found, by whom and how soon is the table.
 import { apartStories, runApart } from './apart.ts';
+import type { SimFailure } from './failure.ts';
 import { LEG_MUTANTS } from './leg-mutants.ts';
 import { MUTANTS } from './mutants.ts';
 import { DISK_MUTANTS } from './mutants-disk.ts';
@@ -46,15 +47,21 @@ function hunt(mutant: Mutant, log: SimLog): string | null {
     if (story !== null) return story;
   }
   for (let seed = 1; seed <= MUTANT_SEEDS; seed += 1) {
-    mutant.plant();
-    try {
-      const { failure } = play(seed);
-      if (failure !== null) return `${failure.checker} | ${seed}`;
-    } finally {
-      uproot();
-    }
+    const failure = failureWith(mutant, () => play(seed).failure);
+    // A seed that fails anyway has not found this bug.
+    if (failure === null || play(seed).failure !== null) continue;
+    return `${failure.checker} | ${seed}`;
   }
   return null;
+}
+
+function failureWith({ plant }: Mutant, play: () => SimFailure | null): SimFailure | null {
+  plant();
+  try {
+    return play();
+  } finally {
+    uproot();
+  }
 }
 
 /** Bugs of the native log are hunted in every other seed with faults in the metadata. */
@@ -64,18 +71,14 @@ function drawForHunt(seed: number, log: SimLog): SimOptions {
 }
 
 /** Stories apart are few and short, but only some bugs have to do with them. */
-function huntApart({ plant }: Mutant): string | null {
+function huntApart(mutant: Mutant): string | null {
   let stories = 0;
   for (const story of apartStories()) {
     stories += 1;
     if (stories % APART_STEP !== 0) continue;
-    plant();
-    try {
-      const failure = runApart(story);
-      if (failure !== null) return `${failure.checker} | story ${stories} apart`;
-    } finally {
-      uproot();
-    }
+    const failure = failureWith(mutant, () => runApart(story));
+    if (failure === null || runApart(story) !== null) continue;
+    return `${failure.checker} | story ${stories} apart`;
   }
   return null;
 }
