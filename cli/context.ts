@@ -54,6 +54,12 @@ export function wordsOption(text: string, before: readonly string[] | undefined)
 export const CACHE_HELP =
   'none (O_DIRECT; default of block devices), writeback (page cache; of files), or LEG=MODE for one leg; may be repeated';
 
+export const LOG_HELP =
+  "where the mirror remembers who is in sync and what was being written: native (on the legs), disk=PATH (the kernel's dirty log) or core (memory; default)";
+
+export const REGION_SIZE_HELP =
+  'a power of two (default: 512KiB; with the native log more above 512GiB)';
+
 export const LEG_TIMEOUT_HELP =
   'after how many seconds without an answer a leg is taken out (default: 30; 0: never), or LEG=SECONDS; may be repeated';
 

@@ -6,6 +6,8 @@ import {
   Context,
   CACHE_HELP,
   LEG_TIMEOUT_HELP,
+  LOG_HELP,
+  REGION_SIZE_HELP,
   legsOption,
   sizeOption,
   withExample,
@@ -39,15 +41,8 @@ export function addCreate(program: Command): void {
       'size; missing leg files are created (default: the smallest leg)',
       sizeOption,
     )
-    .option(
-      '--log <LOG>',
-      "where the mirror remembers who is in sync and what was being written: native (on the legs), disk=PATH (the kernel's dirty log) or core (memory; default)",
-    )
-    .option(
-      '--region-size <S>',
-      'a power of two (default: 512KiB; with the native log more above 512GiB)',
-      sizeOption,
-    )
+    .option('--log <LOG>', LOG_HELP)
+    .option('--region-size <S>', REGION_SIZE_HELP, sizeOption)
     .option(
       '--read-policy <P>',
       'which leg answers reads: least-pending (default), round-robin, prefer=N',

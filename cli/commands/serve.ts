@@ -2,6 +2,8 @@ import type { Command } from 'commander';
 import {
   CACHE_HELP,
   LEG_TIMEOUT_HELP,
+  LOG_HELP,
+  REGION_SIZE_HELP,
   countOption,
   legOption,
   legsOption,
@@ -19,15 +21,8 @@ export function addServe(program: Command): void {
     .option('--table <TABLE>', "table lines, the kernel's, one a target; - reads stdin")
     .option('--size <S>', 'size (default: the smallest leg)', sizeOption)
     .option('--create', 'make leg files of --size that are missing; legs may carry other data')
-    .option(
-      '--log <LOG>',
-      "where the mirror remembers who is in sync and what was being written: native (on the legs), disk=PATH (the kernel's dirty log) or core (memory; default)",
-    )
-    .option(
-      '--region-size <S>',
-      'a power of two (default: 512KiB; with the native log more above 512GiB)',
-      sizeOption,
-    )
+    .option('--log <LOG>', LOG_HELP)
+    .option('--region-size <S>', REGION_SIZE_HELP, sizeOption)
     .option('--cache <MODE>', CACHE_HELP, wordsOption)
     .option('--leg-timeout <SECONDS>', LEG_TIMEOUT_HELP, wordsOption)
     .option('--assume-clean', 'the legs are equal already: no first resync')

@@ -1,7 +1,7 @@
 /**
  * Every number of the NBD protocol, grouped and named as doc/proto.md groups and names them
- * (without the NBD_ prefix). Also those of parts not implemented yet, so that a log can name them
- * and a later change only widens. README.md of this folder says what is implemented.
+ * (without the NBD_ prefix). Also those of what nobody here offers (RESIZE, an experiment no
+ * peer has), so that a log can name what a peer sent. README.md of this folder says what is offered.
  */
 
 // "Conventions", "Newstyle negotiation", "Transmission": 64-bit magics are kept as two u32.

@@ -62,6 +62,12 @@ import type { PlaneThread } from '../worker/threads.ts';
 import type { Stack } from './stack.ts';
 import { runHere, runInWorker, type Made } from './running.ts';
 
+export interface Assembly {
+  readonly device: Device;
+  /** Legs that were named and are none of the set. */
+  readonly leftOut: readonly string[];
+}
+
 export interface BuildContext {
   readonly stack: Stack;
   readonly environment: TargetEnvironment;

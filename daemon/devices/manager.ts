@@ -1,4 +1,3 @@
-/* eslint-disable max-lines -- assemble came to the verbs of a device; to be cut along create, change and ask */
 /** All devices of a daemon, by name: those that serve and those that could not be assembled. */
 import { ControlError } from '../../core/control/error.ts';
 import { nameError } from '../../core/control/name.ts';
@@ -22,8 +21,9 @@ import type { NbdServer } from '../net/server.ts';
 import { EventLog } from '../events.ts';
 import { reasonOf } from '../system-error.ts';
 import { buildFound, buildNew, buildRecorded, findSet } from './build.ts';
-import type { BuildContext, Built } from './build.ts';
+import type { Assembly, BuildContext, Built } from './build.ts';
 import type { CallArgs, CallName, CallValue } from './calls.ts';
+import { Changes } from './changes.ts';
 import { Device } from './device.ts';
 import { FailedDevice } from './failed-device.ts';
 import { clear, resume } from './live-table.ts';
@@ -37,12 +37,6 @@ import { lowerNameOf } from './stack.ts';
 const REMOVE_DRAIN_MS = 5000;
 
 type Entry = Device | FailedDevice;
-
-export interface Assembly {
-  readonly device: Device;
-  /** Legs that were named and are none of the set. */
-  readonly leftOut: readonly string[];
-}
 
 export interface ManagerOptions extends Omit<BuildContext, 'onEvent' | 'onDeath' | 'stack'> {
   readonly server: NbdServer;
@@ -59,9 +53,8 @@ export class DeviceManager {
   private readonly devices = new Map<string, Entry>();
   /** Names that a create or a remove is at work on. */
   private readonly reserved = new Set<string>();
-  private readonly waiters = new Set<() => void>();
+  private readonly changes = new Changes();
   private readonly events: EventLog;
-  private changes = 0;
 
   constructor(options: ManagerOptions) {
     this.options = options;
@@ -91,7 +84,6 @@ export class DeviceManager {
         'device created',
       );
       this.note(name, 'device-created', `device ${name} was created`);
-      this.changed();
       return built;
     });
   }
@@ -106,7 +98,7 @@ export class DeviceManager {
     force: boolean,
   ): Promise<Assembly> {
     const found = await findSet(paths, force, this.context);
-    const { setName } = found.plan.assembly.ruler;
+    const { setName, setUuid } = found.plan.assembly.ruler;
     const name = asked ?? setName;
     const problem = nameError(name);
     const exists = this.devices.has(name) ? `device ${name} exists already` : undefined;
@@ -120,10 +112,8 @@ export class DeviceManager {
     const begin = async (): Promise<Assembly> => {
       const device = await buildFound(name, found, this.context);
       this.devices.set(name, device);
-      const { setUuid } = found.plan.assembly.ruler;
       this.options.log.info({ device: name, setUuid, legs: paths.join(' ') }, 'device assembled');
       this.note(name, 'device-created', `device ${name} was assembled from its legs`);
-      this.changed();
       return { device, leftOut };
     };
     return this.reserving(name, begin).catch(async (error: unknown) => {
@@ -175,7 +165,7 @@ export class DeviceManager {
     if (entry instanceof FailedDevice) {
       if (entry.isOnRecord) this.options.store?.forget(name);
       this.devices.delete(name);
-      this.changed();
+      this.changes.happened();
       return;
     }
     if (entry.holder !== null) {
@@ -214,7 +204,7 @@ export class DeviceManager {
   /** Stops every device; what is on record stays. Clients are gone or are sent away. */
   async stopAll(drainMs: number): Promise<void> {
     for (;;) {
-      const running = [...this.devices.values()].filter((entry) => entry instanceof Device);
+      const running = this.running();
       if (running.length === 0) return;
       // Those on top first. One that could not let go of what it stands on does not keep that up.
       const tops = running.filter(({ holder }) => holder === null);
@@ -277,11 +267,10 @@ export class DeviceManager {
     );
     if (!(entry instanceof Device)) return;
     this.options.exports.remove(name);
-    this.note(name, 'device-failed', `device ${name} has died: ${why}`);
     const reason = 'its data plane has died; the log says why';
     const isOnRecord = entry.recorder !== null;
     this.devices.set(name, new FailedDevice(name, entry.source, reason, null, isOnRecord));
-    this.changed();
+    this.note(name, 'device-failed', `device ${name} has died: ${why}`);
   }
 
   has(name: string): boolean {
@@ -302,10 +291,7 @@ export class DeviceManager {
   }
 
   tables(name?: string): Promise<LinesReport['devices']> {
-    return this.ask(name, async (entry) => ({
-      name: entry.name,
-      lines: await entry.tableLines(),
-    }));
+    return this.ask(name, async (entry) => ({ name: entry.name, lines: await entry.tableLines() }));
   }
 
   statusLines(name?: string): Promise<LinesReport['devices']> {
@@ -329,7 +315,7 @@ export class DeviceManager {
   ): Promise<Device> {
     const device = this.serving(name);
     await this.reserving(name, () => device.changes.alone(() => work(device, this.context)));
-    this.changed();
+    this.changes.happened();
     return device;
   }
 
@@ -339,8 +325,7 @@ export class DeviceManager {
 
   /** Suspended devices go on, for they are about to be stopped: clients get their answers. */
   async wakeAll(): Promise<void> {
-    const running = [...this.devices.values()].filter((entry) => entry instanceof Device);
-    await Promise.all(running.map((device) => this.wake(device)));
+    await Promise.all(this.running().map((device) => this.wake(device)));
   }
 
   /**
@@ -365,14 +350,10 @@ export class DeviceManager {
 
   /** A device that could not be assembled has counted nothing. */
   async stats(name?: string): Promise<StatsReport> {
-    if (name !== undefined) {
-      return { timeMs: Date.now(), devices: [{ name, ...(await this.call(name, 'stats', null)) }] };
-    }
-    const found = await this.ask(name, async (entry) =>
-      entry instanceof Device
-        ? [{ name: entry.name, ...(await this.call(entry.name, 'stats', null)) }]
-        : [],
-    );
+    const found = await this.ask(name, async (entry) => {
+      if (entry instanceof FailedDevice && name === undefined) return [];
+      return [{ name: entry.name, ...(await this.call(entry.name, 'stats', null)) }];
+    });
     return { timeMs: Date.now(), devices: found.flat() };
   }
 
@@ -384,13 +365,11 @@ export class DeviceManager {
     signal: AbortSignal,
   ): Promise<EventsReport> {
     if (name !== undefined) this.get(name);
-    const endMs = performance.now() + waitMs;
-    for (;;) {
+    const look = (): EventsReport | null => {
       const report = this.events.since(after, name);
-      const leftMs = endMs - performance.now();
-      if (report.events.length > 0 || leftMs <= 0 || signal.aborted) return report;
-      await this.nextChange(leftMs, signal);
-    }
+      return report.events.length > 0 ? report : null;
+    };
+    return (await this.changes.until(look, waitMs, signal)) ?? this.events.since(after, name);
   }
 
   /**
@@ -403,23 +382,21 @@ export class DeviceManager {
     timeoutMs: number | undefined,
     signal: AbortSignal,
   ): Promise<WaitReport> {
-    const endMs = performance.now() + (timeoutMs ?? Infinity);
-    for (;;) {
+    let inVain = '';
+    const look = async (): Promise<WaitReport | null> => {
       const entry = this.get(name);
-      const changes = this.changes;
       const { state, eventNr: now } = await entry.status(null, 0);
       const isThere = eventNr === undefined ? state === 'in-sync' : now > eventNr;
       if (isThere) return { name, state, eventNr: now };
       if (entry instanceof FailedDevice) {
         throw new ControlError('io', `device ${name} is failed: ${entry.reason}`);
       }
-      const leftMs = endMs - performance.now();
-      if (leftMs <= 0 || signal.aborted) {
-        throw new ControlError('timeout', `device ${name} is ${state}, event ${now}: timed out`);
-      }
-      // What happened while we asked is looked at, too.
-      if (changes === this.changes) await this.nextChange(leftMs, signal);
-    }
+      inVain = `device ${name} is ${state}, event ${now}: timed out`;
+      return null;
+    };
+    const found = await this.changes.until(look, timeoutMs ?? Infinity, signal);
+    if (found === null) throw new ControlError('timeout', inVain);
+    return found;
   }
 
   private call<C extends CallName>(
@@ -452,13 +429,17 @@ export class DeviceManager {
     const entry = this.devices.get(name);
     if (entry instanceof Device) entry.heard(event);
     this.events.add({ device: name, ...event });
-    this.changed();
+    this.changes.happened();
   }
 
   private get(name: string): Entry {
     const entry = this.devices.get(name);
     if (entry === undefined) throw new ControlError('no-device', `no device ${name}`);
     return entry;
+  }
+
+  private running(): readonly Device[] {
+    return [...this.devices.values()].filter((entry) => entry instanceof Device);
   }
 
   private select(name: string | undefined): readonly Entry[] {
@@ -497,7 +478,7 @@ export class DeviceManager {
     await this.wake(device);
     await this.options.server.removeExport(name, drainMs);
     this.devices.delete(name);
-    this.changed();
+    this.changes.happened();
     if (device.exported.requestsInFlight > 0) {
       // Its legs do not answer. What was acknowledged is safe; the record says "not clean".
       this.options.log.warn({ device: name }, 'device stopped with requests under way');
@@ -510,29 +491,6 @@ export class DeviceManager {
   /** An event of the daemon's own. */
   private note(device: string, kind: EventKind, message: string): void {
     this.events.add({ device, eventNr: 0, kind, leg: null, message });
-    this.changed();
-  }
-
-  /** Something happened to some device: who waits looks again, when the caller is done. */
-  private changed(): void {
-    this.changes += 1;
-    const waiters = [...this.waiters];
-    this.waiters.clear();
-    for (const wake of waiters) setImmediate(wake);
-  }
-
-  private nextChange(timeoutMs: number, signal: AbortSignal): Promise<void> {
-    return new Promise((woken) => {
-      const wake = (): void => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', wake);
-        this.waiters.delete(wake);
-        woken();
-      };
-      // setTimeout's own limit; who waits longer looks once every 24 days.
-      const timer = setTimeout(wake, Math.min(timeoutMs, 2 ** 31 - 1));
-      signal.addEventListener('abort', wake);
-      this.waiters.add(wake);
-    });
+    this.changes.happened();
   }
 }

@@ -29,8 +29,6 @@ port.on('message', (message: ToTls) => {
     case 'abandon':
       handshakes.get(message.id)?.();
       return;
-    case 'close':
-      process.exit(0);
   }
 });
 

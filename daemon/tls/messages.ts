@@ -24,8 +24,7 @@ export type ToTls =
       readonly early: Uint8Array;
       readonly timeoutMs: number;
     }
-  | { readonly kind: 'abandon'; readonly id: number }
-  | { readonly kind: 'close' };
+  | { readonly kind: 'abandon'; readonly id: number };
 
 export type FromTls =
   | { readonly kind: 'secured'; readonly id: number; readonly peer: TlsPeer }

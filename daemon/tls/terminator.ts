@@ -1,12 +1,14 @@
 /** The control thread's end of the TLS thread. */
 import { Socket } from 'node:net';
-import { Worker } from 'node:worker_threads';
 
 import { assert } from '../../core/base/assert.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { hasSyscalls, loadSyscalls, type Syscalls } from '../sys/syscalls.ts';
 import type { TlsCredentials } from './credentials.ts';
 import type { FromTls, TlsPeer, ToTls } from './messages.ts';
+import { TlsThread, type TlsThreadOwner } from './thread.ts';
+
+const ENTRY = new URL('./main.js', import.meta.url);
 
 /** A client behind TLS: its plain bytes, and who it is. */
 export interface SecuredClient {
@@ -28,10 +30,10 @@ interface Waiting {
 }
 
 /** Ends the TLS of clients in a thread of its own. The thread starts with the first client. */
-export class TlsTerminator {
+export class TlsTerminator implements TlsThreadOwner<ToTls, FromTls> {
   private credentials: TlsCredentials;
   private readonly calls: Syscalls;
-  private worker: Worker | undefined;
+  private readonly thread = new TlsThread<ToTls, FromTls>(ENTRY, this);
   private readonly waiting = new Map<number, Waiting>();
   private clients = 0;
 
@@ -48,7 +50,7 @@ export class TlsTerminator {
   /** For the clients to come; those connected keep what they have. */
   reload(credentials: TlsCredentials): void {
     this.credentials = credentials;
-    if (this.worker !== undefined) this.say({ kind: 'credentials', credentials });
+    this.thread.tell({ kind: 'credentials', credentials });
   }
 
   /** `fd` is duplicated before this returns, and stays the caller's to close. */
@@ -66,32 +68,20 @@ export class TlsTerminator {
     const done = new Promise<SecuredClient>((resolve, reject) => {
       this.waiting.set(id, { ours, resolve, reject });
     });
-    this.thread();
-    this.say({ kind: 'client', id, fd: copy, innerFd, early, timeoutMs });
-    return { done, abandon: () => this.say({ kind: 'abandon', id }) };
+    this.thread.ask({ kind: 'client', id, fd: copy, innerFd, early, timeoutMs });
+    return { done, abandon: () => this.thread.tell({ kind: 'abandon', id }) };
   }
 
   /** Clients still behind it are cut off. */
   async close(): Promise<void> {
-    await this.worker?.terminate();
+    await this.thread.terminate();
   }
 
-  private thread(): void {
-    if (this.worker !== undefined) return;
-    const worker = new Worker(new URL('./main.js', import.meta.url));
-    worker.unref();
-    worker.on('message', (message: FromTls) => this.heard(message));
-    worker.on('error', (error: Error) => this.died(error.message));
-    worker.on('exit', () => this.died('the TLS thread has ended'));
-    this.worker = worker;
-    this.say({ kind: 'credentials', credentials: this.credentials });
+  greeting(): readonly ToTls[] {
+    return [{ kind: 'credentials', credentials: this.credentials }];
   }
 
-  private say(message: ToTls): void {
-    this.worker?.postMessage(message);
-  }
-
-  private heard(message: FromTls): void {
+  heard(message: FromTls): void {
     const waiting = this.waiting.get(message.id);
     assert(waiting !== undefined, 'TLS speaks of a client that nobody has');
     this.waiting.delete(message.id);
@@ -105,8 +95,7 @@ export class TlsTerminator {
   }
 
   /** The next client gets a new thread. */
-  private died(why: string): void {
-    this.worker = undefined;
+  died(why: string): void {
     for (const [id, { ours, reject }] of this.waiting) {
       this.waiting.delete(id);
       this.calls.close(ours);

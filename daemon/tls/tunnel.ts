@@ -1,10 +1,9 @@
 /** The control thread's end of the tunnels in which remote legs speak TLS. */
-import { Worker } from 'node:worker_threads';
-
 import { assert } from '../../core/base/assert.ts';
 import { hasSyscalls, loadSyscalls, type Syscalls } from '../sys/syscalls.ts';
 import type { Fate, FromTunnel, ToTunnel } from './messages.ts';
 import type { ServerTrust } from './server-trust.ts';
+import { TlsThread, type TlsThreadOwner } from './thread.ts';
 
 export type { Fate } from './messages.ts';
 
@@ -20,6 +19,8 @@ export interface TunnelAttempt {
   abandon(): void;
 }
 
+const ENTRY = new URL('./tunnel-main.js', import.meta.url);
+
 interface Digging {
   readonly fd: number;
   readonly resolve: (tunnel: Tunnel) => void;
@@ -27,9 +28,9 @@ interface Digging {
 }
 
 /** One thread for all legs of the process; it starts with the first. */
-class Tunnels {
+class Tunnels implements TlsThreadOwner<ToTunnel, FromTunnel> {
   private readonly calls: Syscalls;
-  private worker: Worker | undefined;
+  private readonly thread = new TlsThread<ToTunnel, FromTunnel>(ENTRY, this);
   private readonly digging = new Map<number, Digging>();
   private readonly fates = new Map<number, (fate: Fate) => void>();
   private count = 0;
@@ -51,26 +52,15 @@ class Tunnels {
     const done = new Promise<Tunnel>((resolve, reject) => {
       this.digging.set(id, { fd: ours, resolve, reject });
     });
-    this.say({ kind: 'server', id, fd: copy, innerFd, trust });
-    return { done, abandon: () => this.say({ kind: 'abandon', id }) };
+    this.thread.ask({ kind: 'server', id, fd: copy, innerFd, trust });
+    return { done, abandon: () => this.thread.tell({ kind: 'abandon', id }) };
   }
 
-  private say(message: ToTunnel): void {
-    this.worker ??= this.begin();
-    this.worker.postMessage(message);
+  greeting(): readonly ToTunnel[] {
+    return [];
   }
 
-  private begin(): Worker {
-    const worker = new Worker(new URL('./tunnel-main.js', import.meta.url));
-    worker.on('message', (message: FromTunnel) => this.heard(message));
-    worker.on('error', (error: Error) => this.died(worker, error.message));
-    worker.on('exit', () => this.died(worker, 'the TLS thread has ended'));
-    // Behind `on`, which would take it back.
-    worker.unref();
-    return worker;
-  }
-
-  private heard(message: FromTunnel): void {
+  heard(message: FromTunnel): void {
     const { id } = message;
     if (message.kind === 'ended') {
       this.fates.get(id)?.({ byServer: message.byServer, why: message.why });
@@ -90,9 +80,7 @@ class Tunnels {
   }
 
   /** The next server gets a new thread. What was under way on the others nobody has seen to its end. */
-  private died(worker: Worker, why: string): void {
-    if (this.worker !== worker) return;
-    this.worker = undefined;
+  died(why: string): void {
     for (const { fd, reject } of this.digging.values()) {
       this.calls.close(fd);
       reject(new Error(why));
