@@ -16,7 +16,7 @@ export interface BioWatch {
   /** A bio is being sent; the time. */
   sending(): number;
   /** Called once a bio, in completion context, before its request hears of it. */
-  bioEnded(device: BlockDevice, bio: Bio, tookMs: number): void;
+  bioEnded(device: BlockDevice, bio: Bio & SentBio, tookMs: number): void;
   /** The same for a bio that was given up on: it has ended after all. */
   lateEnded(device: BlockDevice, bio: Bio, tookMs: number): void;
 }

@@ -18,6 +18,11 @@ export interface DmIoOwner {
   dmIoDone(request: DmIoRequest): void;
 }
 
+/** Who wants to know that a request is about to end. */
+export interface RequestEnd {
+  requestEnds(): void;
+}
+
 /** A request that still has this owner is a synchronous one to `dmIo`, as `notify.fn == NULL` is. */
 export const NO_OWNER: DmIoOwner = {
   dmIoDone(): void {
@@ -48,6 +53,11 @@ export class DmIoRequest implements Completion {
    * the owner, when the request has other memory.
    */
   isLate = false;
+  /**
+   * Told once, just before the owner hears of the end: set by who watches the client, from inside
+   * `bioEnded`, when he wants to know what the owner makes of a part that has failed.
+   */
+  onEnd: RequestEnd | null = null;
 
   // Below: dm-io's own, while the request is under way.
   inFlight = false;
@@ -85,6 +95,11 @@ export class DmIoRequest implements Completion {
   complete(): void {
     assert(this.inFlight, 'a dm-io request ended twice');
     this.inFlight = false;
+    if (this.onEnd !== null) {
+      const told = this.onEnd;
+      this.onEnd = null;
+      told.requestEnds();
+    }
     this.owner.dmIoDone(this);
   }
 }

@@ -18,7 +18,8 @@ export type FlushDone = (errno: number) => void;
  *
  * Law D8: a leg whose flush failed may have lost anything written to it since its last good flush.
  * Those regions are in `set.unflushed` (written since the flush under way was sent) and in
- * `covered` (written before).
+ * `covered` (written before). A flush that went well says nothing while a failed write with FUA, or a
+ * failed flush of somebody else, has still to be acted on (failed-syncs.ts).
  */
 export class FlushQueue implements DmIoOwner, RecordWaiter {
   needVersion = 0;
@@ -75,7 +76,12 @@ export class FlushQueue implements DmIoOwner, RecordWaiter {
     this.set.client.submit(this.request);
   }
 
-  dmIoDone(request: DmIoRequest): void {
+  dmIoDone(): void {
+    if (!this.set.failedSyncs.wait(this.settle)) this.settle();
+  }
+
+  private readonly settle = (): void => {
+    const { request } = this;
     if (!request.errorBits.isEmpty) this.error = this.settleErrors(request);
     else if (request.regionCount > 0) this.set.noteSuccess();
     if (this.error === 0) this.set.covered.clearAll();
@@ -83,7 +89,7 @@ export class FlushQueue implements DmIoOwner, RecordWaiter {
     for (let i = 0; i < request.regionCount; i += 1) this.legOfRegion[i]?.leave();
     if (this.set.journal.isBehind) this.set.journal.wait(this);
     else this.end(this.error);
-  }
+  };
 
   /** As of a write: legs are failed while a member flushed well; else the client is told. */
   private settleErrors(request: DmIoRequest): number {

@@ -118,6 +118,7 @@ export function readdLeg(
   assert(legProblem(set, device, leg.startSector) === null, 'a device that is no leg');
   leg.device = device;
   leg.standing = STANDING.JOINING;
+  leg.joins += 1;
   leg.failedByHand = false;
   leg.reason = null;
   leg.recentReadErrors = 0;

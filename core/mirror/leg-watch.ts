@@ -2,7 +2,8 @@ import { ERRNO } from '../base/errno.ts';
 import type { Clock } from '../base/ports.ts';
 import type { Bio } from '../block/bio.ts';
 import type { BlockDevice } from '../block/device.ts';
-import type { BioWatch } from '../dm-io/client.ts';
+import { REQ_FLAG, REQ_OP } from '../block/op.ts';
+import type { BioWatch, SentBio } from '../dm-io/client.ts';
 import { LegDeadline } from './leg-deadline.ts';
 import type { MirrorSet } from './set.ts';
 
@@ -27,7 +28,8 @@ export class LegWatch implements BioWatch {
     return this.clock.nowMs();
   }
 
-  bioEnded(device: BlockDevice, bio: Bio, tookMs: number): void {
+  bioEnded(device: BlockDevice, bio: Bio & SentBio, tookMs: number): void {
+    if (bio.error !== 0) this.noteError(device, bio);
     const legs = this.set.legs;
     for (let i = 0; i < legs.length; i += 1) {
       const leg = legs[i]!;
@@ -35,6 +37,13 @@ export class LegWatch implements BioWatch {
       leg.stats.note(bio.op, bio.sectors, tookMs, bio.error);
       return;
     }
+  }
+
+  private noteError(device: BlockDevice, bio: Bio & SentBio): void {
+    const { error, op, flags, request } = bio;
+    const isSync = op === REQ_OP.FLUSH || (flags & REQ_FLAG.FUA) !== 0;
+    if (!isSync || error === ERRNO.EOPNOTSUPP || request === null) return;
+    if (this.set.legOf(device)?.isActive === true) this.set.failedSyncs.note(request);
   }
 
   lateEnded(device: BlockDevice, bio: Bio, tookMs: number): void {

@@ -78,6 +78,8 @@ export class Leg {
   replaces = -1;
   /** A request that takes longer is not waited for; 0: each is. */
   timeoutMs = DEFAULT_LEG_TIMEOUT_MS;
+  /** How often it was added again: what was begun for it before was for an earlier life. */
+  joins = 0;
   /** Under way of leaving the set for good: nobody takes it in again. */
   isLeaving = false;
   /** Reads under way, for the read policy. */

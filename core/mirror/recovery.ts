@@ -355,12 +355,14 @@ export class Recovery {
   private admitJoined(): void {
     this.admitting = true;
     this.active += 1;
-    // Not a leg that joins while the flush is under way: it was not sent to that one.
-    const flushed = this.set.legs.filter(isComplete);
+    // Not a leg that joins while this is under way: neither the log nor the flush was sent to it.
+    const prepared = this.set.legs.filter(isComplete).map((leg) => ({ leg, joins: leg.joins }));
     this.set.prepareAdmission((errno) => {
       this.admitting = false;
       this.active -= 1;
-      for (const leg of flushed) if (errno === 0 && isComplete(leg)) this.set.admit(leg);
+      for (const { leg, joins } of prepared) {
+        if (errno === 0 && isComplete(leg) && leg.joins === joins) this.set.admit(leg);
+      }
       if (this.isHalted) this.endIfHalted();
       else if (errno === 0) this.kick();
       else this.retryLater();

@@ -87,7 +87,8 @@ export class RegionCleaner {
 
   private turn(): void {
     const isWorth = this.growIdle() || this.lacksDue().count > 0;
-    if (isWorth) {
+    // One more flush that fails would spoil what is being written once more, and that without end.
+    if (isWorth && !this.set.hasLost()) {
       this.isBusy = true;
       this.pass(false, (errno) => {
         this.isBusy = false;

@@ -65,6 +65,8 @@ export class RegionCopy
   private isDoubtful = false;
   /** Some member may not keep what it shows of the region. */
   private isLost = false;
+  /** All that was written so far went to every leg there is, with FUA. */
+  private isKeptByAll = false;
   /** The last member, where it could not be written: others have the region now. */
   private unkept: Leg | null = null;
   /** Pieces are compared before they are written. */
@@ -114,6 +116,7 @@ export class RegionCopy
     this.isLost = this.recovery.isLost(this.region);
     this.isNever = !this.isDoubtful && this.set.regionLog.readsZeros(this.region);
     this.compares = this.isDoubtful && this.recovery.mayCompare(this.region);
+    this.isKeptByAll = (this.isDoubtful || this.isLost) && !this.compares;
     // Fixed for the whole copy: a leg that is marked meanwhile lacks the pieces before.
     this.targets = this.set.legs.filter(
       (leg) => leg.isActive && (this.isDoubtful || this.isLackedBy(leg)),
@@ -329,6 +332,7 @@ export class RegionCopy
 
   private writeTo(legs: Leg[]): void {
     this.written = legs;
+    if (this.set.legs.some((leg) => leg.isActive && !legs.includes(leg))) this.isKeptByAll = false;
     if (legs.length === 0) {
       this.pieceDone();
       return;
@@ -367,11 +371,13 @@ export class RegionCopy
       this.nextPiece();
       return;
     }
-    this.set.unflushed.setRange(this.region, this.region);
+    if (!this.isKeptByAll) this.set.unflushed.setRange(this.region, this.region);
     if (this.isSpoiled) {
       this.end('again');
       return;
     }
+    // The next flush that fails loses nothing of it.
+    if (this.isKeptByAll) this.set.forgetUnflushed(this.region);
     for (const leg of this.targets) {
       if (!leg.isActive) continue;
       leg.outOfSync.clear(this.region);
@@ -408,6 +414,7 @@ export class RegionCopy
       this.isSpoiled = wasSpoiled;
       this.targets = this.targets.filter((target) => target !== leg);
       this.unkept = leg;
+      this.isKeptByAll = false;
     }
     return true;
   }

@@ -13,6 +13,7 @@ import { RangeLock } from '../block/range-lock.ts';
 import { DmIoClient } from '../dm-io/client.ts';
 import type { LegMetadata } from './assemble-native.ts';
 import { chooseLeg, ReadCursor } from './choose-leg.ts';
+import { FailedSyncs } from './failed-syncs.ts';
 import { FlushQueue } from './flush.ts';
 import { Journal } from './journal.ts';
 import { isLastCopyOfSome } from './last-copy.ts';
@@ -83,6 +84,8 @@ export class MirrorSet {
   covered: RegionBits;
   /** What clients are owed: also by a set that takes the place of another. */
   losses = new Losses();
+  /** Failed flushes and writes with FUA that the set has not acted on yet. */
+  readonly failedSyncs: FailedSyncs;
   private currentLimits: QueueLimits;
   private readonly options: MirrorOptions;
   private readonly watch: LegWatch;
@@ -123,6 +126,7 @@ export class MirrorSet {
     this.blockSectors = this.limits.logicalBlockSize / SECTOR_SIZE;
     this.doubt = new RegionBits(this.regions);
     this.client = new DmIoClient(options.loop, 64, 4096);
+    this.failedSyncs = new FailedSyncs(options.loop);
     this.watch = new LegWatch(this);
     this.client.watch = this.watch;
     this.pending = new PendingWrites(this.regions);
@@ -258,6 +262,12 @@ export class MirrorSet {
     const swap = this.covered;
     this.covered = this.unflushed;
     this.unflushed = swap;
+  }
+
+  /** Every leg there is has been given all of the region with FUA. */
+  forgetUnflushed(region: number): void {
+    this.unflushed.clear(region);
+    this.covered.clear(region);
   }
 
   flush(done: (errno: number) => void): void {

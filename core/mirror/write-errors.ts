@@ -12,32 +12,37 @@ import type { MirrorWrite } from './write.ts';
  * |------------------|----------------------|---------------------------------------------------------|
  * | worked           | an error             | the leg is failed; the client sees success              |
  * | any              | EOPNOTSUPP           | the range is in doubt: some legs did it, some did not   |
- * | did not work     | EOPNOTSUPP only      | EOPNOTSUPP; no leg changed, none is marked              |
- * | did not work     | errors               | no leg is failed (the last copy never is); the range is |
+ * | is not supported | EOPNOTSUPP only      | EOPNOTSUPP; no leg changed, none is marked              |
+ * | is not supported | an error             | the leg is failed: the member holds all but the range   |
+ * | failed on all    | errors               | no leg is failed (the last copy never is); the range is |
  * |                  |                      | in doubt, and the client sees the error                 |
  *
- * EOPNOTSUPP of a WRITE_ZEROES goes up even when some leg did it: the caller writes zeros instead,
+ * A member that does not know the operation was given nothing, so it has lost nothing either, whatever
+ * the FUA of the others has come to. EOPNOTSUPP of a WRITE_ZEROES goes up even when some leg did it: the caller writes zeros instead,
  * to all legs alike. A DISCARD is a hint, there the client sees success.
  */
 export function settleWriteErrors(set: MirrorSet, write: MirrorWrite): number {
   const { request } = write;
-  let memberWorked = false;
+  /** Some member did it, or does not know it: it holds what it held. */
+  let memberIsWhole = false;
   let unsupported = 0;
   for (let i = 0; i < request.regionCount; i += 1) {
     const failed = request.errorBits.test(i);
-    if (!failed && write.legOfRegion[i]?.standing === STANDING.MEMBER) memberWorked = true;
-    if (failed && request.regions[i]?.error === ERRNO.EOPNOTSUPP) unsupported += 1;
+    const isUnsupported = failed && request.regions[i]?.error === ERRNO.EOPNOTSUPP;
+    if (isUnsupported) unsupported += 1;
+    const isWhole = !failed || isUnsupported;
+    if (isWhole && write.legOfRegion[i]?.standing === STANDING.MEMBER) memberIsWhole = true;
   }
   if (unsupported === request.regionCount) return ERRNO.EOPNOTSUPP;
   const errno = errnoOfMember(write);
-  if (memberWorked) failWriters(set, write);
+  if (memberIsWhole) failWriters(set, write);
   else failNobody(set, write);
   if (unsupported > 0) {
     set.putInDoubt(write.firstRegion, write.lastRegion);
     set.recovery.kick();
     return request.op === REQ_OP.DISCARD ? 0 : ERRNO.EOPNOTSUPP;
   }
-  return memberWorked ? 0 : errno;
+  return memberIsWhole ? 0 : errno;
 }
 
 function failWriters(set: MirrorSet, write: MirrorWrite): void {

@@ -139,8 +139,9 @@ export class SimDisk implements BlockDevice {
     this.onSubmit?.(bio);
     const transfer: Transfer = { bio, sentAt: this.medium.now, landed: 0 };
     this.transfers.add(transfer);
-    const latency = this.drawLatency() + this.faults.delayOf(bio);
-    if (this.faults.stallUs > 0)
+    const delayUs = this.faults.delayOf(bio);
+    const latency = this.drawLatency() + delayUs;
+    if (this.faults.stallUs > 0 || delayUs > 0)
       this.stuckUntil = Math.max(this.stuckUntil, this.clock.nowMs() + latency / 1000);
     const isLong = bio.op === REQ_OP.WRITE && bio.sectors > this.medium.blockSectors;
     if (isLong && this.faults.lies.length === 0 && this.prng.ratio(1, 3)) {

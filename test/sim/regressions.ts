@@ -110,6 +110,32 @@ export const NATIVE_REGRESSIONS: readonly (Regression & {
     bug: 'a leg being removed loses its lack bits before that is durable',
   },
   { seed: 2164, legs: true, law: 'I10', bug: 'a leg removed while it was away is a split brain' },
+  {
+    seed: 5001738,
+    legs: true,
+    meta: true,
+    law: 'D3',
+    bug: 'what was prepared for a leg before it was added again makes a member of it after',
+  },
+  {
+    seed: 5001140,
+    legs: true,
+    meta: true,
+    law: 'I4',
+    bug: 'a flush goes well on a leg whose failed FUA the set has yet to hear of',
+  },
+  {
+    seed: 5001251,
+    legs: true,
+    law: 'I10',
+    bug: 'a member that does not know WRITE_ZEROES counts as one that failed to make it durable',
+  },
+  {
+    seed: 5000438,
+    legs: false,
+    law: 'liveness',
+    bug: 'the cleaner flushes, and fails, while what was lost is written once more, and spoils that',
+  },
 ];
 
 /** The same with legs behind a network. */

@@ -13,7 +13,7 @@ import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { at } from './at.ts';
 import { CHECKERS } from './checkers/all.ts';
-import { isGoodLegBehind } from './checkers/i10-last-copy.ts';
+import { isGoodLegBehind, isGoodLegHeldUp } from './checkers/i10-last-copy.ts';
 import { watchLeg } from './checkers/i07-stale-never-served.ts';
 import { SimClock } from './clock.ts';
 import { FIRST_TAG, ZEROS, type Value } from './content.ts';
@@ -194,7 +194,7 @@ export class World {
     this.step += 1;
     const isMore = this.clock.step(untilMs);
     this.noteLoss();
-    if (isGoodLegBehind(this)) this.heldAt = this.step;
+    if (isGoodLegBehind(this) || isGoodLegHeldUp(this)) this.heldAt = this.step;
     return isMore;
   }
 

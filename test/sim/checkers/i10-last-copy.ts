@@ -23,6 +23,12 @@ export function isGoodLegBehind(world: World): boolean {
   return world.native !== null && good.some((leg) => !members(world).includes(leg));
 }
 
+/** A superblock or a part of the map is stuck on the leg without faults: nobody could do without it. */
+export function isGoodLegHeldUp(world: World): boolean {
+  const { metaFaultEvery, anchor } = world.options;
+  return metaFaultEvery > 0 && at(world.disks, anchor).stuckUntilMs > world.clock.nowMs();
+}
+
 function isExcused(world: World, op: ClientOp): boolean {
   if (op.error === ERRNO.EOPNOTSUPP) {
     return op.op === REQ_OP.WRITE_ZEROES || op.op === REQ_OP.DISCARD;
