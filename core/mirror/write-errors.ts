@@ -18,12 +18,12 @@ import type { MirrorWrite } from './write.ts';
  * |                  |                      | in doubt, and the client sees the error                 |
  *
  * A member that does not know the operation was given nothing, so it has lost nothing either, whatever
- * the FUA of the others has come to. EOPNOTSUPP of a WRITE_ZEROES goes up even when some leg did it: the caller writes zeros instead,
- * to all legs alike. A DISCARD is a hint, there the client sees success.
+ * the FUA of the others has come to. EOPNOTSUPP of a WRITE_ZEROES goes up even when some leg did it: the
+ * caller writes zeros instead, to all legs alike. A DISCARD is a hint, there the client sees success.
  */
 export function settleWriteErrors(set: MirrorSet, write: MirrorWrite): number {
   const { request } = write;
-  /** Some member did it, or does not know it: it holds what it held. */
+  // Some member did it, or does not know it: it holds what it held.
   let memberIsWhole = false;
   let unsupported = 0;
   for (let i = 0; i < request.regionCount; i += 1) {
