@@ -57,6 +57,9 @@ export const CACHE_HELP =
 export const LOG_HELP =
   "where the mirror remembers who is in sync and what was being written: native (on the legs), disk=PATH (the kernel's dirty log) or core (memory; default)";
 
+export const METADATA_HELP =
+  'of the native log: internal (at the end of each leg; default) or external:DIR, a file a leg there, for legs whose end is taken';
+
 export const REGION_SIZE_HELP =
   'a power of two (default: 512KiB; with the native log more above 512GiB)';
 

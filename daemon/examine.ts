@@ -1,9 +1,17 @@
 /** `dmio examine`: what the metadata of a leg says, daemon or not. Nothing is locked, nothing written. */
+import { resolve } from 'node:path';
 import { formatBytes } from '../core/base/units.ts';
 import type { LegDescription } from '../core/mirror/native-describe.ts';
 import { describe } from './devices/native-metadata.ts';
+import {
+  externalFolderOf,
+  lookAtExternal,
+  mapMetadataPath,
+  withExternal,
+} from './devices/external-metadata.ts';
 import { controlErrorOf } from './devices/legs.ts';
 import { openFileDevice } from './fsio/engine.ts';
+import type { FileDevice } from './fsio/file-device.ts';
 import { createNodeLoop } from './node-loop.ts';
 
 type Rows = readonly (readonly string[])[];
@@ -21,21 +29,29 @@ export interface Examined {
  * Reads a file or a block device as it is now; a mirror that runs may write meanwhile.
  * @throws ControlError no-leg, bad-leg
  */
-export async function examineLeg(path: string): Promise<Examined> {
+export async function examineLeg(path: string, metadata?: string): Promise<Examined> {
+  const folder = externalFolderOf(mapMetadataPath(metadata, (given) => resolve(given)));
   const loop = createNodeLoop();
   const options = { loop, readOnly: true, exclusive: false };
   const device = await openFileDevice(path, options).catch((error: unknown) => {
     throw controlErrorOf(error);
   });
+  let file: FileDevice | null = null;
   try {
-    const description = await describe(device, loop);
+    if (folder !== null) file = await lookAtExternal(path, device, folder);
+    const whole = file === null ? device : withExternal(device, file, loop);
+    const description = await describe(whole, loop);
+    const where = file === null ? [] : [['Metadata:', file.name]];
     return {
       description,
-      facts: factsOf(path, description),
+      facts: [...factsOf(path, description), ...where],
       legs: legsOf(description),
       problem: problemOf(description),
     };
+  } catch (error) {
+    throw controlErrorOf(error);
   } finally {
+    await file?.close();
     await device.close();
   }
 }

@@ -10,6 +10,7 @@ import { TLS_WORDS, type NetworkSettings } from './config/network.ts';
 import { Daemon } from './daemon.ts';
 import type { Settings } from './daemon.ts';
 import { DEFAULT_RETURN } from './devices/leg-return.ts';
+import { mapMetadataPath } from './devices/external-metadata.ts';
 import { withAbsolutePaths } from './devices/assemble.ts';
 import { DEFAULT_SERVE_LOG, mapLogPath, type DeviceRequest } from './devices/request.ts';
 import { socketPathError } from './listen.ts';
@@ -25,6 +26,7 @@ export interface ServeOptions {
   readonly size?: number;
   readonly create?: boolean;
   readonly log?: string;
+  readonly metadata?: string;
   readonly regionSize?: number;
   readonly readPolicy?: string;
   readonly cache?: readonly string[];
@@ -81,6 +83,7 @@ function requestOf(options: ServeOptions): DeviceRequest {
       (path) => resolve(folder, path),
     ),
     regionSizeBytes: options.regionSize,
+    metadataPlace: mapMetadataPath(options.metadata, (path) => resolve(folder, path)),
     readPolicy: options.readPolicy,
     cache: options.cache?.map((word) => mapCacheWord(word, (leg) => absoluteLeg(leg, folder))),
     legTimeout: options.legTimeout?.map((word) =>

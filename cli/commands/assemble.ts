@@ -5,6 +5,8 @@ import { absoluteLeg, Context, legsOption, withExample } from '../context.ts';
 interface AssembleOptions {
   name?: string;
   force?: boolean;
+  metadata?: string;
+  moved?: boolean;
 }
 
 export function addAssemble(program: Command): void {
@@ -15,15 +17,22 @@ export function addAssemble(program: Command): void {
     )
     .argument('<LEG...>', 'its legs, or those that are there', legsOption)
     .option('--name <N>', 'device and export name (default: as the mirror is called)')
-    .option('--force', 'leave out legs that are none of the mirror');
+    .option('--force', 'leave out legs that are none of the mirror')
+    .option('--metadata <PLACE>', 'where its metadata is: internal (default) or external:DIR')
+    .option('--moved', 'legs and external metadata were copied here: believe them');
   withExample(
     command,
     'dmio assemble /srv/a.img /srv/b.img',
     'dmio assemble /srv/b.img --name rescue',
+    'dmio assemble /dev/sdb /dev/sdc --metadata external:/srv/meta',
   );
   command.action(async (legs: string[], options: AssembleOptions) => {
     const context = new Context(command);
-    const report = await context.call('assemble', { legs: legs.map(absoluteLeg), ...options });
+    const report = await context.call('assemble', {
+      legs: legs.map(absoluteLeg),
+      cwd: process.cwd(),
+      ...options,
+    });
     const size = formatBytes(report.sizeBytes);
     const out = report.legs.filter(({ state }) => state !== 'in-sync');
     context.print(report, [

@@ -7,6 +7,7 @@ import {
   CACHE_HELP,
   LEG_TIMEOUT_HELP,
   LOG_HELP,
+  METADATA_HELP,
   REGION_SIZE_HELP,
   legsOption,
   sizeOption,
@@ -19,6 +20,7 @@ interface CreateOptions {
   table?: string;
   size?: number;
   log?: string;
+  metadata?: string;
   regionSize?: number;
   readPolicy?: string;
   cache?: string[];
@@ -42,6 +44,7 @@ export function addCreate(program: Command): void {
       sizeOption,
     )
     .option('--log <LOG>', LOG_HELP)
+    .option('--metadata <PLACE>', METADATA_HELP)
     .option('--region-size <S>', REGION_SIZE_HELP, sizeOption)
     .option(
       '--read-policy <P>',

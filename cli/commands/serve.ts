@@ -3,6 +3,7 @@ import {
   CACHE_HELP,
   LEG_TIMEOUT_HELP,
   LOG_HELP,
+  METADATA_HELP,
   REGION_SIZE_HELP,
   countOption,
   legOption,
@@ -22,6 +23,7 @@ export function addServe(program: Command): void {
     .option('--size <S>', 'size (default: the smallest leg)', sizeOption)
     .option('--create', 'make leg files of --size that are missing; legs may carry other data')
     .option('--log <LOG>', LOG_HELP)
+    .option('--metadata <PLACE>', METADATA_HELP)
     .option('--region-size <S>', REGION_SIZE_HELP, sizeOption)
     .option('--cache <MODE>', CACHE_HELP, wordsOption)
     .option('--leg-timeout <SECONDS>', LEG_TIMEOUT_HELP, wordsOption)

@@ -64,6 +64,8 @@ const COMMAND_ARGS = {
     cwd: z.string().optional(),
     sizeBytes: bytes.optional(),
     log: z.string().optional(),
+    /** `internal`, or `external:DIR`: where the native log keeps its metadata. */
+    metadata: z.string().optional(),
     regionSizeBytes: bytes.optional(),
     readPolicy: z.string().optional(),
     /** `none`, `writeback`, `LEG=none`, `LEG=writeback`; LEG as in `mirror`. */
@@ -82,6 +84,11 @@ const COMMAND_ARGS = {
     name: z.string().optional(),
     /** Legs that are none of the set are left out. */
     force: z.boolean().optional(),
+    /** As of `create`. */
+    metadata: z.string().optional(),
+    cwd: z.string().optional(),
+    /** Legs and metadata files were copied to where they are. */
+    moved: z.boolean().optional(),
   }),
   remove: z.strictObject({ name: z.string(), force: z.boolean().optional() }),
   ls: nothing,

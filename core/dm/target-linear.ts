@@ -3,11 +3,12 @@ import type { Bio } from '../block/bio.ts';
 import type { BlockDevice } from '../block/device.ts';
 import { stackLimits } from '../block/limits.ts';
 import type { QueueLimits } from '../block/limits.ts';
+import type { Loop } from '../block/loop.ts';
 import { RUN, type Run } from '../block/run.ts';
 import { escapeWord, parseSectors } from './args.ts';
 import { LinearRoute, Remapper } from './remap.ts';
 import { TableError } from './target.ts';
-import type { DeviceReference, Target, TargetEnvironment, TargetType } from './target.ts';
+import type { DeviceReference, Target, TargetType } from './target.ts';
 
 /** `linear DEV OFFSET`: the sectors of DEV from OFFSET on. */
 export const linearTargetType: TargetType = {
@@ -25,13 +26,13 @@ export const linearTargetType: TargetType = {
       devices: [reference],
       build: ([device], environment) => {
         assert(device !== undefined, 'linear stands on one device');
-        return new LinearTarget(startSector, reference, device, environment);
+        return new LinearTarget(startSector, reference, device, environment.loop);
       },
     };
   },
 };
 
-class LinearTarget implements Target {
+export class LinearTarget implements Target {
   readonly type = linearTargetType;
   readonly limits: QueueLimits;
   private readonly reference: DeviceReference;
@@ -39,18 +40,13 @@ class LinearTarget implements Target {
   private readonly device: BlockDevice;
   private readonly sectorDelta: number;
 
-  constructor(
-    startSector: number,
-    reference: DeviceReference,
-    device: BlockDevice,
-    environment: TargetEnvironment,
-  ) {
+  constructor(startSector: number, reference: DeviceReference, device: BlockDevice, loop: Loop) {
     this.limits = stackLimits([device.limits]);
     this.reference = reference;
     this.device = device;
     this.sectorDelta = reference.startSector - startSector;
     const route = new LinearRoute(device, this.sectorDelta);
-    this.remapper = new Remapper(environment.loop, route);
+    this.remapper = new Remapper(loop, route);
   }
 
   map(bio: Bio): void {

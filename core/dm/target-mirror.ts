@@ -13,8 +13,10 @@ const REGION_SECTORS_MIN = 2;
 
 const USAGE = 'LOGTYPE #LOGARGS LOGARGS... #MIRRORS {DEV OFFSET}... [#FEATURES FEATURE...]';
 const LOG_USAGE =
-  'core #ARGS REGION_SIZE [sync|nosync], native #ARGS REGION_SIZE [sync|nosync] ' +
+  'core #ARGS REGION_SIZE [sync|nosync], native #ARGS REGION_SIZE [sync|nosync] [external:DIR] ' +
   'or disk #ARGS LOGDEV REGION_SIZE [sync|nosync]';
+/** Before the folder, in a table and on a command line. */
+export const EXTERNAL = 'external:';
 const LOG_TYPES = ['core', 'disk', 'native'] as const;
 /** Where dirty regions are remembered: nowhere, on a device of their own, on the legs (ours alone). */
 export type MirrorLogType = (typeof LOG_TYPES)[number];
@@ -39,6 +41,8 @@ export interface MirrorArgs {
   readonly regionSectors: number;
   /** `sync`: copy everything again; `nosync`: the legs are equal already; else the log decides. */
   readonly sync: 'sync' | 'nosync' | undefined;
+  /** Of the native log: where the legs' metadata is kept, a file a leg; null: on the legs. */
+  readonly metadataFolder: string | null;
   readonly legs: readonly MirrorLegArgs[];
   readonly features: MirrorFeatures;
 }
@@ -122,6 +126,7 @@ export function formatMirrorArgs(args: MirrorArgs): string {
     ...(args.logDevice === null ? [] : [escapeWord(args.logDevice)]),
     args.regionSectors,
     ...(args.sync === undefined ? [] : [args.sync]),
+    ...(args.metadataFolder === null ? [] : [escapeWord(EXTERNAL + args.metadataFolder)]),
   ];
   const legs = args.legs.map((leg) => `${escapeWord(leg.path)} ${leg.startSector}`);
   const features = [
@@ -144,12 +149,15 @@ function parseLog(
   sectors: number,
   logType: MirrorLogType,
   logArgs: readonly string[],
-): Pick<MirrorArgs, 'logType' | 'logDevice' | 'regionSectors' | 'sync'> {
-  const [logDevice, rest] =
-    logType === 'disk' ? [logArgs[0] ?? null, logArgs.slice(1)] : [null, logArgs];
+): Pick<MirrorArgs, 'logType' | 'logDevice' | 'regionSectors' | 'sync' | 'metadataFolder'> {
+  const last = logArgs.at(-1);
+  const place = logType === 'native' && last?.startsWith(EXTERNAL) === true ? last : undefined;
+  const metadataFolder = place === undefined ? null : parseFolder(place);
+  const words = place === undefined ? logArgs : logArgs.slice(0, -1);
+  const [logDevice, rest] = logType === 'disk' ? [words[0] ?? null, words.slice(1)] : [null, words];
   const [regionWord, sync] = rest;
   if (regionWord === undefined || rest.length > 2) {
-    const counts = logType === 'disk' ? '2 or 3' : '1 or 2';
+    const counts = { core: '1 or 2', disk: '2 or 3', native: '1 to 3' }[logType];
     throw new TableError(`the ${logType} log takes ${counts} arguments: ${LOG_USAGE}`);
   }
   const regionSectors = parseSectors(regionWord, 'the region size');
@@ -167,7 +175,13 @@ function parseLog(
   if (sync !== undefined && sync !== 'sync' && sync !== 'nosync') {
     throw new TableError(`${JSON.stringify(sync)} after the region size, sync or nosync is wanted`);
   }
-  return { logType, logDevice, regionSectors, sync };
+  return { logType, logDevice, regionSectors, sync, metadataFolder };
+}
+
+function parseFolder(place: string): string {
+  const folder = place.slice(EXTERNAL.length);
+  if (folder !== '' && !/[\0\n\r]/.test(folder)) return folder;
+  throw new TableError(`${JSON.stringify(place)}: ${EXTERNAL} and the path of a folder is wanted`);
 }
 
 /** The part of the log's device that the log takes. */

@@ -1,6 +1,8 @@
 /** Devices of the config file: as requests, and held against what the state directory remembers. */
 import { bytesOfSectors } from '../../core/base/units.ts';
 import { isNativeTable, linesOf, logPathOf, pathsOf, readTable } from '../devices/assemble.ts';
+import { EXTERNAL } from '../../core/dm/target-mirror.ts';
+import { externalOfTable } from '../devices/external-metadata.ts';
 import { DEFAULT_READ_POLICY } from '../devices/read-policy.ts';
 import { cacheOf } from '../devices/request.ts';
 import type { DeviceRequest } from '../devices/request.ts';
@@ -22,6 +24,7 @@ export function requestOfConfig(name: string, config: DeviceConfig): DeviceReque
     sizeBytes: config.size,
     log: config.log,
     regionSizeBytes: config['region-size'],
+    metadataPlace: config.metadata,
     readPolicy: config['read-policy'],
     cache: config.cache,
     legTimeout: config['leg-timeout'],
@@ -64,6 +67,11 @@ export function contradiction(config: DeviceConfig, record: DeviceRecord): strin
   const has = isNative ? 'native' : log === undefined ? 'core' : `disk=${log}`;
   if (config.table === undefined && config.log !== undefined && config.log !== has) {
     return `its record has the log ${has}, the config file ${config.log}`;
+  }
+  const folder = externalOfTable(table)?.folder;
+  const place = folder === undefined ? 'internal' : EXTERNAL + folder;
+  if (config.table === undefined && config.metadata !== undefined && config.metadata !== place) {
+    return `its record has the metadata ${place}, the config file ${config.metadata}`;
   }
   // Legs with metadata of their own are found in any order.
   const [ours, theirs] = isNative ? [wanted?.toSorted(), known.toSorted()] : [wanted, known];

@@ -108,6 +108,7 @@ const legTimeout = z.union([legTimeoutWord.transform((word) => [word]), z.array(
   error: `expected ${LEG_TIMEOUT_FORMAT}, or an array of these`,
 });
 
+const METADATA_FORMAT = 'expected "internal" or "external:/DIR"';
 const LOG_FORMAT = 'expected "native", "core" or "disk=PATH"';
 
 const device = z
@@ -122,6 +123,10 @@ const device = z
         .regex(/^(?:core|native|disk=.+)$/, { error: LOG_FORMAT })
         .optional(),
       'region-size': regionSizeBytes.optional(),
+      metadata: z
+        .string({ error: METADATA_FORMAT })
+        .regex(/^(?:internal|external:\/.*)$/, { error: METADATA_FORMAT })
+        .optional(),
       'read-policy': readPolicy.optional(),
       cache: cache.optional(),
       'leg-timeout': legTimeout.optional(),
@@ -165,7 +170,7 @@ const device = z
   });
 
 const KINDS = ['mirror', 'linear', 'table'] as const;
-const MIRROR_KEYS = ['log', 'region-size', 'read-policy', 'assume-clean'] as const;
+const MIRROR_KEYS = ['log', 'region-size', 'metadata', 'read-policy', 'assume-clean'] as const;
 
 /** A table that cannot be read has its own complaint. */
 function legsOfTable(table: string): readonly string[] {

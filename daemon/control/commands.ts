@@ -10,6 +10,7 @@ import { PROTOCOL_VERSION, VERSION } from '../../core/control/version.ts';
 import { absoluteLeg } from '../config/load.ts';
 import { mapLogPath } from '../devices/request.ts';
 import { ALL_TARGET_TYPES, withAbsolutePaths } from '../devices/assemble.ts';
+import { externalFolderOf, mapMetadataPath } from '../devices/external-metadata.ts';
 import type { Attachments } from '../attach/attachments.ts';
 import type { EngineName } from '../engine.ts';
 import type { BuildContext } from '../devices/build.ts';
@@ -176,12 +177,16 @@ async function create(
 }
 
 async function assemble(
-  { legs: paths, name: asked, force }: CommandArgs<'assemble'>,
+  { legs: paths, name: asked, force, metadata, moved, cwd }: CommandArgs<'assemble'>,
   { manager, uriOf }: CommandContext,
 ): Promise<CommandResults['assemble']> {
   if (paths.length === 0) throw new ControlError('bad-argument', 'no leg is given');
   for (const leg of paths) refuseRelative(leg);
-  const { device, leftOut } = await manager.assemble(paths, asked ?? null, force === true);
+  const { device, leftOut } = await manager.assemble(paths, asked ?? null, {
+    force: force === true,
+    folder: externalFolderOf(mapMetadataPath(metadata, (path) => resolve(cwd ?? '/', path))),
+    moved: moved === true,
+  });
   const { name } = device;
   const [status] = await manager.status(name);
   if (status === undefined) throw new ControlError('no-device', `no device ${name}`);
@@ -216,7 +221,7 @@ function refuseRelative(leg: string): void {
 }
 
 function requestOf(args: CommandArgs<'create'>): DeviceRequest {
-  const { cwd, force, table, cache, legTimeout, assumeClean, readOnly, ...rest } = args;
+  const { cwd, force, table, cache, legTimeout, metadata, assumeClean, readOnly, ...rest } = args;
   for (const leg of args.mirror ?? []) if (leg !== '') refuseRelative(leg);
   return {
     ...rest,
@@ -226,6 +231,7 @@ function requestOf(args: CommandArgs<'create'>): DeviceRequest {
       mapLegTimeoutWord(word, (leg) => absoluteLeg(leg, cwd ?? '/')),
     ),
     log: mapLogPath(args.log, (path) => resolve(cwd ?? '/', path)),
+    metadataPlace: mapMetadataPath(metadata, (path) => resolve(cwd ?? '/', path)),
     source: 'create',
     assumeClean: assumeClean === true,
     readOnly: readOnly === true,

@@ -10,7 +10,7 @@ import { MappedDevice } from '../../core/dm/mapped-device.ts';
 import { parseTable } from '../../core/dm/parse.ts';
 import type { TableSpec } from '../../core/dm/parse.ts';
 import type { Table } from '../../core/dm/table.ts';
-import { createMirrorTargetType } from '../../core/dm/target-mirror.ts';
+import { createMirrorTargetType, EXTERNAL } from '../../core/dm/target-mirror.ts';
 import type { BuildMirror, MirrorArgs, MirrorParts } from '../../core/dm/target-mirror.ts';
 import { targetTypes } from '../../core/dm/target-types.ts';
 import { TableError } from '../../core/dm/target.ts';
@@ -70,6 +70,8 @@ export interface OpenLeg {
   readonly limits: QueueLimits;
   /** Another server's export: its connections come by message. */
   readonly remote: RemotePlan | null;
+  /** The file that its metadata is in; null: it is in the leg itself, or there is none. */
+  readonly metadata: OpenLeg | null;
 }
 
 export interface AssemblyRequest {
@@ -182,7 +184,7 @@ export function withAbsolutePaths(text: string, folder: string): string {
   const relative = new Set(
     pathsOf(readTable(text)).filter((path) => !isLegUri(path) && resolve(path) !== path),
   );
-  if (relative.size === 0) return text;
+  if (relative.size === 0 && !text.includes(EXTERNAL)) return text;
   const number = [...relative].find((path) => /^\d+$/.test(path));
   if (number !== undefined) {
     throw new ControlError('bad-table', `a device called ${number}: write ./${number}`);
@@ -195,9 +197,14 @@ export function withAbsolutePaths(text: string, folder: string): string {
 /** START, LEN and TARGET come first; a number is never a path here. */
 function withAbsoluteWords(line: string, relative: ReadonlySet<string>, folder: string): string {
   const words = splitWords(line).map((word, i) =>
-    i > 2 && relative.has(word) ? resolve(folder, word) : word,
+    i > 2 ? absoluteWord(word, relative, folder) : word,
   );
   return words.map(escapeWord).join(' ');
+}
+
+function absoluteWord(word: string, relative: ReadonlySet<string>, folder: string): string {
+  if (word.startsWith(EXTERNAL)) return EXTERNAL + resolve(folder, word.slice(EXTERNAL.length));
+  return relative.has(word) ? resolve(folder, word) : word;
 }
 
 /**

@@ -26,8 +26,10 @@ import {
   adoptSet,
   createdBytes,
   fitLegs,
+  folderOf,
   formatNew,
   isNativeRequest,
+  makeExternal,
   markedOf,
   nativeTable,
   refuseMarked,
@@ -43,9 +45,11 @@ import {
 } from './native-start.ts';
 import { Device } from './device.ts';
 import { loggedMirrorOf, lookAtLog, newLogBytes, NO_LOG, settleLog } from './disk-log.ts';
+import { externalOfTable } from './external-metadata.ts';
 import { LegChanges } from './leg-changes.ts';
 import { LegReturn, type ReturnPolicy } from './leg-return.ts';
-import { OpenLegs, refuseDifferentContent, refuseForeignContent } from './legs.ts';
+import { refuseDifferentContent, refuseForeignContent } from './leg-content.ts';
+import { OpenLegs } from './legs.ts';
 import type { OpenLegsOptions } from './legs.ts';
 import { DEFAULT_READ_POLICY } from './read-policy.ts';
 import {
@@ -96,13 +100,15 @@ export async function buildNew(request: DeviceRequest, context: BuildContext): P
   const legs = await openNew(request, context);
   try {
     const { loop } = context.environment;
+    await lookForMetadata(request, legs);
     const marked = await markedOf(legs, pathsOfRequest(request), loop);
     // Made a moment ago, all of them: zeros everywhere.
     const areCreated = pathsOfRequest(request).every((path) => legs.created.includes(path));
     const areEqual = areCreated || (request.mirror !== undefined && request.assumeClean);
     const made = await nativeOf(request, legs, areCreated, marked, loop);
     try {
-      const table = made === null ? await tableOf(request, legs) : tableOfPlan(made.plan);
+      const table =
+        made === null ? await tableOf(request, legs) : tableOfPlan(made.plan, folderOf(request));
       const spec = readKnownTable(table);
       checkLegTimeouts(request, pathsOf(spec));
       const identity: DeviceIdentity = {
@@ -165,7 +171,25 @@ async function nativeOf(
     );
   }
   await refuseContent(request, legs, paths, marked);
-  return formatNew(request, nativeTable(request, blocks), blocks, areCreated, loop);
+  if (folderOf(request) === null) {
+    return formatNew(request, nativeTable(request, blocks), blocks, areCreated, loop);
+  }
+  await eraseLegs(
+    marked.map(({ device }) => device),
+    loop,
+  );
+  await legs.closeMetadata();
+  const table = nativeTable(request, legs.blocksAt(paths, loop));
+  await makeExternal(request, table, legs, paths);
+  return formatNew(request, table, legs.blocksAt(paths, loop), areCreated, loop);
+}
+
+/** Metadata files that are there already: of a set that is to be started, or must not be lost. */
+async function lookForMetadata(request: DeviceRequest, legs: OpenLegs): Promise<void> {
+  const folder = isNativeRequest(request) ? folderOf(request) : null;
+  if (folder === null || (request.metadata === 'new' && request.content.kind === 'take')) return;
+  const rule = { folder, makeBytes: null, makesFolder: false, force: false, moved: false };
+  await legs.openMetadata(pathsOfRequest(request), rule);
 }
 
 /** The legs are of a mirror already, and the request is to start that. */
@@ -182,12 +206,22 @@ function pathsOfRequest({ mirror, linear, table }: DeviceRequest): readonly stri
 export interface FoundSet {
   readonly legs: OpenLegs;
   readonly plan: NativePlan;
+  /** Where the legs' metadata is; null: on them. */
+  readonly folder: string | null;
+}
+
+export interface FindOptions {
+  /** Legs that are none of the set are left out. */
+  readonly force: boolean;
+  readonly folder: string | null;
+  /** Legs and metadata files were copied to where they are. */
+  readonly moved: boolean;
 }
 
 /** @throws ControlError bad-leg, would-lose-data, and what opening refuses; nothing is open then */
 export async function findSet(
   paths: readonly string[],
-  force: boolean,
+  { force, folder, moved }: FindOptions,
   { environment, stack }: BuildContext,
 ): Promise<FoundSet> {
   await refuseTwins(paths);
@@ -202,6 +236,8 @@ export async function findSet(
     createBytes: null,
     createHint: '',
     mayBeMissing: false,
+    external:
+      folder === null ? null : { folder, makeBytes: null, makesFolder: false, force: false, moved },
   });
   try {
     const known = { setUuid: null, record: null };
@@ -211,7 +247,7 @@ export async function findSet(
       const { path, reason } = stranger;
       throw new ControlError('would-lose-data', `leg ${path}: ${reason}; --force leaves it out`);
     }
-    return { legs, plan };
+    return { legs, plan, folder };
   } catch (error) {
     await legs.close();
     throw error;
@@ -221,7 +257,7 @@ export async function findSet(
 /** The set becomes a device of this name. @throws ControlError nothing has changed, and nothing is open then */
 export async function buildFound(
   name: string,
-  { legs, plan }: FoundSet,
+  { legs, plan, folder }: FoundSet,
   context: BuildContext,
 ): Promise<Device> {
   try {
@@ -230,7 +266,7 @@ export async function buildFound(
     const identity: DeviceIdentity = {
       name,
       source: 'create',
-      table: [tableOfPlan(plan)],
+      table: [tableOfPlan(plan, folder)],
       readOnly: false,
       readPolicy: DEFAULT_READ_POLICY,
       cache: {},
@@ -266,6 +302,7 @@ export async function buildRecorded(
   const spec = readKnownTable(table);
   if (isMirror(spec)) await refuseTwins(pathsOf(spec));
   await context.stack.gather(pathsOf(spec), thread);
+  const folder = externalOfTable(table)?.folder ?? null;
   const legs = await OpenLegs.open(pathsOf(spec), {
     ...context.environment,
     upper: record.name,
@@ -275,6 +312,10 @@ export async function buildRecorded(
     createBytes: null,
     createHint: '',
     mayBeMissing: isMirror(spec) && record.mirror !== null,
+    external:
+      folder === null
+        ? null
+        : { folder, makeBytes: null, makesFolder: false, force: false, moved: false },
     dirtyLog: logOptions(logPathOf(table)),
   });
   try {
@@ -290,13 +331,17 @@ export async function buildRecorded(
     }
     const known = { setUuid: record.setUuid, record: mirror };
     const { loop } = context.environment;
-    const native = await planNative(legs.blocksAt(pathsOf(spec), loop), known, loop);
+    const blocks = legs.blocksAt(pathsOf(spec), loop);
+    if (blocks.size === 0) {
+      throw new ControlError('no-leg', `no leg is there: ${[...legs.missing.values()].join('; ')}`);
+    }
+    const native = await planNative(blocks, known, loop);
     for (const { path, reason } of excludedOf(native)) {
       context.environment.log.warn({ device: record.name, leg: path, reason }, 'no leg of the set');
     }
     await fitLegs(legs, native);
     const recorded = recordOfPlan(native);
-    const found = { ...identity, table: [tableOfPlan(native)] };
+    const found = { ...identity, table: [tableOfPlan(native, folder)] };
     const more = { recorded, log: null, native, isNew: false };
     return await start(found, legs, context, { ...how, ...more });
   } catch (error) {
@@ -359,12 +404,16 @@ function legPathsOf(table: string): readonly string[] {
 }
 
 async function refuseContent(
-  { content }: DeviceRequest,
+  request: DeviceRequest,
   legs: OpenLegs,
   paths: readonly string[],
   marked: readonly Marked[],
 ): Promise<void> {
-  if (content.kind !== 'take') refuseMarked(marked, paths, content.remedy);
+  const { content } = request;
+  if (content.kind !== 'take') {
+    const folder = isNativeRequest(request) ? folderOf(request) : null;
+    refuseMarked(marked, paths, content.remedy, folder);
+  }
   switch (content.kind) {
     case 'take':
       return;

@@ -17,7 +17,8 @@ import { diskLogBytes, readDiskLog, writeDiskLog } from '../../core/mirror/disk-
 import { readLogRecord } from '../../core/mirror/disk-log-record.ts';
 import { diskLogParts } from '../../core/mirror/disk-log-start.ts';
 import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
-import { readSectors, type OpenLegs } from './legs.ts';
+import { readSectors } from './leg-content.ts';
+import type { OpenLegs } from './legs.ts';
 import type { MirrorStart } from './standing.ts';
 import { signatureOf, SIGNATURE_BYTES } from './signature.ts';
 

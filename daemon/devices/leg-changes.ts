@@ -8,11 +8,13 @@ import { bytesOfSectors, sectorsFloor } from '../../core/base/units.ts';
 import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import { refuseTwins } from './assemble.ts';
+import { externalOfTable } from './external-metadata.ts';
 import type { LegFacts } from './leg-calls.ts';
 import { identityOf } from './leg-identity.ts';
 import { attached, DRAIN_MS, isTheSets, LegReadds, mirrorOf } from './leg-readd.ts';
-import { openLegOf, refuseForeignContent, type OpenLegs } from './legs.ts';
-import { markedOf, refuseMarked } from './native-build.ts';
+import { refuseForeignContent } from './leg-content.ts';
+import type { OpenLegs } from './legs.ts';
+import { markedOf, refuseMarked, refuseShort } from './native-build.ts';
 import { eraseLegs } from './native-metadata.ts';
 import type { Runner } from './runner.ts';
 
@@ -118,7 +120,8 @@ export class LegChanges {
 
   private async addAlone(path: string, options: AddOptions): Promise<Added> {
     const { writeMostly, force, create } = options;
-    const { sizeBytes, legs } = await mirrorOf(this.name, this.runner);
+    const { sizeBytes, legs, tableLines } = await mirrorOf(this.name, this.runner);
+    const external = externalOfTable(tableLines.join('\n'));
     const old =
       options.replaces === null
         ? null
@@ -130,23 +133,36 @@ export class LegChanges {
       upper: this.name,
       stack: null,
       readOnly: false,
-      createBytes: create ? await this.createdBytes(sizeBytes) : null,
+      createBytes: create ? await this.createdBytes(sizeBytes, external !== null) : null,
       createHint: '--create makes it',
       mayBeMissing: false,
     });
     const isCreated = this.legs.created.includes(path);
     try {
       const { loop } = this.environment;
+      if (external !== null) {
+        refuseShort(path, this.legs, sectorsFloor(sizeBytes));
+        await this.legs.openMetadata([path], {
+          folder: external.folder,
+          makeBytes: external.bytes,
+          makesFolder: false,
+          force,
+          moved: false,
+        });
+      }
       const marked = await markedOf(this.legs, [path], loop);
       if (!force) {
         refuseMarked(marked, [], OVERWRITTEN);
         await refuseForeignContent(this.legs, [path], OVERWRITTEN);
       }
       // It is no leg of another set from now on.
-      if (marked.length > 0) await eraseLegs([device], loop);
+      await eraseLegs(
+        marked.map((leg) => leg.device),
+        loop,
+      );
       this.returns.known.set(path, await identityOf(device));
       const replaces = old?.leg ?? null;
-      const leg = { device: openLegOf(path, device), writeMostly, replaces, uuid: randomUUID() };
+      const leg = { device: this.legs.openLegOf(path), writeMostly, replaces, uuid: randomUUID() };
       const facts = await attached(this.legs, device, this.runner.call('add-leg', leg));
       return { ...facts, isCreated, replaces };
     } catch (error) {
@@ -173,7 +189,8 @@ export class LegChanges {
   }
 
   /** A new leg file holds the data and, where legs carry metadata, that too. */
-  private async createdBytes(sizeBytes: number): Promise<number> {
+  private async createdBytes(sizeBytes: number, isExternal: boolean): Promise<number> {
+    if (isExternal) return sizeBytes;
     const { regions, statusLines } = await mirrorOf(this.name, this.runner);
     const isNative = statusLines.some((line) => line.endsWith(' native'));
     if (regions === null || !isNative) return sizeBytes;

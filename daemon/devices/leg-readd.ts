@@ -10,7 +10,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import type { LegStatus } from '../../core/control/status.ts';
+import { sectorsFloor } from '../../core/base/units.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
+import type { Loop } from '../../core/block/loop.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { LegMetadata } from '../../core/mirror/assemble-native.ts';
 import type { LegHistory } from '../../core/mirror/native-recorder.ts';
@@ -18,8 +20,11 @@ import { RemoteLeg } from '../remote/leg.ts';
 import { refuseTwins } from './assemble.ts';
 import type { LegFacts } from './leg-calls.ts';
 import { identityAt, identityOf, type LegIdentity } from './leg-identity.ts';
-import { openLegOf, refuseStranger, type OpenLegs } from './legs.ts';
+import { externalOfTable, type ExternalRule } from './external-metadata.ts';
+import { refuseStranger } from './leg-content.ts';
+import type { OpenLegs } from './legs.ts';
 import { metadataAt } from './native-metadata.ts';
+import { refuseShort } from './native-build.ts';
 import { refuseApart } from './native-return.ts';
 import type { LegDevice } from './open-leg.ts';
 import { lowerNameOf } from './stack.ts';
@@ -60,7 +65,7 @@ export class LegReadds {
     await this.detach(path);
     const before = await this.close(path);
     const found = await identityAt(path);
-    const device = await this.reopen(path);
+    const device = await this.reopen(path, force);
     try {
       const now = await identityOf(device);
       // A file might have been exchanged between the two looks; an export is only looked at open.
@@ -77,7 +82,7 @@ export class LegReadds {
         device,
         this.runner.call('re-add-leg', {
           leg: path,
-          device: openLegOf(path, device),
+          device: this.legs.openLegOf(path),
           isSame,
           found: null,
         }),
@@ -92,9 +97,9 @@ export class LegReadds {
   private async readdMarked(path: string, history: LegHistory, force: boolean): Promise<LegFacts> {
     await this.detach(path);
     await this.legs.closeOne(path);
-    const device = await this.reopen(path);
+    const device = await this.reopen(path, force);
     try {
-      const found = await this.metadataOf(device);
+      const found = await this.metadataOf(path);
       if (!force) {
         if (found.kind === 'superblock') refuseApart(path, found.superblock, history);
         else await this.refuseStranger(path);
@@ -116,7 +121,7 @@ export class LegReadds {
     if (device === undefined) {
       throw new ControlError('no-leg', `leg ${path} was not there when ${this.name} was started`);
     }
-    const found = history === null ? null : await this.metadataOf(device);
+    const found = history === null ? null : await metadataOf(device, this.environment.loop);
     if (history !== null && !force) {
       if (found?.kind === 'superblock') refuseApart(path, found.superblock, history);
       else await this.refuseStranger(path);
@@ -134,11 +139,11 @@ export class LegReadds {
     const { legs } = await mirrorOf(this.name, this.runner);
     if (!isPath(path)) throw stranger;
     await refuseTwins([...openOf(legs), path]);
-    const device = await this.reopen(path).catch((error: unknown) => {
+    const device = await this.reopen(path, null).catch((error: unknown) => {
       throw isNoLeg(error) ? stranger : error;
     });
     try {
-      const found = await this.metadataOf(device);
+      const found = await this.metadataOf(path);
       const { setUuid, legUuid } = found.kind === 'superblock' ? found.superblock : NOBODY;
       const leg = await this.runner.call('leg-of-uuid', { setUuid, legUuid });
       if (leg === null || found.kind !== 'superblock') throw stranger;
@@ -159,9 +164,11 @@ export class LegReadds {
     }
   }
 
-  private async metadataOf(device: BlockDevice): Promise<LegMetadata> {
-    const [found = { kind: 'none' } as const] = await metadataAt([device], this.environment.loop);
-    return found;
+  /** Of a leg that is open. */
+  private async metadataOf(path: string): Promise<LegMetadata> {
+    const { loop } = this.environment;
+    const device = this.legs.blocksAt([path], loop).get(path);
+    return device === undefined ? NO_METADATA : metadataOf(device, loop);
   }
 
   /** `leg`: as the set calls it; `path`: as it is to be called. */
@@ -171,7 +178,7 @@ export class LegReadds {
     found: LegMetadata,
     path = leg,
   ): Promise<LegFacts> {
-    const call = { leg, device: openLegOf(path, device), isSame: false, found };
+    const call = { leg, device: this.legs.openLegOf(path), isSame: false, found };
     return attached(this.legs, device, this.runner.call('re-add-leg', call));
   }
 
@@ -202,8 +209,11 @@ export class LegReadds {
     return new Before(now, false);
   }
 
-  private reopen(path: string): ReturnType<OpenLegs['openMore']> {
-    return this.legs.openMore(path, {
+  /** `force` null: external metadata must be there; else it is made, anew where it is not the leg's. */
+  private async reopen(path: string, force: boolean | null): Promise<LegDevice> {
+    const { tableLines, sizeBytes } = await this.runner.call('snapshot', null);
+    const external = externalOfTable(tableLines.join('\n'));
+    const device = await this.legs.openMore(path, {
       ...this.environment,
       upper: this.name,
       stack: null,
@@ -211,7 +221,15 @@ export class LegReadds {
       createBytes: null,
       createHint: '',
       mayBeMissing: false,
+      external: external === null ? null : ruleOf(external, force),
     });
+    try {
+      if (external !== null) refuseShort(path, this.legs, sectorsFloor(sizeBytes));
+      return device;
+    } catch (error) {
+      await this.legs.closeOne(path);
+      throw error;
+    }
   }
 
   /** Names and sizes say little of an export: one that came back empty must be copied whole. */
@@ -228,6 +246,21 @@ export class LegReadds {
     if (member === undefined) throw new ControlError('busy', `${this.name} has no leg in sync now`);
     await refuseStranger(this.legs, path, member.leg, 'it would be overwritten; --force does it');
   }
+}
+
+const NO_METADATA: LegMetadata = { kind: 'none' };
+
+async function metadataOf(device: BlockDevice, loop: Loop): Promise<LegMetadata> {
+  const [found = NO_METADATA] = await metadataAt([device], loop);
+  return found;
+}
+
+function ruleOf(
+  { folder, bytes }: { readonly folder: string; readonly bytes: number },
+  force: boolean | null,
+): ExternalRule {
+  const makeBytes = force === null ? null : bytes;
+  return { folder, makeBytes, makesFolder: false, force: force === true, moved: false };
 }
 
 /** A leg as it was before it is opened again. */

@@ -1,16 +1,10 @@
 /** Opening the legs of a device, all or none, and putting back what creation did. */
 import { lstatSync } from 'node:fs';
-import { open } from 'node:fs/promises';
 import type { Clock, Log } from '../../core/base/ports.ts';
 import { assert } from '../../core/base/assert.ts';
-import { ERRNO, errnoName } from '../../core/base/errno.ts';
-import { bytesOfSectors, sectorsCeil } from '../../core/base/units.ts';
-import { Bio } from '../../core/block/bio.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
-import { sectorsFloor } from '../../core/base/units.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import type { CacheMode } from '../../core/control/cache.ts';
-import { REQ_OP } from '../../core/block/op.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { ErrorCode } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
@@ -19,11 +13,16 @@ import { OpenError } from '../fsio/open-error.ts';
 import type { OpenErrorCode } from '../fsio/open-error.ts';
 import { RemoteLeg } from '../remote/leg.ts';
 import { AbsentDevice } from './absent-device.ts';
+import {
+  externalPathOf,
+  openExternal,
+  withExternal,
+  type ExternalRule,
+} from './external-metadata.ts';
 import { LowerDevice } from './lower-device.ts';
 import { lowerNameOf, StackedLeg, type Stack } from './stack.ts';
 import type { OpenLeg } from './assemble.ts';
 import { openLeg, type LegDevice } from './open-leg.ts';
-import { contentIdOf, signatureOf, SIGNATURE_BYTES } from './signature.ts';
 
 /** How legs are cached, by path; a leg that is not there has its kind's default. */
 type CacheByPath = Readonly<Record<string, CacheMode>>;
@@ -44,6 +43,8 @@ export interface OpenLegsOptions {
   readonly dirtyLog?:
     | { readonly path: string; readonly createBytes: number | null; readonly hint: string }
     | undefined;
+  /** The metadata of each leg is in a file of its own; null: not so, or the files are opened later. */
+  readonly external?: ExternalRule | null;
   /** A leg that is not there is left out, with the reason; else it is an error. */
   readonly mayBeMissing: boolean;
 }
@@ -53,6 +54,8 @@ export class OpenLegs {
   readonly devices = new Map<string, LegDevice>();
   /** Devices of this daemon. */
   readonly stacked = new Map<string, StackedLeg>();
+  /** The metadata files of legs that have one, by the path of the leg. */
+  readonly metadata = new Map<string, FileDevice>();
   /** Legs that are not there, and why. */
   readonly missing = new Map<string, string>();
   /** Legs made just now: they hold zeros. */
@@ -89,12 +92,64 @@ export class OpenLegs {
 
   /** The device of a path; an absent one where none is there. */
   deviceOf(path: string, loop: Loop): BlockDevice {
-    const file = this.devices.get(path);
+    const file = this.wholeOf(path);
     if (file !== undefined) return file;
     const below = this.stacked.get(path)?.below;
     if (below === undefined) return new AbsentDevice(path, loop);
     const { sectors, limits } = below;
     return below.device ?? new AbsentDevice(path, loop, sectors, limits);
+  }
+
+  /** A leg with what is kept for it elsewhere. */
+  private wholeOf(path: string): BlockDevice | undefined {
+    const device = this.devices.get(path);
+    const metadata = this.metadata.get(path);
+    if (device === undefined || metadata === undefined) return device;
+    return withExternal(device, metadata, device.loop);
+  }
+
+  /** What crosses threads of a leg that is open. */
+  openLegOf(path: string): OpenLeg {
+    const device = this.devices.get(path);
+    assert(device !== undefined, 'a leg that is not open');
+    const metadata = this.metadata.get(path);
+    return {
+      ...openLegOf(path, device),
+      metadata: metadata === undefined ? null : openLegOf(metadata.name, metadata),
+    };
+  }
+
+  /**
+   * Opens the metadata files of legs that are open, or makes them.
+   * @throws ControlError what was opened or made here is as before
+   */
+  async openMetadata(paths: readonly string[], rule: ExternalRule): Promise<void> {
+    const before = new Set(this.metadata.keys());
+    try {
+      for (const path of paths) await this.openMetadataOf(path, rule);
+    } catch (error) {
+      for (const [path, file] of this.metadata) {
+        if (before.has(path)) continue;
+        this.metadata.delete(path);
+        await file.abandon();
+      }
+      throw controlErrorOf(error);
+    }
+  }
+
+  /** False: there is none. */
+  private async openMetadataOf(path: string, rule: ExternalRule): Promise<boolean> {
+    const device = this.devices.get(path);
+    if (device === undefined || this.metadata.has(path)) return true;
+    const opened = await openExternal(path, device, rule);
+    if (opened !== null) this.metadata.set(path, opened);
+    return opened !== null;
+  }
+
+  /** Lets go of the metadata files: of legs that are to have none of these. */
+  async closeMetadata(): Promise<void> {
+    for (const file of this.metadata.values()) await file.close();
+    this.metadata.clear();
   }
 
   /** The device that stands on these was not known when they were borrowed. */
@@ -106,7 +161,7 @@ export class OpenLegs {
   blocksAt(paths: readonly string[], loop: Loop): ReadonlyMap<string, BlockDevice> {
     const found = new Map<string, BlockDevice>();
     for (const path of paths) {
-      const device = this.devices.get(path);
+      const device = this.wholeOf(path);
       if (device !== undefined) found.set(path, device);
       const runner = this.stacked.get(path)?.lower.runner;
       if (runner === undefined) continue;
@@ -121,6 +176,8 @@ export class OpenLegs {
     for (const path of paths) {
       const device = this.devices.get(path) ?? added.devices.get(path);
       if (device !== undefined) some.devices.set(path, device);
+      const metadata = this.metadata.get(path) ?? added.metadata.get(path);
+      if (metadata !== undefined) some.metadata.set(path, metadata);
       const lower = this.stacked.get(path) ?? added.stacked.get(path);
       if (lower !== undefined) some.stacked.set(path, lower);
     }
@@ -138,7 +195,9 @@ export class OpenLegs {
   adopt(added: OpenLegs): void {
     for (const [path, device] of added.devices) this.devices.set(path, device);
     for (const [path, lower] of added.stacked) this.stacked.set(path, lower);
+    for (const [path, file] of added.metadata) this.metadata.set(path, file);
     added.devices.clear();
+    added.metadata.clear();
     added.stacked.clear();
   }
 
@@ -149,6 +208,7 @@ export class OpenLegs {
       if (paths.includes(path)) continue;
       this.devices.delete(path);
       await device.close();
+      await this.takeMetadata(path)?.close();
     }
     for (const [path, lower] of this.stacked) {
       if (paths.includes(path)) continue;
@@ -174,7 +234,7 @@ export class OpenLegs {
   }
 
   attach({ path }: OpenLeg): BlockDevice {
-    const device = this.devices.get(path);
+    const device = this.wholeOf(path);
     assert(device !== undefined, 'a leg nobody has opened was attached');
     return device;
   }
@@ -187,6 +247,13 @@ export class OpenLegs {
     this.stacked.delete(path);
     await lower?.release();
     await device?.close();
+    await this.takeMetadata(path)?.close();
+  }
+
+  private takeMetadata(path: string): FileDevice | undefined {
+    const file = this.metadata.get(path);
+    this.metadata.delete(path);
+    return file;
   }
 
   /** The same, and what opening has made is removed. */
@@ -194,11 +261,13 @@ export class OpenLegs {
     const device = this.devices.get(path);
     this.devices.delete(path);
     await device?.abandon();
+    await this.takeMetadata(path)?.abandon();
   }
 
   async close(): Promise<void> {
     for (const device of this.devices.values()) await device.close();
     this.devices.clear();
+    await this.closeMetadata();
     await this.releaseStacked();
   }
 
@@ -206,6 +275,8 @@ export class OpenLegs {
   async undo(): Promise<void> {
     for (const device of this.devices.values()) await device.abandon();
     this.devices.clear();
+    for (const file of this.metadata.values()) await file.abandon();
+    this.metadata.clear();
     await this.releaseStacked();
   }
 
@@ -243,11 +314,25 @@ export class OpenLegs {
     const wasThere = isLegUri(path) || lstatSync(path, { throwIfNoEntry: false }) !== undefined;
     try {
       this.devices.set(path, await openLeg(path, { ...options, cache: this.cache[path] }));
+      await this.openWith(path, options.external ?? null);
       // Nothing in it: whoever may have been faster than we left no content.
       if (!wasThere && lstatSync(path).blocks === 0) this.created.push(path);
     } catch (error) {
       if (options.mayBeMissing && isAbsence(error)) this.missing.set(path, error.message);
       else throw isLegUri(path) ? error : withHint(error, options);
+    }
+  }
+
+  /** A leg without its metadata is none: it is let go again. */
+  private async openWith(path: string, rule: ExternalRule | null): Promise<void> {
+    if (rule === null) return;
+    try {
+      if (await this.openMetadataOf(path, rule)) return;
+      const file = externalPathOf(rule.folder, path);
+      throw new OpenError('missing', `${path}: its metadata file ${file} does not exist`);
+    } catch (error) {
+      await this.undoOne(path);
+      throw error;
     }
   }
 
@@ -271,120 +356,15 @@ export class OpenLegs {
 }
 
 /** What crosses threads of an open leg. */
-export function openLegOf(path: string, device: LegDevice): OpenLeg {
+function openLegOf(path: string, device: LegDevice): OpenLeg {
   const { sectors, limits } = device;
+  const metadata = null;
   if (device instanceof RemoteLeg) {
     const { plan } = device;
-    return { path, fd: -1, syncFds: [], direct: false, sectors, limits, remote: plan };
+    return { path, fd: -1, syncFds: [], direct: false, sectors, limits, remote: plan, metadata };
   }
   const { fd, syncFds, isDirect } = device;
-  return { path, fd, syncFds, direct: isDirect, sectors, limits, remote: null };
-}
-
-/**
- * A new mirror overwrites its legs with the content of the first, and the first may be somebody's:
- * none may carry data that can be told from noise.
- * @throws ControlError would-lose-data
- */
-export async function refuseForeignContent(
-  legs: OpenLegs,
-  paths: Iterable<string>,
-  howToForce: string,
-): Promise<void> {
-  for (const path of paths) {
-    const found = signatureOf(await headOf(legs, path));
-    if (found === undefined) continue;
-    throw new ControlError('would-lose-data', `leg ${path} carries ${found}; ${howToForce}`);
-  }
-}
-
-/** The same for legs that may be copies of each other already: those of one beginning. */
-export async function refuseDifferentContent(
-  legs: OpenLegs,
-  paths: readonly string[],
-  howToForce: string,
-): Promise<void> {
-  const [first, ...others] = paths;
-  if (first === undefined) return;
-  const head = await headOf(legs, first);
-  const different: string[] = [];
-  for (const path of others) {
-    const other = await headOf(legs, path);
-    const length = Math.min(head.length, other.length);
-    if (!head.subarray(0, length).equals(other.subarray(0, length))) different.push(path);
-  }
-  await refuseForeignContent(legs, different, howToForce);
-}
-
-/**
- * A leg that comes back is filled from the others: what it carries must be of the set, or nothing
- * that can be told from noise.
- * @throws ControlError would-lose-data
- */
-export async function refuseStranger(
-  legs: OpenLegs,
-  path: string,
-  member: string,
-  remedy: string,
-): Promise<void> {
-  const [head, ours] = [await headOf(legs, path), await headOf(legs, member)];
-  const found = signatureOf(head);
-  const isCopy = head.equals(ours.subarray(0, head.length));
-  if (found === undefined || isCopy) return;
-  const id = contentIdOf(head);
-  if (id !== undefined && id === contentIdOf(ours)) return;
-  throw new ControlError('would-lose-data', `leg ${path} carries ${found} of its own; ${remedy}`);
-}
-
-/** The first bytes of a leg; fewer when it is shorter. */
-async function headOf(legs: OpenLegs, path: string): Promise<Buffer> {
-  const stacked = legs.stacked.get(path);
-  if (stacked !== undefined) {
-    const sectors = sectorsFloor(SIGNATURE_BYTES);
-    return Buffer.from(await stacked.lower.runner.call('head', { sectors }));
-  }
-  const device = legs.devices.get(path);
-  if (isLegUri(path) && device !== undefined) return readHead(device);
-  const file = await open(path, 'r');
-  try {
-    const head = Buffer.alloc(SIGNATURE_BYTES);
-    const { bytesRead } = await file.read(head, 0, head.length, 0);
-    return head.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
-}
-
-async function readHead(device: BlockDevice): Promise<Buffer> {
-  const block = sectorsCeil(device.limits.logicalBlockSize);
-  const wanted = Math.ceil(sectorsCeil(SIGNATURE_BYTES) / block) * block;
-  const head = Buffer.alloc(bytesOfSectors(Math.min(device.sectors, wanted)));
-  const step = Math.min(device.limits.maxSectors, sectorsCeil(head.length));
-  for (let at = 0; at < sectorsCeil(head.length); at += step) {
-    const sectors = Math.min(step, sectorsCeil(head.length) - at);
-    head.set(await readSectors(device, at, sectors), bytesOfSectors(at));
-  }
-  return head.subarray(0, SIGNATURE_BYTES);
-}
-
-/** @throws ControlError io */
-export async function readSectors(
-  device: BlockDevice,
-  sector: number,
-  sectors: number,
-): Promise<Buffer> {
-  const bytes = Buffer.alloc(bytesOfSectors(sectors));
-  const bio = new Bio();
-  bio.op = REQ_OP.READ;
-  bio.sector = sector;
-  bio.sectors = sectors;
-  bio.setBuffer(bytes, 0, bytes.length);
-  const errno = await new Promise<number>((ended) => {
-    bio.owner = { endIo: () => ended(bio.error) };
-    device.submit(bio);
-  });
-  if (errno === ERRNO.OK) return bytes;
-  throw new ControlError('io', `leg ${device.name} cannot be read: ${errnoName(errno)}`);
+  return { path, fd, syncFds, direct: isDirect, sectors, limits, remote: null, metadata };
 }
 
 const ERROR_CODES: Readonly<Record<OpenErrorCode, ErrorCode>> = {
@@ -400,6 +380,7 @@ const ERROR_CODES: Readonly<Record<OpenErrorCode, ErrorCode>> = {
   'no-space': 'io',
   'no-direct': 'bad-leg',
   broken: 'io',
+  foreign: 'bad-leg',
   uri: 'bad-argument',
   failed: 'io',
 };
@@ -416,8 +397,10 @@ function withHint(error: unknown, { createBytes, createHint }: OpenLegsOptions):
   return new ControlError('no-leg', `leg ${error.message}; ${createHint}`);
 }
 
+const ABSENT: readonly OpenErrorCode[] = ['missing', 'not-a-device', 'broken', 'foreign'];
+
 /** A disk that has died is as good as gone, whether its name is still there or not. */
 function isAbsence(error: unknown): error is OpenError {
   if (!(error instanceof OpenError)) return false;
-  return error.code === 'missing' || error.code === 'not-a-device' || error.code === 'broken';
+  return ABSENT.includes(error.code);
 }

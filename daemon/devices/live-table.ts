@@ -31,7 +31,8 @@ import {
 import type { BuildContext } from './build.ts';
 import type { Device } from './device.ts';
 import { loggedMirrorOf, lookAtLog, NO_LOG, settleLog, type LoggedMirror } from './disk-log.ts';
-import { OpenLegs, refuseForeignContent } from './legs.ts';
+import { refuseForeignContent } from './leg-content.ts';
+import { OpenLegs } from './legs.ts';
 import { isSameNativeSet, type ReadTable } from './native-reload.ts';
 import { readPolicyOf } from './request.ts';
 import { mirrorOfRecord } from './standing.ts';

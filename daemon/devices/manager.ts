@@ -21,7 +21,7 @@ import type { NbdServer } from '../net/server.ts';
 import { EventLog } from '../events.ts';
 import { reasonOf } from '../system-error.ts';
 import { buildFound, buildNew, buildRecorded, findSet } from './build.ts';
-import type { Assembly, BuildContext, Built } from './build.ts';
+import type { Assembly, BuildContext, Built, FindOptions } from './build.ts';
 import type { CallArgs, CallName, CallValue } from './calls.ts';
 import { Changes } from './changes.ts';
 import { Device } from './device.ts';
@@ -95,9 +95,9 @@ export class DeviceManager {
   async assemble(
     paths: readonly string[],
     asked: string | null,
-    force: boolean,
+    options: FindOptions,
   ): Promise<Assembly> {
-    const found = await findSet(paths, force, this.context);
+    const found = await findSet(paths, options, this.context);
     const { setName, setUuid } = found.plan.assembly.ruler;
     const name = asked ?? setName;
     const problem = nameError(name);

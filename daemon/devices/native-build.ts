@@ -5,7 +5,7 @@ import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { ControlError } from '../../core/control/error.ts';
 import { splitWords } from '../../core/dm/args.ts';
-import { parseMirrorArgs } from '../../core/dm/target-mirror.ts';
+import { EXTERNAL, parseMirrorArgs } from '../../core/dm/target-mirror.ts';
 import type { LegMetadata } from '../../core/mirror/assemble-native.ts';
 import { nativeSetSectors } from '../../core/mirror/native-format.ts';
 import {
@@ -16,6 +16,7 @@ import {
   nativeLegSectors,
 } from '../../core/mirror/native-layout.ts';
 import { isNativeTable, linesOf, readTable } from './assemble.ts';
+import { externalFolderOf, externalOfTable, externalPathOf } from './external-metadata.ts';
 import type { OpenLegs } from './legs.ts';
 import { eraseLegs, formatLegs, metadataAt } from './native-metadata.ts';
 import { drawRun, excludedOf, planNative, type NativePlan } from './native-start.ts';
@@ -30,9 +31,47 @@ export function isNativeRequest(request: DeviceRequest): boolean {
 
 /** Legs that are made for a device of this size: the data and what goes behind it. */
 export function createdBytes(request: DeviceRequest, sizeBytes: number): number {
-  if (!isNativeRequest(request)) return sizeBytes;
+  if (!isNativeRequest(request) || folderOf(request) !== null) return sizeBytes;
   const sectors = sectorsFloor(sizeBytes);
   return bytesOfSectors(nativeLegSectors(sectors, regionSectors(request, sectors)));
+}
+
+/** Where the metadata of the request's legs is kept; null: on the legs. @throws ControlError bad-argument */
+export function folderOf({ metadataPlace, table }: DeviceRequest): string | null {
+  return externalFolderOf(metadataPlace) ?? externalOfTable(table ?? '')?.folder ?? null;
+}
+
+/**
+ * The legs' metadata files, where the set keeps them apart: made, and what the legs carried themselves
+ * is wiped.
+ * @throws ControlError bad-leg, and what opening refuses
+ */
+export async function makeExternal(
+  request: DeviceRequest,
+  table: string,
+  legs: OpenLegs,
+  paths: readonly string[],
+): Promise<void> {
+  const external = externalOfTable(table);
+  if (external === null) return;
+  for (const path of paths) refuseShort(path, legs, readTable(table).sectors);
+  await legs.openMetadata(paths, {
+    folder: external.folder,
+    makeBytes: external.bytes,
+    makesFolder: true,
+    force: request.content.kind === 'take',
+    moved: false,
+  });
+}
+
+/** The leg itself holds the data; what is behind it is metadata. @throws ControlError bad-leg */
+export function refuseShort(path: string, legs: OpenLegs, sectors: number): void {
+  const has = legs.devices.get(path)?.sectors ?? sectors;
+  if (has >= sectors) return;
+  throw new ControlError(
+    'bad-leg',
+    `leg ${path} has ${bytesOfSectors(has)} bytes, too small for a device of ${bytesOfSectors(sectors)} bytes`,
+  );
 }
 
 /** The open legs of a request, in its order. */
@@ -47,8 +86,8 @@ export function nativeTable(request: DeviceRequest, legs: Blocks): string {
     request,
     sizeBytes === undefined ? Math.min(...sizes) : sectorsFloor(sizeBytes),
   );
-  const sectors =
-    sizeBytes === undefined ? nativeSetSectors(sizes, region) : sectorsFloor(sizeBytes);
+  const most = folderOf(request) === null ? nativeSetSectors(sizes, region) : Math.min(...sizes);
+  const sectors = sizeBytes === undefined ? most : sectorsFloor(sizeBytes);
   if (sectors <= 0) {
     const small = [...legs.values()].find((device) => device.sectors === Math.min(...sizes));
     throw new ControlError(
@@ -124,6 +163,11 @@ export async function markedOf(
   loop: Loop,
 ): Promise<readonly Marked[]> {
   const named = [...legs.blocksAt(paths, loop)].map(([path, device]) => ({ path, device }));
+  // A leg whose metadata is elsewhere may have been one that carried its own.
+  for (const path of legs.metadata.keys()) {
+    const device = legs.devices.get(path);
+    if (device !== undefined && paths.includes(path)) named.push({ path, device });
+  }
   const found = await metadataAt(
     named.map(({ device }) => device),
     loop,
@@ -139,6 +183,7 @@ export function refuseMarked(
   marked: readonly Marked[],
   paths: readonly string[],
   remedy: string,
+  folder: string | null = null,
 ): void {
   const [first] = marked;
   if (first === undefined) return;
@@ -155,7 +200,8 @@ export function refuseMarked(
     marked.every(
       (leg) => leg.metadata.kind === 'superblock' && leg.metadata.superblock.setUuid === setUuid,
     );
-  const way = isWhole ? `dmio assemble ${paths.join(' ')} starts it; ${remedy}` : remedy;
+  const place = folder === null ? '' : ` --metadata ${EXTERNAL}${folder}`;
+  const way = isWhole ? `dmio assemble ${paths.join(' ')}${place} starts it; ${remedy}` : remedy;
   throw new ControlError(
     'would-lose-data',
     `leg ${path} carries metadata of mirror ${setName} (set ${setUuid}); ${way}`,
@@ -229,6 +275,14 @@ export async function adoptSet(
     throw new ControlError(
       'would-lose-data',
       `leg ${marked[0]?.path ?? ''} is of a mirror already and ${created} is not there: leave it out, and add it when the mirror runs`,
+    );
+  }
+  const folder = folderOf(request);
+  const bare = folder === null ? undefined : [...blocks.keys()].find((p) => !legs.metadata.has(p));
+  if (folder !== null && bare !== undefined) {
+    throw new ControlError(
+      'would-lose-data',
+      `leg ${marked[0]?.path ?? ''} is of a mirror already and ${externalPathOf(folder, bare)} is not there: leave ${bare} out, and add it when the mirror runs`,
     );
   }
   const plan = await planNative(blocks, { setUuid: null, record: null }, loop);

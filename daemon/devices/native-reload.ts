@@ -57,6 +57,9 @@ function differenceOf(live: ReadTable, next: ReadTable): string | null {
   if (ours.regionSectors !== theirs.regionSectors) {
     return `the table has regions of ${theirs.regionSectors} sectors, the map on its legs has ${ours.regionSectors}`;
   }
+  if (ours.metadataFolder !== theirs.metadataFolder) {
+    return 'the table has the metadata of its legs in another place; remove it and create it anew with --force';
+  }
   if (pathsIn(ours) !== pathsIn(theirs)) {
     return 'the table has other legs, or in another order; with the native log leg add, leg remove and leg replace change them';
   }

@@ -195,13 +195,15 @@ export function recordOfPlan({ assembly, legs }: NativePlan): MirrorRecord {
   return { generation: assembly.ruler.generation, clean: assembly.membersEqual, legs };
 }
 
-export function tableOfPlan({ assembly, legs }: NativePlan): string {
+/** `metadataFolder`: of a set whose metadata is not on the legs. */
+export function tableOfPlan({ assembly, legs }: NativePlan, metadataFolder: string | null): string {
   const { dataSectors, regionSectors } = assembly.ruler;
   const words = formatMirrorArgs({
     logType: 'native',
     logDevice: null,
     regionSectors,
     sync: undefined,
+    metadataFolder,
     legs,
     features: { handleErrors: true, keepLog: false },
   });

@@ -9,7 +9,9 @@ import { MAX_REGIONS } from '../../core/base/error-bits.ts';
 import { formatMirrorArgs, type MirrorLogType } from '../../core/dm/target-mirror.ts';
 import { escapeWord } from '../../core/dm/args.ts';
 import type { ReadPolicy } from '../../core/mirror/options.ts';
+import { externalFolderOf } from './external-metadata.ts';
 import { legProblem } from './open-leg.ts';
+import { lowerNameOf } from './stack.ts';
 import { DEFAULT_READ_POLICY, parseReadPolicy, READ_POLICY_FORMAT } from './read-policy.ts';
 
 /** Exactly one of `mirror`, `linear` and `table` is given. */
@@ -22,6 +24,8 @@ export interface DeviceRequest {
   readonly sizeBytes?: number | undefined;
   readonly log?: string | undefined;
   readonly regionSizeBytes?: number | undefined;
+  /** With the native log: `external:DIR`, or `internal`, on the legs. */
+  readonly metadataPlace?: string | undefined;
   readonly readPolicy?: string | undefined;
   /** Of legs: see core/control/cache.ts. */
   readonly cache?: readonly string[] | undefined;
@@ -75,6 +79,7 @@ export function checkRequest(request: DeviceRequest): void {
   if (log !== undefined) checkLog(log);
   if (log !== undefined && mirror === undefined)
     throw bad('only a mirror of legs has a log; a table names its own');
+  checkMetadata(request);
   readPolicyOf(request.readPolicy, mirror?.length);
   if (request.linear !== undefined && request.legTimeout !== undefined) {
     throw bad('only a mirror has leg time-outs');
@@ -115,6 +120,7 @@ export function mirrorTable(
     // Not with the kernel's log: this line may be given to dm-mirror, which believes `nosync` at
     // every start, after a crash too.
     sync: request.assumeClean && logTypeOf(request.log) !== 'disk' ? 'nosync' : undefined,
+    metadataFolder: externalFolderOf(request.metadataPlace),
     legs: legs.map((path) => ({ path, startSector: 0 })),
     // What we do in any case: a leg that fails is dropped, the rest goes on.
     features: { handleErrors: true, keepLog: false },
@@ -208,6 +214,21 @@ function checkLog(log: string): void {
     throw bad(`log ${JSON.stringify(log)}: expected disk=PATH, of a file or a block device`);
   }
   throw bad(`log ${JSON.stringify(log)}: expected ${LOG_FORMAT}`);
+}
+
+function checkMetadata({ metadataPlace, mirror, log }: DeviceRequest): void {
+  if (metadataPlace === undefined) return;
+  if (mirror === undefined) throw bad('only a mirror of legs has metadata; a table names its own');
+  const folder = externalFolderOf(metadataPlace);
+  if (logTypeOf(log) !== 'native') {
+    throw bad(`metadata ${metadataPlace}: only the native log has metadata; --log native`);
+  }
+  const lower = mirror.find((leg) => lowerNameOf(leg) !== undefined);
+  if (folder === null || lower === undefined) return;
+  throw new ControlError(
+    'unsupported',
+    `leg ${lower}: external metadata is for files, block devices and other servers' exports`,
+  );
 }
 
 function bad(message: string): ControlError {

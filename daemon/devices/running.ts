@@ -9,7 +9,7 @@ import type { BuildContext } from './build.ts';
 import { RemoteLeg } from '../remote/leg.ts';
 import type { FromWorkerLeg } from '../worker/messages.ts';
 import { withDiskLog } from './disk-log.ts';
-import { openLegOf, type OpenLegs } from './legs.ts';
+import type { OpenLegs } from './legs.ts';
 import { legTimeoutMs } from '../../core/control/leg-timeout.ts';
 import { readPolicyOf } from './request.ts';
 import { LocalRunner, type Runner, type SwapPlan } from './runner.ts';
@@ -116,7 +116,7 @@ function tableOf({ identity, legs, recorded, log, eventNr }: SwapPlan): WorkerTa
   return {
     table: identity.table.join('\n'),
     readOnly: identity.readOnly,
-    legs: [...legs.devices].map(([path, device]) => openLegOf(path, device)),
+    legs: [...legs.devices.keys()].map((path) => legs.openLegOf(path)),
     lower: [...legs.stacked].map(([path, { below }]) => [path, below.place?.number ?? -1]),
     missing: [...legs.missing],
     recorded,

@@ -1,7 +1,7 @@
 /** Whether a remote leg that came back has lost everything. */
 import { open } from 'node:fs/promises';
 import { bytesOfSectors } from '../../core/base/units.ts';
-import { readSectors } from './legs.ts';
+import { readSectors } from './leg-content.ts';
 import type { RemoteLeg } from '../remote/leg.ts';
 
 const SPOTS = 64;

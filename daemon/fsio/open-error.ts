@@ -20,6 +20,8 @@ export type OpenErrorCode =
   | 'no-direct'
   /** It is there, and answers with I/O errors. */
   | 'broken'
+  /** A metadata file that is not the leg's. */
+  | 'foreign'
   /** The words of a leg's URI. */
   | 'uri'
   | 'failed';

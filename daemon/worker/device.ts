@@ -11,6 +11,7 @@ import { NoRecorder } from '../../core/mirror/record.ts';
 import { AbsentDevice } from '../devices/absent-device.ts';
 import { assemble, swapTable } from '../devices/assemble.ts';
 import type { Assembled, AssemblyRequest, MirrorPlan, OpenLeg } from '../devices/assemble.ts';
+import { withExternal } from '../devices/external-metadata.ts';
 import { callDevice, offerFacts } from '../devices/calls.ts';
 import { withDiskLog } from '../devices/disk-log.ts';
 import { legTimeoutMs } from '../../core/control/leg-timeout.ts';
@@ -81,13 +82,18 @@ export class WorkerDevice {
     return device;
   }
 
-  private attach({ path, remote, ...leg }: OpenLeg): BlockDevice {
+  private attach(leg: OpenLeg): BlockDevice {
+    const { path, fd, remote, metadata } = leg;
+    const itself = this.deviceOf(leg);
     const device =
-      remote === null
-        ? new UringDevice(this.plane.engine, { name: path, ...leg })
-        : this.makeRemote(path, remote);
-    this.legs.set(path, { device, fd: leg.fd, remote: remote?.id ?? null });
+      metadata === null ? itself : withExternal(itself, this.deviceOf(metadata), this.plane.loop);
+    this.legs.set(path, { device, fd, remote: remote?.id ?? null });
     return device;
+  }
+
+  private deviceOf({ path, remote, metadata: _, ...leg }: OpenLeg): BlockDevice {
+    if (remote !== null) return this.makeRemote(path, remote);
+    return new UringDevice(this.plane.engine, { name: path, ...leg });
   }
 
   private requestOf(table: WorkerTable): AssemblyRequest {

@@ -4,6 +4,7 @@ import { Prng } from '../../core/base/prng.ts';
 import { bytesOfSectors } from '../../core/base/units.ts';
 import type { QueueLimits } from '../../core/block/limits.ts';
 import { NODE_CLOCK } from '../../daemon/clock.ts';
+import { withExternal } from '../../daemon/devices/external-metadata.ts';
 import { openFileDevice } from '../../daemon/fsio/engine.ts';
 import { createNodeLoop } from '../../daemon/node-loop.ts';
 import { createManualLoop } from '../support/manual-loop.ts';
@@ -76,6 +77,18 @@ const directFile: DeviceFactory = async ({ readOnly }) => {
   return { device, close: () => device.close() };
 };
 
+/** A leg and the metadata behind it, both slow and out of order by the seed. */
+const legWithExternal: DeviceFactory = ({ seed }) => {
+  const loop = createManualLoop();
+  const prng = new Prng(seed);
+  const disk = (sectors: number): MemoryDevice =>
+    new MemoryDevice({ loop, sectors, prng, maxDelayTurns: 3 });
+  // The leg ends inside a unit.
+  const [leg, metadata] = [disk(SECTORS - 131), disk(8 + 131)];
+  const device = withExternal(leg, metadata, loop);
+  return { device, close: () => expect([leg.inFlight, metadata.inFlight]).toEqual([0, 0]) };
+};
+
 const overTwoFiles: DeviceFactory = async () => {
   const loop = createNodeLoop();
   const create = { sizeBytes: bytesOfSectors(SECTORS) };
@@ -145,6 +158,7 @@ suite(
   }),
   MAPPED,
 );
+suite('a leg and its metadata file', legWithExternal, MAPPED);
 suite('a mirror of three disks of memory', mirror, MAPPED);
 suite('three stripes of 3 sectors', striped('0 900 striped 3 3 a 7 b 0 c 300\n'), MAPPED);
 suite(

@@ -26,6 +26,8 @@ export interface OrdealOptions {
 /** Room for the metadata of the native log behind the data. */
 const LEG_MIB = DEVICE_MIB + 16;
 const NAMES = ['a', 'b', 'c'];
+/** Connections when all are there: two writers, and fio's through the retry filter. */
+const CLIENTS = 3;
 
 export class Ordeal implements Site {
   readonly prng: Prng;
@@ -73,9 +75,16 @@ export class Ordeal implements Site {
     const trouble = TROUBLES[name];
     if (trouble === undefined) throw new Error(`no trouble is called ${name}`);
     const complaints: string[] = [];
-    const traffic = this.clients.run(this.options.seconds);
+    let hasEnded = false;
+    const traffic = this.clients.run(this.options.seconds).finally(() => {
+      hasEnded = true;
+    });
     try {
-      await sleep(100 + this.prng.below(300));
+      // The retry filter asks again for requests, not for a connection that was never there.
+      const begun = async (): Promise<boolean> =>
+        hasEnded || (await this.status()).connections >= CLIENTS;
+      while (!(await begun())) await sleep(20);
+      await sleep(this.prng.below(300));
       await trouble(this);
     } catch (error) {
       complaints.push(error instanceof Error ? error.message : String(error));

@@ -128,6 +128,7 @@ const PARTS: MirrorParts = {
   args: {
     logType: 'core',
     logDevice: null,
+    metadataFolder: null,
     regionSectors: 2,
     sync: undefined,
     legs: [],

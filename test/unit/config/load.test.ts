@@ -73,7 +73,7 @@ const LISTEN = 'unix:PATH or tcp:HOST:PORT';
 const KEYS =
   'control, state-dir, listen, metrics, engine, log-level, auto-re-add, re-add-delay, [hooks], allow-plain-tcp, allow, allow-read, [tls], [limits], [device.NAME]';
 const DEVICE_KEYS =
-  'mirror, linear, table, size, log, region-size, read-policy, cache, leg-timeout, read-only, assume-clean, tls, allow, allow-read';
+  'mirror, linear, table, size, log, region-size, metadata, read-policy, cache, leg-timeout, read-only, assume-clean, tls, allow, allow-read';
 const SIZES = 'a size such as 4096, 64KiB, 64K, 1GiB, 1G or 8s (sectors)';
 
 // text, line, the rest of the message
@@ -184,6 +184,11 @@ const BAD: readonly (readonly [string, number, string])[] = [
     '[device.x]\nmirror = ["/a", "/b"]\nlog = "paper"',
     3,
     'key "device.x.log": expected "native", "core" or "disk=PATH"',
+  ],
+  [
+    '[device.x]\nmirror = ["/a", "/b"]\nlog = "native"\nmetadata = "external:here"',
+    4,
+    'key "device.x.metadata": expected "internal" or "external:/DIR"',
   ],
   [
     '[device.x]\nmirror = ["/a", "/b"]\nread-policy = "fast"',

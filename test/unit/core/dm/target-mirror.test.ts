@@ -22,6 +22,7 @@ describe('a mirror line', () => {
     expect(parse('core 2 1024 nosync 2 /dev/a 0 /dev/b 8 1 handle_errors')).toEqual({
       logType: 'core',
       logDevice: null,
+      metadataFolder: null,
       regionSectors: 1024,
       sync: 'nosync',
       legs: [
@@ -40,6 +41,9 @@ describe('a mirror line', () => {
     `core 1 1024 64 ${legs64}`,
     'disk 2 /dev/log 1024 2 /dev/a 0 /dev/b 0',
     'disk 3 /dev/log 1024 sync 2 a 0 b 0 1 handle_errors',
+    'native 1 1024 2 a 0 b 0',
+    'native 2 1024 external:/srv/meta 2 a 0 b 0 1 handle_errors',
+    'native 3 1024 nosync external:/srv/my\\ meta 2 a 0 b 0',
     'disk 3 /srv/my\\ log 2 nosync 2 a 0 b 0 2 handle_errors keep_log',
   ])('is given back as it was: %.60s', (line) => {
     expect(formatMirrorArgs(parse(line))).toBe(line);
@@ -66,6 +70,10 @@ describe('a mirror line', () => {
     ['disk 2 /dev/log 1000 2 a 0 b 0', 'the region size is 1000 sectors, a power of two'],
     ['disk 3 /dev/log 1024 maybe 2 a 0 b 0', '"maybe" after the region size'],
     ['disk 2 a 1024 2 a 0 b 0', 'the log is on a, which is a leg'],
+    ['core 2 1024 external:/m 2 a 0 b 0', '"external:/m" after the region size'],
+    ['native 2 1024 external: 2 a 0 b 0', 'external: and the path of a folder is wanted'],
+    ['native 1 external:/m 2 a 0 b 0', 'the native log takes 1 to 3 arguments'],
+    ['native 4 1024 sync x external:/m 2 a 0 b 0', 'the native log takes 1 to 3 arguments'],
     ['core', 'mirror ends before the number of log arguments'],
     ['core x', 'the number of log arguments is "x", a whole number is wanted'],
     ['core 0 2 a 0 b 0', 'the core log takes 1 or 2 arguments'],
