@@ -39,6 +39,10 @@ export class LegDeadline {
   private readonly set: MirrorSet;
   private timer: Timer | null = null;
   private isStopped = false;
+  /** Of a look: its time, and whether somebody was found who is late and may go. */
+  private nowMs = 0;
+  private isLate = false;
+  private asked: Leg | null = null;
 
   constructor(set: MirrorSet) {
     this.set = set;
@@ -77,6 +81,7 @@ export class LegDeadline {
   }
 
   private takeOut(): void {
+    if (!this.isAnyLate()) return;
     const look = this.lookAt();
     const late = [...look.oldest].sort(([, a], [, b]) => a - b);
     for (const [leg] of late) {
@@ -90,6 +95,25 @@ export class LegDeadline {
       this.set.client.abandon(leg.device, ERRNO.ETIMEDOUT);
     }
   }
+
+  /** Nearly always nobody is, or nobody who may go: that costs no memory. */
+  private isAnyLate(): boolean {
+    this.isLate = false;
+    this.asked = null;
+    this.nowMs = this.set.clock.nowMs();
+    this.set.client.eachInFlight(this.noteLate);
+    return this.isLate;
+  }
+
+  private readonly noteLate = (bio: SentBio): void => {
+    if (this.isLate) return;
+    const device = deviceOf(bio);
+    const leg = device === null ? null : this.set.legOf(device);
+    if (leg === null || leg.timeoutMs === 0 || this.nowMs - bio.sentMs < leg.timeoutMs) return;
+    if (leg === this.asked) return;
+    this.asked = leg;
+    this.isLate = !leg.isActive || !isLastCopyOfSome(this.set.legs, leg);
+  };
 
   private lookAt(): Look {
     const { set } = this;

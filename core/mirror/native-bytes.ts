@@ -1,6 +1,7 @@
 // Numbers and texts of the native metadata: little-endian, written out, the same on every machine.
 
 const HEX = '0123456789abcdef';
+const DASH = 0x2d;
 
 /** A whole number below 2^53 in 8 bytes. */
 export function putU64(view: DataView, at: number, value: number): void {
@@ -16,9 +17,19 @@ export function getU64(view: DataView, at: number): number | null {
 
 /** `hex`: two digits a byte; dashes do not count. */
 export function putHex(bytes: Uint8Array, at: number, hex: string): void {
-  const digits = hex.replaceAll('-', '');
-  for (let i = 0; i < digits.length / 2; i += 1) {
-    bytes[at + i] = Number.parseInt(digits.slice(i * 2, i * 2 + 2), 16);
+  let place = at;
+  let high = -1;
+  for (let i = 0; i < hex.length; i += 1) {
+    const code = hex.charCodeAt(i);
+    if (code === DASH) continue;
+    const digit = code < 0x3a ? code - 0x30 : (code | 0x20) - 0x57;
+    if (high < 0) {
+      high = digit;
+      continue;
+    }
+    bytes[place] = (high << 4) | digit;
+    place += 1;
+    high = -1;
   }
 }
 

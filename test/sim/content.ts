@@ -1,7 +1,7 @@
 import type { Prng } from '../../core/base/prng.ts';
 import { SECTOR_SIZE } from '../../core/base/units.ts';
 import type { Bio } from '../../core/block/bio.ts';
-import { at } from './at.ts';
+import { at, wordAt } from './at.ts';
 
 /**
  * What a sector holds, as one number: 0 is zeros, anything else is the tag of the one write that
@@ -16,6 +16,8 @@ export const GARBAGE: Value = 0xffffffff;
 export const FIRST_TAG: Value = 1;
 
 const WORDS = SECTOR_SIZE / 4;
+/** Contents of metadata that are kept together. */
+const PIECE = 64;
 
 export function encodeSector(words: Uint32Array, from: number, value: Value, sector: number): void {
   if (value === ZEROS || value === GARBAGE) {
@@ -29,7 +31,7 @@ export function encodeSector(words: Uint32Array, from: number, value: Value, sec
 }
 
 export function decodeSector(words: Uint32Array, from: number, sector: number): Value {
-  const value = at(words, from);
+  const value = wordAt(words, from);
   const second = value === ZEROS ? 0 : sector;
   for (let i = from; i < from + WORDS; i += 2) {
     if (words[i] !== value || words[i + 1] !== second) return GARBAGE;
@@ -70,35 +72,60 @@ export function eachSector(
  * as for data, so tearing, caches and power cuts treat both alike.
  */
 export class RawSectors {
-  private readonly contents: Uint32Array[] = [new Uint32Array(WORDS)];
+  /** Many to a piece: memory for each alone costs more than to fill it. */
+  private readonly pieces: Uint32Array[] = [new Uint32Array(PIECE * WORDS)];
+  /** 0 is taken: zeros. */
+  private count = 1;
 
   /** The number of what is in words[from ..): 0 for zeros. */
   number(words: Uint32Array, from: number): Value {
     let i = from;
     while (i < from + WORDS && words[i] === 0) i += 1;
     if (i === from + WORDS) return ZEROS;
-    this.contents.push(words.slice(from, from + WORDS));
-    return this.contents.length - 1;
+    const value = this.add();
+    const piece = this.pieceOf(value);
+    const first = (value % PIECE) * WORDS;
+    for (i = 0; i < WORDS; i += 1) piece[first + i] = wordAt(words, from + i);
+    return value;
+  }
+
+  private add(): Value {
+    const value = this.count;
+    this.count += 1;
+    if (value % PIECE === 0) this.pieces.push(new Uint32Array(PIECE * WORDS));
+    return value;
+  }
+
+  private pieceOf(value: Value): Uint32Array {
+    return at(this.pieces, Math.floor(value / PIECE));
+  }
+
+  private contentOf(value: Value): Uint32Array {
+    const first = (value % PIECE) * WORDS;
+    return this.pieceOf(value).subarray(first, first + WORDS);
   }
 
   /** A content that nobody has written. */
   noise(prng: Prng): Value {
-    this.contents.push(Uint32Array.from({ length: WORDS }, () => prng.u32()));
-    return this.contents.length - 1;
+    const value = this.add();
+    this.contentOf(value).set(Uint32Array.from({ length: WORDS }, () => prng.u32()));
+    return value;
   }
 
   /** The same but for one bit. */
   flipped(value: Value, prng: Prng): Value {
-    const content = at(this.contents, value).slice();
+    const flipped = this.add();
+    const content = this.contentOf(flipped);
+    content.set(this.contentOf(value));
     const word = prng.below(WORDS);
-    content[word] = at(content, word) ^ (1 << prng.below(32));
-    this.contents.push(content);
-    return this.contents.length - 1;
+    content[word] = wordAt(content, word) ^ (1 << prng.below(32));
+    return flipped;
   }
 
   put(words: Uint32Array, from: number, value: Value): void {
     if (value === GARBAGE) words.fill(GARBAGE, from, from + WORDS);
-    else words.set(at(this.contents, value), from);
+    else if (value === ZEROS) words.fill(0, from, from + WORDS);
+    else words.set(this.contentOf(value), from);
   }
 
   /** The bytes of many sectors, one after the other. */

@@ -8,7 +8,7 @@ import type { Loop } from '../../core/block/loop.ts';
 import { isWriteOp, REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { RUN, type Run, type ZeroQuery } from '../../core/block/run.ts';
 import type { SimClock } from './clock.ts';
-import { at } from './at.ts';
+import { at, wordAt } from './at.ts';
 import {
   decodeSector,
   eachSector,
@@ -221,7 +221,7 @@ export class SimDisk implements BlockDevice {
   }
 
   private isZeroAt(sector: number): boolean {
-    return sector < this.rawFrom && at(this.medium.visible, sector) === ZEROS;
+    return sector < this.rawFrom && wordAt(this.medium.visible, sector) === ZEROS;
   }
 
   private tell(sector: number, sectors: number, run: Run, lies: boolean): void {
@@ -274,7 +274,7 @@ export class SimDisk implements BlockDevice {
   private read(bio: Bio, errno: number): void {
     eachSector(bio, (words, from, index) => {
       const sector = bio.sector + index;
-      const value = errno === 0 ? at(this.medium.visible, sector) : GARBAGE;
+      const value = errno === 0 ? wordAt(this.medium.visible, sector) : GARBAGE;
       if (sector >= this.rawFrom) this.raw.put(words, from, value);
       else encodeSector(words, from, value, sector - this.origin);
     });

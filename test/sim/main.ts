@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { apartStories, runApart } from './apart.ts';
 import {
@@ -8,12 +9,14 @@ import {
   type SmallCase,
 } from './exhaustive.ts';
 import { playMutants } from './hunt.ts';
-import { KIND_NAMES, type KindName } from './kinds.ts';
+import { KIND_NAMES, kindOfMixed, type KindName } from './kinds.ts';
 import { SIM_LOGS, type SimLog } from './options.ts';
-import { mixed, playKept, playMinimized, playOne, playSeeds } from './play.ts';
+import { playKept, playMinimized, playOne, playSeeds } from './play.ts';
 
 const USAGE = `usage: main.js [KIND] [--seed N] [--count K] [--trace]   play seeds N .. N+K-1
-       main.js [KIND] --hours H [--seed N]       as many as H hours hold, with progress
+       main.js [KIND] --hours H [--seed N]       as many as H hours hold
+       with either: [--jobs J]                   by J processes; as many as there are CPUs
+                    [--report FILE]              a summary as JSON, kept up to date
        main.js [KIND] --seed N --minimize        make a failing seed small
        main.js [KIND] --seed N --keep STEPS [--set OPTIONS]   what --minimize has printed
        main.js [--log L] --small N [--faults 2] [--part I/N]   every story of up to N requests
@@ -29,6 +32,8 @@ const OPTIONS = {
   seed: { type: 'string', default: '1' },
   count: { type: 'string', default: '1' },
   hours: { type: 'string' },
+  jobs: { type: 'string' },
+  report: { type: 'string' },
   trace: { type: 'boolean', default: false },
   minimize: { type: 'boolean', default: false },
   keep: { type: 'string' },
@@ -120,7 +125,7 @@ function kindNamed(log: SimLog, { legs, meta, scrub, remote }: KindFlags): KindN
   return KIND_NAMES.find((each) => each === name) ?? 'core';
 }
 
-function main(): number {
+async function main(): Promise<number> {
   const { values } = parseArgs({ options: OPTIONS });
   const log = SIM_LOGS.find((each) => each === values.log);
   if (log === undefined) throw new Error(`--log is one of ${SIM_LOGS.join(', ')}`);
@@ -139,12 +144,21 @@ function main(): number {
   } else if (values.minimize) return playMinimized(seed, kind);
   else if (values.keep !== undefined) {
     return playKept(seed, kind, values.keep, values.set, values.trace);
-  } else if (values.hours !== undefined) {
-    const hours = numberOf('hours', values.hours);
-    return playSeeds(seed, Infinity, hours, isPlain ? mixed : () => kind);
-  } else if (count === 1) return playOne(seed, values.mix ? mixed(seed) : kind, values.trace);
-  else return playSeeds(seed, count, Infinity, values.mix ? mixed : () => kind);
+  } else if (count === 1 && values.hours === undefined)
+    return playOne(seed, values.mix ? kindOfMixed(seed) : kind, values.trace);
+  else {
+    const hours = numberOf('hours', values.hours ?? 'Infinity');
+    const isMixed = values.mix || (values.hours !== undefined && isPlain);
+    return playSeeds({
+      kind: isMixed ? 'mix' : kind,
+      first: seed,
+      count: values.hours === undefined ? count : Infinity,
+      hours,
+      jobs: Math.max(1, numberOf('jobs', values.jobs ?? String(availableParallelism()))),
+      report: values.report ?? null,
+    });
+  }
   return 0;
 }
 
-if (main() > 0) process.exitCode = 1;
+if ((await main()) > 0) process.exitCode = 1;

@@ -1,5 +1,5 @@
 import type { Prng } from '../../core/base/prng.ts';
-import { at } from './at.ts';
+import { at, wordAt } from './at.ts';
 import type { Value } from './content.ts';
 
 /** A block as somebody wrote it, not yet known to be on the platter. */
@@ -25,6 +25,9 @@ export class Medium {
   /** Blocks a failed flush has lost: still shown, never on the platter, gone when evicted. */
   private readonly doomed = new Set<number>();
   private count = 0;
+  /** Changes from this sector on are counted: who reads the metadata there looks again only then. */
+  watchFrom = Infinity;
+  private watched = 0;
 
   constructor(sectors: number, blockSectors: number, fill: Value) {
     this.sectors = sectors;
@@ -33,14 +36,25 @@ export class Medium {
     this.visible = new Uint32Array(sectors).fill(fill);
   }
 
+  /** How often something from `watchFrom` on has changed, on the platter or as it is read. */
+  get changes(): number {
+    return this.watched;
+  }
+
+  private noteChange(end: number): void {
+    if (end > this.watchFrom) this.watched += 1;
+  }
+
   /** As it came from the factory: nothing but zeros from here on. */
   clearFrom(sector: number): void {
+    this.noteChange(Infinity);
     this.durable.fill(0, sector);
     this.visible.fill(0, sector);
   }
 
   /** Bits rot while nobody looks: the sector has this content now. */
   damage(sector: number, value: Value): void {
+    this.noteChange(sector + 1);
     this.durable[sector] = value;
     this.visible[sector] = value;
     this.versions.delete(Math.floor(sector / this.blockSectors));
@@ -52,6 +66,7 @@ export class Medium {
   }
 
   putBack(image: Uint32Array): void {
+    this.noteChange(Infinity);
     this.versions.clear();
     this.doomed.clear();
     this.durable.set(image);
@@ -69,15 +84,27 @@ export class Medium {
     if (versions === undefined) this.versions.set(block, [version]);
     else versions.push(version);
     this.doomed.delete(block);
-    this.visible.set(values, block * this.blockSectors);
+    this.show(block, values);
+  }
+
+  private show(block: number, values: readonly Value[]): void {
+    const first = block * this.blockSectors;
+    this.noteChange(first + this.blockSectors);
+    for (let i = 0; i < values.length; i += 1) this.visible[first + i] = at(values, i);
+  }
+
+  private persist(block: number, values: readonly Value[]): void {
+    const first = block * this.blockSectors;
+    this.noteChange(first + this.blockSectors);
+    for (let i = 0; i < values.length; i += 1) this.durable[first + i] = at(values, i);
   }
 
   /** The block changes behind everybody's back, on the platter and as it is read. */
   rot(block: number, values: readonly Value[]): void {
     this.versions.delete(block);
     this.doomed.delete(block);
-    this.durable.set(values, block * this.blockSectors);
-    this.visible.set(values, block * this.blockSectors);
+    this.persist(block, values);
+    this.show(block, values);
   }
 
   /** The write of these blocks has ended: a flush sent from now on covers it. */
@@ -92,7 +119,7 @@ export class Medium {
 
   /** Puts what had ended at `sentAt` on the platter; what came later stays in the cache. */
   flush(sentAt: number): void {
-    for (const block of [...this.versions.keys()]) this.flushBlock(block, sentAt);
+    for (const block of this.versions.keys()) this.flushBlock(block, sentAt);
   }
 
   /** FUA: whatever these blocks hold goes to the platter. */
@@ -121,6 +148,7 @@ export class Medium {
   evict(): void {
     for (const block of this.doomed) {
       const first = block * this.blockSectors;
+      this.noteChange(first + this.blockSectors);
       this.visible.set(this.durable.subarray(first, first + this.blockSectors), first);
     }
     this.doomed.clear();
@@ -130,6 +158,7 @@ export class Medium {
   overwrite(value: Value, end = this.sectors): void {
     this.versions.clear();
     this.doomed.clear();
+    this.noteChange(end);
     this.durable.fill(value, 0, end);
     this.visible.fill(value, 0, end);
   }
@@ -152,16 +181,26 @@ export class Medium {
   powerCut(prng: Prng): void {
     for (const [block, versions] of this.versions) {
       const made = prng.below(versions.length + 1);
-      if (made > 0) this.durable.set(at(versions, made - 1).values, block * this.blockSectors);
+      if (made > 0) this.persist(block, at(versions, made - 1).values);
     }
+    this.noteChange(Infinity);
     this.versions.clear();
     this.doomed.clear();
     this.visible.set(this.durable);
   }
 
+  /** A power cut can leave nothing else there. */
+  isCertain(sector: number, value: Value): boolean {
+    if (this.durable[sector] !== value) return false;
+    const versions = this.versions.get(Math.floor(sector / this.blockSectors));
+    if (versions === undefined) return true;
+    const inside = sector % this.blockSectors;
+    return versions.every((version) => version.values[inside] === value);
+  }
+
   /** Every value that a power cut might leave in this sector. */
   eachPossible(sector: number, visit: (value: Value) => void): void {
-    visit(at(this.durable, sector));
+    visit(wordAt(this.durable, sector));
     if (this.versions.size === 0) return;
     const versions = this.versions.get(Math.floor(sector / this.blockSectors));
     if (versions === undefined) return;
@@ -170,11 +209,12 @@ export class Medium {
   }
 
   private flushBlock(block: number, sentAt: number): void {
-    const versions = this.versions.get(block) ?? [];
+    const versions = this.versions.get(block);
+    if (versions === undefined) return;
     let covered = versions.length;
     while (covered > 0 && at(versions, covered - 1).endedAt > sentAt) covered -= 1;
     if (covered === 0) return;
-    this.durable.set(at(versions, covered - 1).values, block * this.blockSectors);
+    this.persist(block, at(versions, covered - 1).values);
     if (covered === versions.length) this.versions.delete(block);
     else this.versions.set(block, versions.slice(covered));
   }

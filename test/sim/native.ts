@@ -16,10 +16,12 @@ import {
   superblockSectors,
 } from '../../core/mirror/native-layout.ts';
 import { metadataOf, readLegs, readMap } from '../../core/mirror/native-reader.ts';
+import { RegionMap } from '../../core/mirror/region-map.ts';
 import { nativeParts, slotsToRead, type NativeParts } from '../../core/mirror/native-start.ts';
 import { decodeSuperblock, type SuperblockRead } from '../../core/mirror/superblock.ts';
-import { at } from './at.ts';
+import { at, wordAt } from './at.ts';
 import type { SimClock } from './clock.ts';
+import { ZEROS, type Value } from './content.ts';
 import type { SimDisk } from './disk.ts';
 import { diskOf } from './disk-of.ts';
 import { SimFailure } from './failure.ts';
@@ -32,6 +34,18 @@ export type NativeBegin =
   | { readonly kind: 'begun'; readonly assembly: Assembled; readonly parts: NativeParts }
   | { readonly kind: 'refused'; readonly reason: string };
 
+/** A disk's superblocks as they were made out when its medium had changed so often. */
+interface Known {
+  changes: number;
+  shown: LegMetadata | null;
+  durable: LegMetadata | null;
+}
+
+interface MapStates {
+  readonly index: number;
+  readonly states: Uint8Array;
+}
+
 /** The metadata on the simulated legs: made, looked at from outside, and read by the core's reader. */
 export class NativeLegs {
   /** Legs that the operator wants back at the next start. */
@@ -43,12 +57,24 @@ export class NativeLegs {
   private readonly prng: Prng;
   private readonly images = new Map<number, Uint32Array>();
   private readonly decoded = new Map<string, SuperblockRead>();
+  private readonly all: readonly number[];
+  /** What was made of the superblocks as they are: forgotten when one has changed. */
+  private readonly known: Known[];
+  private readonly decisions = new Map<string, NativeAssembly>();
+  private members: readonly number[] | null = null;
+  private decidedAt = -1;
+  /** By disk and content: what a whole sector of the map says. */
+  private readonly states: Map<Value, MapStates>[];
 
   constructor(options: SimOptions, disks: readonly SimDisk[], clock: SimClock, prng: Prng) {
     this.options = options;
     this.disks = disks;
     this.clock = clock;
     this.prng = prng;
+    this.all = disks.map((_, i) => i);
+    this.known = disks.map(() => ({ changes: -1, shown: null, durable: null }));
+    this.states = disks.map(() => new Map<Value, MapStates>());
+    for (const { medium, sectors } of disks) medium.watchFrom = superblockSectors(sectors).b;
     this.format();
   }
 
@@ -85,17 +111,49 @@ export class NativeLegs {
 
   /** What a start on these disks would decide, told from outside without any I/O. */
   decide(disks: readonly number[], isDurable = false): NativeAssembly {
-    return assembleNative(
+    this.forgetOld();
+    const key = `${disks.join()}${isDurable ? ' durable' : ''}`;
+    const decided = this.decisions.get(key);
+    if (decided !== undefined) return decided;
+    const assembly = assembleNative(
       disks.map((i) => ({ name: `leg${i}`, metadata: this.metadata(i, isDurable) })),
     );
+    this.decisions.set(key, assembly);
+    return assembly;
   }
 
   /** Disks that a start on all of them would take for members. */
   believed(): readonly number[] {
-    const all = this.disks.map((_, i) => i);
+    this.forgetOld();
+    if (this.members !== null) return this.members;
+    const { all } = this;
     const now = membersOf(this.decide(all), all);
     const later = membersOf(this.decide(all, true), all);
-    return all.filter((i) => now.includes(i) || later.includes(i));
+    this.members = all.filter((i) => now.includes(i) || later.includes(i));
+    return this.members;
+  }
+
+  /** Each count only grows: an equal sum is that of the same superblocks. */
+  private forgetOld(): void {
+    let changes = 0;
+    for (const { medium } of this.disks) changes += medium.changes;
+    if (changes === this.decidedAt) return;
+    this.decidedAt = changes;
+    this.decisions.clear();
+    this.members = null;
+  }
+
+  /** What a content says as sector `index` of the disk's map; null: it is no such sector. */
+  mapStates(disk: number, content: Value, index: number): Uint8Array | null {
+    const known = at(this.states, disk);
+    const found = known.get(content);
+    if (found?.index === index) return found.states;
+    const regions = Math.ceil(this.options.sectors / this.options.regionSectors);
+    const map = new RegionMap(regions, this.setUuid, []);
+    const isWhole = map.add(at(this.disks, disk).raw.bytesOf([content], 0, 1), 0, index);
+    if (!isWhole) return null;
+    known.set(content, { index, states: map.states });
+    return map.states;
   }
 
   /** The uuid of a leg that is added now: drawn by who adds it. */
@@ -105,15 +163,31 @@ export class NativeLegs {
 
   metadata(disk: number, isDurable = false): LegMetadata {
     const { medium, sectors } = at(this.disks, disk);
+    const known = at(this.known, disk);
+    if (known.changes !== medium.changes) {
+      known.changes = medium.changes;
+      known.shown = null;
+      known.durable = null;
+    }
+    const told = isDurable ? known.durable : known.shown;
+    if (told !== null) return told;
     const { a, b } = superblockSectors(sectors);
     const values = isDurable ? medium.durable : medium.visible;
     const copies = { a: this.decode(disk, values, a), b: this.decode(disk, values, b) };
-    return metadataOf(copies);
+    const metadata = metadataOf(copies);
+    if (isDurable) known.durable = metadata;
+    else known.shown = metadata;
+    return metadata;
   }
 
   private decode(disk: number, values: Uint32Array, sector: number): SuperblockRead {
     const { raw, sectors } = at(this.disks, disk);
-    const key = `${disk}:${values.subarray(sector, sector + SUPERBLOCK_SECTORS).join()}`;
+    // A content has its number for ever, and most sectors of a superblock are zeros.
+    let key = `${disk}`;
+    for (let i = 0; i < SUPERBLOCK_SECTORS; i += 1) {
+      const value = wordAt(values, sector + i);
+      if (value !== ZEROS) key += ` ${i}:${value}`;
+    }
     const known = this.decoded.get(key);
     if (known !== undefined) return known;
     const read = decodeSuperblock(raw.bytesOf(values, sector, SUPERBLOCK_SECTORS), 0, sectors);

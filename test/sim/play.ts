@@ -1,24 +1,14 @@
 // Seeds as the command line plays them: one, a swarm, a night; a failing one made smaller.
-import { KINDS, kindOfMixed, type KindName } from './kinds.ts';
+import { playChunk, SeedPool } from './jobs.ts';
+import { KINDS, type KindName } from './kinds.ts';
 import { minimize, replaySmallest } from './minimize.ts';
 import type { SimOptions } from './options.ts';
+import { again, Tally } from './tally.ts';
 import type { Trace } from './world.ts';
-
-export type KindOf = (seed: number) => KindName;
-export const mixed: KindOf = kindOfMixed;
-
-/** How often a long run says how far it is. */
-const PROGRESS_MS = 60_000;
 
 const toConsole: Trace = (line) => {
   console.log(line);
 };
-
-/** The flags that play this seed again. */
-function again(kind: KindName, seed: number): string {
-  const { flags } = KINDS[kind];
-  return `npm run sim -- ${flags === '' ? '' : `${flags} `}--seed ${seed}`;
-}
 
 /** One seed, with all that it drew, and on demand all that happened. */
 export function playOne(seed: number, kind: KindName, trace: boolean): number {
@@ -34,32 +24,52 @@ export function playOne(seed: number, kind: KindName, trace: boolean): number {
   return 1;
 }
 
-/** Plays until `count` seeds are done or `hours` are over. Returns how many failed. */
-export function playSeeds(first: number, count: number, hours: number, kindOf: KindOf): number {
-  const startedMs = performance.now();
-  const endMs = startedMs + hours * 3_600_000;
-  let toldMs = startedMs;
-  let failed = 0;
-  let done = 0;
-  const rate = (): string => {
-    const seconds = (performance.now() - startedMs) / 1000;
-    return `${seconds.toFixed(1)} s, ${(done / seconds).toFixed(1)} seeds/s`;
-  };
-  while (done < count && performance.now() < endMs) {
-    const seed = first + done;
-    const kind = kindOf(seed);
-    const { failure } = KINDS[kind].play(seed, null);
-    done += 1;
-    if (failure !== null) {
-      failed += 1;
-      console.log(`${kind} seed ${seed} failed: ${failure.message}\n  ${again(kind, seed)}`);
-    }
-    if (performance.now() - toldMs < PROGRESS_MS) continue;
-    toldMs = performance.now();
-    console.log(`... ${first}..${seed}: ${done} seeds, ${failed} failed, ${rate()}`);
+export interface Run {
+  readonly kind: KindName | 'mix';
+  readonly first: number;
+  readonly count: number;
+  readonly hours: number;
+  /** Processes; 1: this one. */
+  readonly jobs: number;
+  /** Where the summary goes; null: nowhere. */
+  readonly report: string | null;
+}
+
+/** Plays until `count` seeds are done or `hours` are over, or somebody asks for the end. Returns how many failed. */
+export async function playSeeds(run: Run): Promise<number> {
+  const { first, hours, jobs, report } = run;
+  const tally = new Tally(first, jobs, report);
+  const next = jobs > 1 ? await playByMany(run, tally) : playHere(run, tally);
+  tally.end(next);
+  if (hours === Infinity && next < first + run.count)
+    console.log(`stopped: go on with --seed ${next}`);
+  return tally.failed;
+}
+
+function playHere({ kind, first, count, hours }: Run, tally: Tally): number {
+  const endMs = hours * 3_600_000;
+  let seed = first;
+  while (seed < first + count && tally.elapsedMs < endMs) {
+    const played = playChunk({ first: seed, count: 1, kind });
+    seed += 1;
+    tally.note(played, seed, process.memoryUsage.rss());
   }
-  console.log(`${done} seeds, ${failed} failed, ${rate()}`);
-  return failed;
+  return seed;
+}
+
+async function playByMany({ kind, first, count, hours, jobs }: Run, tally: Tally): Promise<number> {
+  const pool = new SeedPool(kind, first, count, (played, next, rss) => {
+    tally.note(played, next, rss);
+    if (tally.elapsedMs > hours * 3_600_000) pool.stop();
+  });
+  const stop = (): void => {
+    console.log('asked to stop: what is being played is played to its end');
+    pool.stop();
+  };
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  await pool.run(jobs);
+  process.off('SIGINT', stop).off('SIGTERM', stop);
+  return pool.next;
 }
 
 /** Prints the smallest story that still breaks the same law, and how to play it. */

@@ -15,7 +15,7 @@ describe('the mirror, simulated', () => {
   ] as const)(
     'holds with %s in %i seeds',
     (_, count, args) => {
-      const { status, stdout } = sim(...args, '--count', String(count));
+      const { status, stdout } = sim(...args, '--count', String(count), '--jobs', '1');
       expect(stdout).toMatch(new RegExp(`^${count} seeds, 0 failed`, 'm'));
       expect(status).toBe(0);
     },

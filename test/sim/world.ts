@@ -624,7 +624,7 @@ export class World {
   private noteWriting(op: ClientOp, change: number): void {
     if (!op.isWrite) return;
     const end = op.sector + op.sectors;
-    for (let s = op.sector; s < end; s += 1) this.writing[s] = at(this.writing, s) + change;
+    for (let s = op.sector; s < end; s += 1) this.writing[s] = (this.writing[s] ?? 0) + change;
   }
 
   private tellModel(op: ClientOp): void {

@@ -1,5 +1,5 @@
 import { STANDING } from '../../../core/mirror/leg.ts';
-import { at } from '../at.ts';
+import { at, wordAt } from '../at.ts';
 import type { Value } from '../content.ts';
 import { diskOf } from '../disk-of.ts';
 import { SimFailure } from '../failure.ts';
@@ -32,7 +32,7 @@ export function believedLegs(world: World): readonly number[] {
 
 /** What leg i shows for a sector of the device. */
 export function shownBy(world: World, leg: number, sector: number): Value {
-  return at(at(world.disks, leg).medium.visible, world.options.origin + sector);
+  return wordAt(at(world.disks, leg).medium.visible, world.options.origin + sector);
 }
 
 /** No write of a client is under way there. */
@@ -64,7 +64,9 @@ export function hasLost(world: World, disk: number): boolean {
 }
 
 export function members(world: World): readonly number[] {
-  return world.daemon.set.legs
-    .filter((leg) => leg.standing === STANDING.MEMBER)
-    .map((leg) => diskOf(leg.name));
+  const disks: number[] = [];
+  for (const { standing, name } of world.daemon.set.legs) {
+    if (standing === STANDING.MEMBER) disks.push(diskOf(name));
+  }
+  return disks;
 }

@@ -1,5 +1,5 @@
 import { mapSectorOf, STATES_PER_SECTOR } from '../../../core/mirror/native-layout.ts';
-import { REGION_STATE, RegionMap } from '../../../core/mirror/region-map.ts';
+import { REGION_STATE } from '../../../core/mirror/region-map.ts';
 import { at } from '../at.ts';
 import type { Value } from '../content.ts';
 import type { World } from '../world.ts';
@@ -29,36 +29,53 @@ function check(world: World, start: number, end: number, cut: boolean): void {
   if (legs.length < 2) return;
   const { regionSectors } = world.options;
   for (let sector = start; sector < end; sector += 1) {
-    if (!isQuiet(world, sector)) continue;
-    const values = new Set<Value>();
-    for (const leg of legs) {
-      values.add(shownBy(world, leg, sector));
-      const { medium } = at(world.disks, leg);
-      if (cut) medium.eachPossible(sector, (value) => values.add(value));
-    }
-    if (values.size < 2) continue;
+    if (!isQuiet(world, sector) || isOneValue(world, legs, sector, cut)) continue;
     const region = Math.floor(sector / regionSectors);
     for (const leg of legs) {
       if (isDirty(world, leg, region, cut)) continue;
-      const held = [...values].join(' or ');
+      const held = heldIn(world, legs, sector, cut).join(' or ');
       fail(mapCovers, `legs ${legs.join()} hold ${held} in ${sector}, clean on leg ${leg}`);
     }
   }
 }
 
+/** They agree, and nothing else is on its way to any platter. */
+function isOneValue(world: World, legs: readonly number[], sector: number, cut: boolean): boolean {
+  const shown = shownBy(world, at(legs, 0), sector);
+  for (const leg of legs) {
+    if (shownBy(world, leg, sector) !== shown) return false;
+    if (cut && !at(world.disks, leg).medium.isCertain(sector, shown)) return false;
+  }
+  return true;
+}
+
+function heldIn(world: World, legs: readonly number[], sector: number, cut: boolean): Value[] {
+  const values = new Set<Value>();
+  for (const leg of legs) {
+    values.add(shownBy(world, leg, sector));
+    const { medium } = at(world.disks, leg);
+    if (cut) medium.eachPossible(sector, (value) => values.add(value));
+  }
+  return [...values];
+}
+
 function isDirty(world: World, leg: number, region: number, cut: boolean): boolean {
-  const { medium, sectors, raw } = at(world.disks, leg);
+  const { medium, sectors } = at(world.disks, leg);
   const { native, options } = world;
   if (native === null) return false;
   const regions = Math.ceil(options.sectors / options.regionSectors);
   const index = Math.floor(region / STATES_PER_SECTOR);
   const sector = mapSectorOf(sectors, regions) + index;
-  const contents = [at(medium.visible, sector)];
-  if (cut) medium.eachPossible(sector, (value) => contents.push(value));
-  return contents.every((content) => {
-    const map = new RegionMap(regions, native.setUuid, []);
-    // A sector that cannot be believed is taken for the worst.
-    const isWhole = map.add(raw.bytesOf([content], 0, 1), 0, index);
-    return !isWhole || map.states[region] === REGION_STATE.DIRTY;
-  });
+  // A sector that cannot be believed is taken for the worst.
+  const saysDirty = (content: Value): boolean => {
+    const states = native.mapStates(leg, content, index);
+    return states === null || states[region] === REGION_STATE.DIRTY;
+  };
+  let isEach = saysDirty(at(medium.visible, sector));
+  if (cut) {
+    medium.eachPossible(sector, (content) => {
+      isEach &&= saysDirty(content);
+    });
+  }
+  return isEach;
 }

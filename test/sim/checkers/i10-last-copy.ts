@@ -18,9 +18,12 @@ export const lastCopy: Checker = {
 
 /** A superblock was cut short by a crash: the leg without faults has to be filled again, and is no copy. */
 export function isGoodLegBehind(world: World): boolean {
+  // Asked at every event.
+  if (world.native === null) return false;
   const { atlas, anchor, membersAtFirst } = world.options;
-  const good = atlas === 'latent' ? membersAtFirst : [anchor];
-  return world.native !== null && good.some((leg) => !members(world).includes(leg));
+  const inSync = members(world);
+  if (atlas !== 'latent') return !inSync.includes(anchor);
+  return membersAtFirst.some((leg) => !inSync.includes(leg));
 }
 
 /** A superblock or a part of the map is stuck on the leg without faults: nobody could do without it. */
