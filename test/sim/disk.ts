@@ -8,7 +8,7 @@ import type { Loop } from '../../core/block/loop.ts';
 import { isWriteOp, REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { RUN, type Run, type ZeroQuery } from '../../core/block/run.ts';
 import type { SimClock } from './clock.ts';
-import { at, wordAt } from './at.ts';
+import { wordAt } from './at.ts';
 import {
   decodeSector,
   eachSector,
