@@ -2,7 +2,8 @@
 // cost. Each row is a contest with a baseline; the ratio says how many times the baseline's cost.
 import { copyTurns } from './copies.ts';
 import { PLAIN, rowOf } from './matrix.ts';
-import { dmiod, engineOf } from './servers.ts';
+import { controlTurn, type ControlCalls } from './control.ts';
+import { dmiod, engineOf, ofManyDevices, service } from './servers.ts';
 import type { Server, Target } from './servers.ts';
 import { serveAndLoad } from './turn.ts';
 import type { Bench } from './turn.ts';
@@ -56,6 +57,11 @@ export function costRows(present: readonly Server[]): readonly CostRow[] {
     ...[1, 64, 256].map((connections) => memory(servers, connections, 1)),
     memory(servers, 64, 2),
     ...([1, 2] as const).map((legs) => idle(servers, legs)),
+    ...servers.map(moreConnections),
+    fairConnections(servers),
+    ...ours.map(moreDevices),
+    fairDevices(servers),
+    ...ours.flatMap((server) => CONTROL_CALLS.map((calls) => control(server, calls))),
   ];
   return rows;
 }
@@ -146,8 +152,14 @@ function memory(servers: readonly Server[], connections: number, legs: Legs): Co
     metric: 'memoryMib',
     baseline: baselineOf(legs),
     isQuick: connections === 64 && legs === 1,
-    contestants: (bench) => all(bench, servers, ownRow(name, legs, load)),
+    contestants: (bench) =>
+      all(bench, legs === 1 ? servers.map(roomy) : servers, ownRow(name, legs, load)),
   };
+}
+
+/** `dmio serve` takes 128 connections of one client; the daemon can be told to take more. */
+function roomy(server: Server): Server {
+  return server.isOurs ? service(engineOf(server)) : server;
 }
 
 function idle(servers: readonly Server[], legs: Legs): CostRow {
@@ -159,5 +171,83 @@ function idle(servers: readonly Server[], legs: Legs): CostRow {
     baseline: baselineOf(legs),
     isQuick: false,
     contestants: (bench) => all(bench, servers, ownRow(name, legs, load)),
+  };
+}
+
+/** Does the total fall with eight connections of one device? */
+function moreConnections(server: Server): CostRow {
+  const load = base('randread', 4 * KIB, 32);
+  const legs = server.id === 'qemu-quorum' ? 2 : 1;
+  const labels = { '1 connection': 1, '8 connections': 8 };
+  return {
+    name: `connections-${server.id}`,
+    metric: 'requestsPerSecond',
+    baseline: '1 connection',
+    isQuick: false,
+    contestants: (bench) =>
+      Object.entries(labels).map(([label, connections]) =>
+        served(bench, label, server, rowOf(load, { ...PLAIN, legs, connections })),
+      ),
+  };
+}
+
+function fairConnections(servers: readonly Server[]): CostRow {
+  const load = { pattern: 'randrw', blockBytes: 4 * KIB, depth: 8, connections: 8 } as const;
+  return {
+    name: 'fair-c8',
+    metric: 'unevenness',
+    baseline: 'nbdkit',
+    isQuick: true,
+    contestants: (bench) => all(bench, servers, ownRow('fair-c8', 1, load)),
+  };
+}
+
+const MANY = 64;
+const MANY_LOAD = { pattern: 'randrw', blockBytes: 4 * KIB, depth: 4, connections: MANY } as const;
+
+/** Does the total fall when 64 clients have a device each? */
+function moreDevices(server: Server): CostRow {
+  const row = ownRow(`devices-${server.id}`, 1, MANY_LOAD);
+  const engine = engineOf(server);
+  return {
+    name: row.name,
+    metric: 'requestsPerSecond',
+    baseline: '64 of one',
+    isQuick: false,
+    contestants: (bench) => [
+      served(bench, '64 of one', service(engine), row),
+      served(bench, '64 of 64', service(engine, 'data#'), { ...row, devices: MANY }),
+    ],
+  };
+}
+
+function fairDevices(servers: readonly Server[]): CostRow {
+  const row = { ...ownRow('fair-devices-64', 1, MANY_LOAD), devices: MANY };
+  return {
+    name: row.name,
+    metric: 'unevenness',
+    baseline: 'qemu-storage-daemon',
+    isQuick: true,
+    contestants: (bench) => {
+      const many = servers.map(ofManyDevices).filter((server) => server !== null);
+      return all(bench, many, row);
+    },
+  };
+}
+
+const CONTROL_CALLS: readonly ControlCalls[] = ['stats', 'suspend'];
+
+/** How long a word of the control socket takes, while a client asks for all it can and while none does. */
+function control(server: Server, calls: ControlCalls): CostRow {
+  return {
+    name: `control-${calls}-${server.id}`,
+    metric: 'p99Us',
+    baseline: 'idle',
+    isQuick: calls === 'stats',
+    contestants: (bench) =>
+      (['idle', 'busy'] as const).map((label) => ({
+        label,
+        turn: () => controlTurn(bench, service(engineOf(server)), calls, label === 'busy'),
+      })),
   };
 }

@@ -79,5 +79,6 @@ export function parseFio(text: string): LoadResult {
     p50Us: percentile['50.000000'] / 1000,
     p99Us: percentile['99.000000'] / 1000,
     p999Us: percentile['99.900000'] / 1000,
+    unevenness: null,
   };
 }

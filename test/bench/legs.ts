@@ -1,7 +1,15 @@
 // The files that are served: random data (holes and zeroes can be answered without reading), on a real
 // disk, in the page cache. Made when first asked for, gone with the folder.
 import { randomFillSync } from 'node:crypto';
-import { closeSync, fdatasyncSync, openSync, readSync, statfsSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fdatasyncSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  statfsSync,
+  writeSync,
+} from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -10,6 +18,8 @@ import type { Children } from './children.ts';
 const CHUNK_BYTES = 4 * 2 ** 20;
 /** Behind what is served: the native log's metadata go there. */
 const METADATA_BYTES = 4 * 2 ** 20;
+/** A part is whole requests of 4 KiB. */
+const PART_UNIT = 4096;
 const TMPFS_MAGIC = 0x01021994;
 const DROP_LIMIT_MS = 60_000;
 
@@ -19,6 +29,7 @@ export class LegFiles {
   private readonly made = new Set<string>();
   /** Written since they were last put into the page cache. */
   private readonly touched = new Set<string>();
+  private readonly partsBy = new Map<number, LegFiles>();
 
   constructor(folder: string, sizeBytes: number) {
     this.folder = folder;
@@ -41,6 +52,17 @@ export class LegFiles {
       this.made.add(path);
     }
     return paths;
+  }
+
+  /** As many smaller devices as make up one leg. */
+  parts(count: number): LegFiles {
+    const known = this.partsBy.get(count);
+    if (known !== undefined) return known;
+    const folder = join(this.folder, `parts-${count}`);
+    mkdirSync(folder);
+    const parts = new LegFiles(folder, Math.floor(this.sizeBytes / count / PART_UNIT) * PART_UNIT);
+    this.partsBy.set(count, parts);
+    return parts;
   }
 
   /** A turn has written to them. */

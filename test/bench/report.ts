@@ -141,6 +141,7 @@ const UNITS: Readonly<Record<Metric, string>> = {
   p50Us: 'us',
   p99Us: 'us',
   p999Us: 'us',
+  unevenness: 'most/least',
   cpuUsPerRequest: 'us/request',
   cpuPercent: '% CPU',
   memoryMib: 'MiB',

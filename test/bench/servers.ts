@@ -46,6 +46,7 @@ export interface Server {
 }
 
 const DMIO = join(ROOT, 'dist/cli/main.js');
+const DMIOD = join(ROOT, 'dist/daemon/main.js');
 const isLinear = ({ legs }: Row): boolean => legs === 1;
 const isMirror = ({ legs }: Row): boolean => legs > 1;
 
@@ -83,6 +84,38 @@ export function dmiod(engine: Engine, { options = () => [], resync = false }: Ex
     },
   };
 }
+
+/**
+ * dmiod itself, with a config file: a device of each leg, and room for more connections of one client
+ * than by default. `dmio serve` has one device and no config.
+ */
+export function service(engine: Engine, exportName: 'data0' | 'data#' = 'data0'): Server {
+  return {
+    ...dmiod(engine),
+    exportName,
+    serves: isLinear,
+    start: ({ legs, address, folder }) => {
+      const config = join(folder, 'dmiod.toml');
+      const { transport, path, port } = address;
+      const listen = transport === 'unix' ? `unix:${path}` : `tcp:127.0.0.1:${port}`;
+      const lines = [
+        '[limits]',
+        `connections = ${MOST_CONNECTIONS}`,
+        `connections-per-client = ${MOST_CONNECTIONS}`,
+        ...legs.flatMap((leg, i) => [`[device.data${i}]`, `linear = ${JSON.stringify(leg)}`]),
+      ];
+      const places = ['--control', controlOf(address), '--state-dir', join(folder, 'state')];
+      const how = ['--config', config, '--listen', listen, '--engine', engine];
+      return {
+        argv: [process.execPath, DMIOD, ...how, ...places],
+        file: { path: config, text: `${lines.join('\n')}\n` },
+      };
+    },
+  };
+}
+
+/** Twice what a row asks for: those of the warm-up may still be closing. */
+const MOST_CONNECTIONS = 512;
 
 /** Beside the NBD socket. */
 export function controlOf({ path }: Address): string {
@@ -193,6 +226,35 @@ const QEMU_QUORUM: Server = {
       ],
     };
   },
+};
+
+/** A server of many devices for each that can be one, by the same names as for one device. */
+export function ofManyDevices(server: Server): Server | null {
+  if (server.isOurs) return service(engineOf(server), 'data#');
+  if (server.id !== 'qemu-quorum') return null;
+  return { ...QEMU_DEVICES, requirement: server.requirement };
+}
+
+const QEMU_DEVICES: Server = {
+  ...QEMU_QUORUM,
+  id: 'qemu-storage-daemon',
+  exportName: 'data#',
+  serves: isLinear,
+  start: ({ legs, address: { path } }) => ({
+    argv: [
+      'qemu-storage-daemon',
+      ...legs.flatMap((leg, i) => [
+        '--blockdev',
+        `driver=file,node-name=leg${i},filename=${leg.replaceAll(',', ',,')},aio=io_uring`,
+      ]),
+      '--nbd-server',
+      `addr.type=unix,addr.path=${path},max-connections=0`,
+      ...legs.flatMap((_, i) => [
+        '--export',
+        `type=nbd,id=data${i},node-name=leg${i},name=data${i},writable=on`,
+      ]),
+    ],
+  }),
 };
 
 /** limit.c, compiled into the start's own folder: so it is never older than its source. */

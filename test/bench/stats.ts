@@ -17,6 +17,14 @@ export function percentile(sorted: ArrayLike<number>, percent: number): number {
   return sorted[Math.max(rank, 1) - 1] ?? NaN;
 }
 
+/** The most as times the least. @throws when one got nothing: it starved. */
+export function unevennessOf(requests: readonly number[]): number | null {
+  if (requests.length < 2 || requests.every((count) => count === 0)) return null;
+  const least = Math.min(...requests);
+  if (least === 0) throw new Error('a connection got no answer while others did');
+  return Math.max(...requests) / least;
+}
+
 /** The median of a metric over the rounds; null when the cell failed or does not measure it. */
 export function medianOf(cell: Cell, metric: Metric): number | null {
   const values = cell.samples.map((sample) => sample[metric]).filter((value) => value !== null);

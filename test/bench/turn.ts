@@ -39,6 +39,7 @@ export const NOTHING: Metrics = {
   p50Us: null,
   p99Us: null,
   p999Us: null,
+  unevenness: null,
   cpuUsPerRequest: null,
   cpuPercent: null,
   memoryMib: null,
@@ -47,19 +48,20 @@ export const NOTHING: Metrics = {
 
 export async function serveAndLoad(bench: Bench, server: Server, row: Row): Promise<Metrics> {
   const { children, folder } = bench;
-  const legs = await bench.legs.of(server.files, row.legs);
-  if (server.files === 'cached') await bench.legs.refresh(legs, children);
+  const files = row.devices === undefined ? bench.legs : bench.legs.parts(row.devices);
+  const legs = await files.of(server.files, row.devices ?? row.legs);
+  if (server.files === 'cached') await files.refresh(legs, children);
   const cpu = cpusFor(row.pin, bench.cpus);
-  const { sizeBytes } = bench.legs;
+  const { sizeBytes } = files;
   const place = { children, server, legs, sizeBytes, transport: row.transport, folder };
   const running = await RunningServer.start({ ...place, cpu: cpu.server });
   try {
-    const client = new Client(bench, server, running, row, cpu.client);
+    const client = new Client({ ...bench, legs: files }, server, running, row, cpu.client);
     if (row.load.pattern !== 'idle') await client.run(bench.warmSeconds);
     return await measure(client, running, bench.seconds);
   } finally {
     await running.stop();
-    if (!isReadOnly(row.load.pattern)) bench.legs.touch(legs);
+    if (!isReadOnly(row.load.pattern)) files.touch(legs);
   }
 }
 
@@ -87,7 +89,7 @@ interface ServerCost {
 }
 
 export function metricsOf(result: LoadResult, cost: ServerCost): Metrics {
-  const { requests, bytes, seconds, p50Us, p99Us, p999Us } = result;
+  const { requests, bytes, seconds, p50Us, p99Us, p999Us, unevenness } = result;
   const isIdle = requests === 0;
   return {
     requestsPerSecond: isIdle ? null : requests / seconds,
@@ -95,6 +97,7 @@ export function metricsOf(result: LoadResult, cost: ServerCost): Metrics {
     p50Us,
     p99Us,
     p999Us,
+    unevenness,
     cpuUsPerRequest: isIdle ? null : (cost.cpuSeconds * 1e6) / requests,
     cpuPercent: (cost.cpuSeconds * 100) / seconds,
     memoryMib: cost.memoryMib,
@@ -128,6 +131,7 @@ const loadResult = z.object({
   p50Us: z.number().nullable(),
   p99Us: z.number().nullable(),
   p999Us: z.number().nullable(),
+  unevenness: z.number().nullable(),
 });
 
 class Client {

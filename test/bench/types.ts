@@ -26,6 +26,8 @@ export interface Row {
   readonly name: string;
   readonly load: Load;
   readonly legs: Legs;
+  /** Devices of one leg each, a connection each; absent: one device. */
+  readonly devices?: number;
   readonly transport: Transport;
   readonly pin: Pin;
 }
@@ -38,6 +40,8 @@ export interface LoadResult {
   readonly p50Us: number | null;
   readonly p99Us: number | null;
   readonly p999Us: number | null;
+  /** Requests of the busiest connection, as times those of the least busy; null of one, or from fio. */
+  readonly unevenness: number | null;
 }
 
 /** What is compared; null where a turn does not measure it. */
@@ -47,6 +51,7 @@ export interface Metrics {
   readonly p50Us: number | null;
   readonly p99Us: number | null;
   readonly p999Us: number | null;
+  readonly unevenness: number | null;
   /** Server CPU time, user and system, all its processes and threads. */
   readonly cpuUsPerRequest: number | null;
   readonly cpuPercent: number | null;

@@ -121,6 +121,31 @@ it(
 );
 
 it(
+  'measures 256 connections, 64 devices, and how fast the control socket answers',
+  async () => {
+    const names = '^memory-c256$|^fair-(c8|devices-64)$|^control-suspend-dmiod-uring$';
+    const servers = ['--servers', 'nbdkit,dmiod-uring,qemu-quorum'];
+    const brief = ['--rounds', '1', '--seconds', '0.3'];
+    const { code, stdout } = await bench(['--only', names, ...servers, ...brief]);
+    expect({ code, stdout }).toMatchObject({ code: 0 });
+    const row = (name: string, contestant: string): RegExp =>
+      new RegExp(`\\| ${name} +\\| ${contestant} +\\| [^|]+ \\| +[\\d.]+ \\|`);
+    for (const server of ['dmiod-uring', 'nbdkit']) {
+      expect(stdout).toMatch(row('memory-c256', server));
+      expect(stdout).toMatch(row('fair-c8', server));
+    }
+    for (const server of ['dmiod-uring', 'qemu-storage-daemon']) {
+      expect(stdout).toMatch(row('fair-devices-64', server));
+    }
+    for (const label of ['idle', 'busy']) {
+      expect(stdout).toMatch(row('control-suspend-dmiod-uring', label));
+    }
+    expect(stdout).not.toContain('Failed cells');
+  },
+  LIMIT_MS,
+);
+
+it(
   'ends what it started at an interrupt, and prints what it has',
   async () => {
     let seen: readonly string[] = [];

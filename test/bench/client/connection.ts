@@ -22,6 +22,7 @@ const FLUSH_SLOT_FLAG = 0x80000000;
 export interface Job {
   readonly load: Load;
   readonly address: Address;
+  /** `#` stands for the connection's number. */
   readonly exportName: string;
   readonly sizeBytes: number;
   readonly seconds: number;
@@ -182,7 +183,7 @@ export class Connection {
       return false;
     }
     this.take(SIZE.GREETING);
-    const name = Buffer.from(this.job.exportName);
+    const name = Buffer.from(this.job.exportName.replace('#', String(this.index)));
     const message = Buffer.alloc(SIZE.CLIENT_FLAGS + SIZE.OPTION + name.length);
     const out = new DataView(message.buffer, message.byteOffset, message.length);
     out.setUint32(0, CLIENT_FLAG.FIXED_NEWSTYLE | CLIENT_FLAG.NO_ZEROES);

@@ -2,7 +2,7 @@
 // can be put on a CPU. JOB is JSON (connection.ts); the result is one line of JSON (types.ts).
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { percentile } from '../stats.ts';
+import { percentile, unevennessOf } from '../stats.ts';
 import type { LoadResult } from '../types.ts';
 import { Connection } from './connection.ts';
 import type { Job } from './connection.ts';
@@ -31,7 +31,8 @@ async function runJob(job: Job): Promise<LoadResult> {
   const at = (percent: number): number | null =>
     requests === 0 ? null : percentile(latenciesUs, percent);
   const bytes = requests * job.load.blockBytes;
-  return { requests, bytes, seconds, p50Us: at(50), p99Us: at(99), p999Us: at(99.9) };
+  const unevenness = unevennessOf(connections.map((each) => each.latenciesUs.length));
+  return { requests, bytes, seconds, p50Us: at(50), p99Us: at(99), p999Us: at(99.9), unevenness };
 }
 
 try {

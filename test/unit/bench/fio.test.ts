@@ -76,6 +76,7 @@ describe('parseFio', () => {
       p50Us: 209.92,
       p99Us: 4112.384,
       p999Us: 9502.72,
+      unevenness: null,
     });
   });
 

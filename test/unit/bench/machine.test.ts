@@ -47,7 +47,8 @@ describe('cpusFor', () => {
 });
 
 describe('metricsOf', () => {
-  const result = { requests: 1000, bytes: 4096000, seconds: 2, p50Us: 1, p99Us: 2, p999Us: 3 };
+  const latencies = { p50Us: 1, p99Us: 2, p999Us: 3 };
+  const result = { requests: 1000, bytes: 4096000, seconds: 2, ...latencies, unevenness: 1.5 };
 
   it('makes rates and costs a request', () => {
     const metrics = metricsOf(result, { cpuSeconds: 0.5, memoryMib: 9, startMs: 7 });
@@ -57,6 +58,7 @@ describe('metricsOf', () => {
       p50Us: 1,
       p99Us: 2,
       p999Us: 3,
+      unevenness: 1.5,
       cpuUsPerRequest: 500,
       cpuPercent: 25,
       memoryMib: 9,
@@ -65,7 +67,8 @@ describe('metricsOf', () => {
   });
 
   it('has no rates of an idle connection, only what it costs', () => {
-    const idle = { requests: 0, bytes: 0, seconds: 4, p50Us: null, p99Us: null, p999Us: null };
+    const { p50Us, p99Us, p999Us, unevenness } = NOTHING;
+    const idle = { requests: 0, bytes: 0, seconds: 4, p50Us, p99Us, p999Us, unevenness };
     const metrics = metricsOf(idle, { cpuSeconds: 0.02, memoryMib: 9, startMs: 7 });
     expect(metrics).toEqual({ ...NOTHING, cpuPercent: 0.5, memoryMib: 9, startMs: 7 });
   });

@@ -1,4 +1,11 @@
-import { median, medianOf, percentile, ratioOf, ratioToBest } from '../../bench/stats.ts';
+import {
+  median,
+  medianOf,
+  percentile,
+  ratioOf,
+  ratioToBest,
+  unevennessOf,
+} from '../../bench/stats.ts';
 import { cellOf } from './cells.ts';
 
 describe('median', () => {
@@ -24,6 +31,19 @@ describe('percentile', () => {
     expect(percentile(sorted, 99.9)).toBe(999);
     expect(percentile([5], 99.9)).toBe(5);
     expect(percentile([], 50)).toBeNaN();
+  });
+});
+
+describe('unevennessOf', () => {
+  it('is the most as times the least, and nothing of one connection or of idle ones', () => {
+    expect(unevennessOf([10, 40, 20])).toBe(4);
+    expect(unevennessOf([7, 7])).toBe(1);
+    expect(unevennessOf([7])).toBeNull();
+    expect(unevennessOf([0, 0])).toBeNull();
+  });
+
+  it('takes a connection without an answer beside others for a failure', () => {
+    expect(() => unevennessOf([5, 0])).toThrow('got no answer');
   });
 });
 
