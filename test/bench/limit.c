@@ -1,7 +1,7 @@
 /*
  * The limit: the least an NBD server can do for a READ or a WRITE. It serves one file on a unix
- * socket with simple replies: a blocking thread a client, requests received many at a time, pread(2) and pwrite(2), and the replies of what came in together sent together. It checks
- * nothing a well-behaved client does not need, so it is no server to use: only a column of the
+ * socket: a blocking thread a client, requests received many at a time, pread(2) and pwrite(2), and the replies of what came in together sent together. Structured
+ * replies are given to who asks for them, as every server here does: libnbd makes four receives of one, and two of a simple reply. It checks nothing a well-behaved client does not need, so it is no server to use: only a column of the
  * benchmark, which says how much of a cell is the kernel's and the client's.
  *
  *   limit SOCKET FILE
@@ -21,8 +21,9 @@
 #include <unistd.h>
 
 enum { IN_BYTES = 256 << 10, OUT_BYTES = 256 << 10, REQUEST = 28, REPLY = 16, LONGEST = 32 << 20 };
+enum { CHUNK = 28, DONE = 1, OFFSET_DATA = 1 };
 enum { READ = 0, WRITE = 1, DISC = 2, FLUSH = 3, FUA = 1, NBD_EIO = 5, NBD_EINVAL = 22 };
-enum { OPT_EXPORT_NAME = 1, OPT_ABORT = 2, OPT_INFO = 6, OPT_GO = 7 };
+enum { OPT_EXPORT_NAME = 1, OPT_ABORT = 2, OPT_INFO = 6, OPT_GO = 7, OPT_STRUCTURED = 8 };
 
 static int disk;
 static uint64_t disk_bytes;
@@ -58,7 +59,7 @@ static int answer_option(int fd, uint32_t option, uint32_t type, const char *dat
 }
 
 /* Until the client is in transmission. Every export name is the one there is. */
-static int greet(int fd) {
+static int greet(int fd, int *structured) {
   char hello[18], client[4], head[16], data[4096];
   const uint16_t flags = 1 | 1 << 2 | 1 << 3; /* HAS_FLAGS, SEND_FLUSH, SEND_FUA */
   put64(hello, 0x4e42444d41474943ULL);
@@ -76,7 +77,10 @@ static int greet(int fd) {
       put16(reply + 8, flags);
       return give(fd, reply, get32(client) & 2 ? 10 : sizeof reply);
     }
-    if (option == OPT_GO || option == OPT_INFO) {
+    if (option == OPT_STRUCTURED) {
+      *structured = 1;
+      if (!answer_option(fd, option, 1, NULL, 0)) return 0;
+    } else if (option == OPT_GO || option == OPT_INFO) {
       char info[12];
       put16(info, 0);
       put64(info + 2, disk_bytes);
@@ -96,6 +100,16 @@ static void reply_head(char *at, const char *request, uint32_t error) {
   memcpy(at + 8, request + 8, 8);
 }
 
+/* One chunk with all data of a read. */
+static void chunk_head(char *at, const char *request, uint32_t bytes, uint64_t offset) {
+  put32(at, 0x668e33efU);
+  put16(at + 4, DONE);
+  put16(at + 6, OFFSET_DATA);
+  memcpy(at + 8, request + 8, 8);
+  put32(at + 16, bytes + 8);
+  put64(at + 20, offset);
+}
+
 /* Moves all of it, or answers why not. */
 static uint32_t move(int type, char *at, uint32_t bytes, uint64_t offset) {
   while (bytes > 0) {
@@ -110,10 +124,10 @@ static uint32_t move(int type, char *at, uint32_t bytes, uint64_t offset) {
 }
 
 static void *serve(void *argument) {
-  int fd = (int)(intptr_t)argument;
-  char *in = malloc(IN_BYTES), *out = malloc(OUT_BYTES + REPLY + LONGEST), *payload = malloc(LONGEST);
+  int fd = (int)(intptr_t)argument, structured = 0;
+  char *in = malloc(IN_BYTES), *out = malloc(OUT_BYTES + CHUNK + LONGEST), *payload = malloc(LONGEST);
   size_t start = 0, end = 0, ready = 0;
-  if (in == NULL || out == NULL || payload == NULL || !greet(fd)) goto done;
+  if (in == NULL || out == NULL || payload == NULL || !greet(fd, &structured)) goto done;
   for (;;) {
     /* The next request; what is ready leaves before anything is waited for. */
     if (end - start < REQUEST) {
@@ -139,7 +153,13 @@ static void *serve(void *argument) {
     int inside = offset <= disk_bytes && bytes <= disk_bytes - offset;
     char *head = out + ready;
     if (type == READ && inside) {
-      error = move(READ, head + REPLY, bytes, offset);
+      size_t front = structured ? CHUNK : REPLY;
+      error = move(READ, head + front, bytes, offset);
+      if (error == 0 && structured) {
+        chunk_head(head, request, bytes, offset);
+        ready += CHUNK + bytes;
+        goto next;
+      }
       ready += error == 0 ? bytes : 0;
     } else if (type == WRITE) {
       size_t have = end - start < bytes ? end - start : bytes;
@@ -162,6 +182,7 @@ static void *serve(void *argument) {
       error = NBD_EIO;
     reply_head(head, request, error);
     ready += REPLY;
+  next:
     if (ready >= OUT_BYTES) {
       if (!give(fd, out, ready)) break;
       ready = 0;

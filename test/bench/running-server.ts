@@ -10,7 +10,8 @@ import { isAlive } from './proc.ts';
 import type { Address, Server } from './servers.ts';
 import type { Transport } from './types.ts';
 
-const READY_LIMIT_MS = 20_000;
+/** Against what never greets: on a machine that others keep busy Node alone needs many seconds. */
+const READY_LIMIT_MS = 60_000;
 const STOP_LIMIT_MS = 15_000;
 /** Short against every start-up time, long enough not to take the CPU the server starts on. */
 const PROBE_EVERY_MS = 2;
