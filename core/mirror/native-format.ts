@@ -75,6 +75,7 @@ function firstSuperblock(set: NewSet, slot: number, leg: NewLeg): Superblock {
     dataSectors: set.dataSectors,
     deviceSectors: leg.device.sectors,
     regionSectors: set.regionSectors,
+    scrub: null,
     legs,
   };
 }

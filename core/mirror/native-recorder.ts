@@ -266,6 +266,7 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
       writtenAtMs: identity.wallClockMs(),
       dataSectors: this.owner.sectors,
       regionSectors: this.owner.regionSectors,
+      scrub: this.owner.scrub.place(),
       legs,
     };
   }

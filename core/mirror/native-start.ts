@@ -35,6 +35,7 @@ export type NativeParts = Pick<
   | 'membersEqual'
   | 'regionLog'
   | 'clearedGeneration'
+  | 'scrubPlace'
 > & { readonly recorder: NativeRecorder };
 
 /** Slots whose lack bits the assembly needs: those of all legs that are no members. */
@@ -72,6 +73,7 @@ export function nativeParts(options: NativeStartOptions): NativeParts {
     legs: assembly.legs.map((plan) => legOptions(plan, options, regions)),
     generation: ruler.generation,
     clearedGeneration: ruler.clearedGeneration,
+    scrubPlace: ruler.scrub,
     membersEqual: assembly.membersEqual,
     regionLog: {
       store,

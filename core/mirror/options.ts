@@ -7,6 +7,7 @@ import type { LegErrors, MirrorRecorder } from './record.ts';
 import type { RegionBits } from './region-bits.ts';
 import type { RegionLogStart } from './region-log.ts';
 import type { PaceLimits } from './resync-pace.ts';
+import type { ScrubPlace } from './scrub-report.ts';
 
 /** Which leg answers a read that several could. */
 export type ReadPolicy =
@@ -61,6 +62,8 @@ export interface MirrorOptions {
   readonly regionLog?: RegionLogStart;
   /** No bit of the log was cleared since this generation. */
   readonly clearedGeneration?: number;
+  /** Of a scrub that an earlier run of the set did not end; null: there was none. */
+  readonly scrubPlace?: ScrubPlace | null;
   /** What clients' requests take, noted by who serves them; resync yields to it. */
   readonly clients?: IoStats;
   readonly pace?: PaceLimits;

@@ -54,6 +54,15 @@ export class ScrubFindings {
     if (this.unreadable.length < KEPT_POSITIONS) this.unreadable.push(found);
   }
 
+  /** Of an earlier run: the counts; the positions were told by events. */
+  restore(before: ScrubPlace, checkedSectors: number): void {
+    this.checkedSectors = checkedSectors;
+    this.mismatchedSectors = before.mismatchedSectors;
+    this.repairedSectors = before.repairedSectors;
+    this.unreadableSectors = before.unreadableSectors;
+    this.ranges = before.ranges;
+  }
+
   /** Regions end in any order. */
   sort(): void {
     this.mismatches.sort((a, b) => a.sector - b.sector);
@@ -67,6 +76,19 @@ function isContinued(last: Mismatch, next: Mismatch): boolean {
     last.repaired === next.repaired &&
     JSON.stringify(last.groups) === JSON.stringify(next.groups)
   );
+}
+
+/** Where a scrub that is not done has come to, as it is remembered over a restart. Plain data. */
+export interface ScrubPlace {
+  /** Slot of the leg that repairs, which outlives the leg's number. */
+  readonly repair: 'none' | 'majority' | { readonly fromSlot: number };
+  /** All regions before it have been checked. */
+  readonly region: number;
+  /** Counts, without the positions. */
+  readonly mismatchedSectors: number;
+  readonly repairedSectors: number;
+  readonly unreadableSectors: number;
+  readonly ranges: number;
 }
 
 export type ScrubState = 'running' | 'stopped' | 'done' | 'failed';

@@ -5,12 +5,14 @@ import { STANDING, type Leg } from './leg.ts';
 import { DEPTH_IDLE, type ResyncPace } from './resync-pace.ts';
 import { RecentSpeed } from './resync-speed.ts';
 import { describeMismatch, ScrubFindings } from './scrub-report.ts';
-import type { Mismatch, ScrubRepair, ScrubState, ScrubStatus } from './scrub-report.ts';
+import type { Mismatch, ScrubPlace, ScrubRepair, ScrubState, ScrubStatus } from './scrub-report.ts';
 import { ScrubRegion, type CheckOutcome } from './scrub-region.ts';
 import type { MirrorSet } from './set.ts';
 
 /** Mismatches of one scrub that become events of their own; the rest is in the last one's count. */
 const EVENTS_EACH = 16;
+/** A crash costs no more of a scrub than this. */
+const REMEMBER_MS = 60_000;
 
 /** Why a scrub cannot begin. */
 export type ScrubRefusal = 'running' | 'no-second-leg' | 'no-majority' | 'leg-not-in-sync';
@@ -20,7 +22,8 @@ export type ScrubRefusal = 'running' | 'no-second-leg' | 'no-majority' | 'leg-no
  * difference is settled by more than half of the legs that were read, or by the leg the operator
  * named; else it is reported and left.
  *
- * The place is remembered while the set lives: a scrub that was stopped goes on from there.
+ * The place is remembered: a scrub that was stopped goes on from there; with the native log also over a
+ * restart, for every superblock has it, and one is written each minute while a scrub runs.
  */
 export class Scrub {
   /** What to do about a difference. */
@@ -43,10 +46,59 @@ export class Scrub {
   /** The set is suspended. */
   private paused = false;
   private whenPaused: (() => void) | null = null;
+  private rememberedMs = 0;
 
-  constructor(set: MirrorSet, pace: ResyncPace) {
+  /** `before`: where an earlier run of the set has left one. */
+  constructor(set: MirrorSet, pace: ResyncPace, before: ScrubPlace | null) {
     this.set = set;
     this.pace = pace;
+    if (before !== null) this.restore(before);
+  }
+
+  private restore(before: ScrubPlace): void {
+    const { repair } = before;
+    const slot = typeof repair === 'string' ? null : repair.fromSlot;
+    const leg = this.set.legs.find((each) => each.slot === slot);
+    // The leg that was to repair has left: another must be named.
+    if (typeof repair !== 'string' && leg === undefined) return;
+    if (before.region > this.set.regions) return;
+    this.repair = typeof repair === 'string' ? repair : { fromLeg: leg?.index ?? 0 };
+    this.cursor = before.region;
+    this.findings.restore(
+      before,
+      Math.min(this.set.sectors, before.region * this.set.regionSectors),
+    );
+    this.numbered = [...this.set.legs];
+    this.eventsLeft = EVENTS_EACH;
+    this.state = 'stopped';
+  }
+
+  /** What is to be remembered; null: nothing runs, or was left. */
+  place(): ScrubPlace | null {
+    if (this.state !== 'running' && this.state !== 'stopped') return null;
+    const { repair, findings } = this;
+    const leg = typeof repair === 'string' ? undefined : this.numbered[repair.fromLeg];
+    if (typeof repair !== 'string' && leg === undefined) return null;
+    let region = this.cursor;
+    for (const each of this.regions) if (each.isBusy && each.region < region) region = each.region;
+    const { mismatchedSectors, repairedSectors, unreadableSectors, ranges } = findings;
+    return {
+      repair: typeof repair === 'string' ? repair : { fromSlot: leg?.slot ?? 0 },
+      region,
+      mismatchedSectors,
+      repairedSectors,
+      unreadableSectors,
+      ranges,
+    };
+  }
+
+  /** Once a minute the record has where it is, if the record is where a restart finds that. */
+  private remember(): void {
+    const nowMs = this.set.clock.nowMs();
+    if (nowMs - this.rememberedMs < REMEMBER_MS) return;
+    this.rememberedMs = nowMs;
+    if (this.set.regionLog.store?.keepsLacks !== true) return;
+    this.set.journal.changedQuietly({ needVersion: 0, recorded: () => undefined });
   }
 
   get isRunning(): boolean {
@@ -72,6 +124,7 @@ export class Scrub {
     this.numbered = [...this.set.legs];
     this.reason = null;
     this.state = 'running';
+    this.rememberedMs = this.set.clock.nowMs();
     if (!this.set.recovery.isRunning) this.pace.begin();
     this.speed.begin(this.set.clock.nowMs(), bytesOfSectors(this.findings.checkedSectors));
     const what = repair === 'none' ? 'scrub' : 'scrub with repair';
@@ -125,6 +178,7 @@ export class Scrub {
     this.active -= 1;
     if (outcome === 'unsettled') this.skipped(region.region);
     this.speed.note(this.set.clock.nowMs(), bytesOfSectors(this.findings.checkedSectors));
+    if (this.state === 'running') this.remember();
     if (this.state === 'running') this.fill();
     this.dropIfIdle();
     this.endIfHalted();

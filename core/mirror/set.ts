@@ -151,7 +151,7 @@ export class MirrorSet {
     this.flushes = new FlushQueue(this);
     this.pace = new ResyncPace(options.clock, options.clients ?? null, options.pace);
     this.recovery = new Recovery(this, this.pace);
-    this.scrub = new Scrub(this, this.pace);
+    this.scrub = new Scrub(this, this.pace, options.scrubPlace ?? null);
     this.reads = new Pool(16, 65536, () => new MirrorRead(this));
     this.writes = new Pool(16, 65536, () => new MirrorWrite(this));
     this.markInitialRegions();

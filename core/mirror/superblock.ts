@@ -11,6 +11,7 @@ import {
   SUPERBLOCK_BYTES,
 } from './native-layout.ts';
 import type { LegErrors } from './record.ts';
+import type { ScrubPlace } from './scrub-report.ts';
 
 /** A point in the life of a set: the n-th superblock written, in the run that wrote it. */
 export interface RunMark {
@@ -66,6 +67,8 @@ export interface Superblock {
   readonly dataSectors: number;
   readonly deviceSectors: number;
   readonly regionSectors: number;
+  /** A scrub that is not done; null: there is none. */
+  readonly scrub: ScrubPlace | null;
   readonly legs: readonly LegEntry[];
 }
 
@@ -82,6 +85,9 @@ const HISTORY_AT = 144;
 const NAME_AT = 368;
 const RUN_START_AT = 432;
 const RUN_GENERATION_AT = 440;
+const SCRUB_AT = 448;
+/** Of the repair of a scrub; 0: there is no scrub. */
+const SCRUB_REPAIR = { CHECK: 1, MAJORITY: 2, FROM_LEG: 3 } as const;
 const HEADER_BYTES = 512;
 const ENTRY_BYTES = 120;
 const ENTRY_NAME_AT = 72;
@@ -138,10 +144,47 @@ export function encodeSuperblock(superblock: Superblock, bytes: Uint8Array, at: 
   putU64(view, RUN_GENERATION_AT, superblock.runGeneration);
   for (const [i, mark] of history.entries()) putMark(block, view, HISTORY_AT + i * 16, mark);
   putText(block, NAME_AT, NAME_BYTES, superblock.setName);
+  if (superblock.scrub !== null) putScrub(view, superblock.scrub);
   for (const [i, leg] of superblock.legs.entries()) {
     encodeLeg(leg, block, view, HEADER_BYTES + i * ENTRY_BYTES);
   }
   view.setUint32(CRC_AT, crc32c(block), true);
+}
+
+function putScrub(view: DataView, place: ScrubPlace): void {
+  const { repair, region, mismatchedSectors, repairedSectors, unreadableSectors, ranges } = place;
+  const { CHECK, MAJORITY, FROM_LEG } = SCRUB_REPAIR;
+  const kind = repair === 'none' ? CHECK : repair === 'majority' ? MAJORITY : FROM_LEG;
+  view.setUint8(SCRUB_AT, kind);
+  view.setUint8(SCRUB_AT + 1, typeof repair === 'string' ? 0 : repair.fromSlot);
+  view.setUint32(SCRUB_AT + 4, Math.min(MAX_U32, ranges), true);
+  const numbers = [region, mismatchedSectors, repairedSectors, unreadableSectors];
+  for (const [i, number] of numbers.entries()) putU64(view, SCRUB_AT + 8 + i * 8, number);
+}
+
+/** A place that makes no sense is none: the scrub begins anew. */
+function getScrub(view: DataView, regions: number): ScrubPlace | null {
+  const kind = view.getUint8(SCRUB_AT);
+  const fromSlot = view.getUint8(SCRUB_AT + 1);
+  const [region, mismatchedSectors, repairedSectors, unreadableSectors] = [8, 16, 24, 32].map(
+    (at) => getU64(view, SCRUB_AT + at) ?? 0,
+  );
+  if (kind < SCRUB_REPAIR.CHECK || kind > SCRUB_REPAIR.FROM_LEG || fromSlot >= MAX_SLOTS)
+    return null;
+  if (region === undefined || region > regions) return null;
+  return {
+    repair:
+      kind === SCRUB_REPAIR.CHECK
+        ? 'none'
+        : kind === SCRUB_REPAIR.MAJORITY
+          ? 'majority'
+          : { fromSlot },
+    region,
+    mismatchedSectors: mismatchedSectors ?? 0,
+    repairedSectors: repairedSectors ?? 0,
+    unreadableSectors: unreadableSectors ?? 0,
+    ranges: view.getUint32(SCRUB_AT + 4, true),
+  };
 }
 
 function encodeLeg(leg: LegEntry, block: Uint8Array, view: DataView, at: number): void {
@@ -247,6 +290,7 @@ function decodeChecked(block: Uint8Array, view: DataView, deviceSectors: number)
       dataSectors,
       deviceSectors: device,
       regionSectors,
+      scrub: getScrub(view, regions),
       legs: known,
     },
   };

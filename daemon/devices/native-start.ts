@@ -235,13 +235,14 @@ export function startOfPlan(
     const why = reason === null ? {} : { reason: byPath.get(path)?.absence ?? reason };
     return { ...leg, ...why, name: path, writeMostly, failedByHand, replaces };
   });
-  const { generation, membersEqual, regionLog, clearedGeneration, recorder } = parts;
+  const { generation, membersEqual, regionLog, clearedGeneration, scrubPlace, recorder } = parts;
   return {
     legs,
     generation,
     membersEqual,
     ...(regionLog !== undefined && { regionLog }),
     ...(clearedGeneration !== undefined && { clearedGeneration }),
+    ...(scrubPlace !== undefined && { scrubPlace }),
     recorder: new GuardedRecorder(recorder, guard, log),
     native: recorder,
   };

@@ -7,6 +7,7 @@ import type { Standing } from '../../core/mirror/leg.ts';
 import type { MirrorLegOptions } from '../../core/mirror/options.ts';
 import type { NativeRecorder } from '../../core/mirror/native-recorder.ts';
 import type { LegRecord, MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
+import type { ScrubPlace } from '../../core/mirror/scrub-report.ts';
 import type { RegionLogStart } from '../../core/mirror/region-log.ts';
 
 export interface LegPlace {
@@ -27,6 +28,7 @@ export interface MirrorStart {
   readonly recorder?: MirrorRecorder;
   /** Of a set with the native log. */
   readonly clearedGeneration?: number;
+  readonly scrubPlace?: ScrubPlace | null;
   readonly native?: NativeRecorder;
 }
 

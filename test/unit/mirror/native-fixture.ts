@@ -44,6 +44,7 @@ export function superblock(slot: number, more: Partial<Superblock> = {}): Superb
     dataSectors: 1000,
     deviceSectors: 2000,
     regionSectors: 8,
+    scrub: null,
     legs: [entry(0, 'in-sync'), entry(1, 'in-sync')],
     ...more,
   };

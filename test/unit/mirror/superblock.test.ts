@@ -57,6 +57,19 @@ describe('a superblock', () => {
     expect(decode(new Uint8Array(SUPERBLOCK_BYTES + 512))).toEqual({ kind: 'none' });
   });
 
+  it.each(['none', 'majority', { fromSlot: 63 }] as const)(
+    'has the place of a scrub: %j',
+    (repair) => {
+      const counts = { mismatchedSectors: 2 ** 40, repairedSectors: 3, unreadableSectors: 4 };
+      const scrub = { repair, region: 77, ...counts, ranges: 5 };
+      const read = decode(bytesOf({ scrub }));
+      expect(read.kind === 'valid' ? read.superblock.scrub : null).toEqual(scrub);
+      // Behind the last region: nonsense, and no scrub.
+      const wrong = decode(bytesOf({ scrub: { ...scrub, region: 9999 } }));
+      expect(wrong.kind === 'valid' ? wrong.superblock.scrub : 'invalid').toBeNull();
+    },
+  );
+
   it('is refused for any bit that has changed, and for any cut', () => {
     const good = bytesOf();
     for (let bit = 8 * 8; bit < SUPERBLOCK_BYTES * 8; bit += 97) {
