@@ -322,6 +322,9 @@ export async function buildRecorded(
     const { format: _, mirror, ...identity } = record;
     const how = { areEqual: false, writeMostly: [], thread };
     if (!isNativeTable(table)) {
+      const references = spec.lines.flatMap((line) => line.spec.devices);
+      const onLegs = references.filter(({ path }) => path !== logPathOf(table));
+      if (mirror !== null) await legs.dropShort(onLegs);
       const log = loggedMirrorOf(table);
       const found = log === undefined ? NO_LOG : await lookAtLog(log, legs, 'recorded', false);
       if (log !== undefined) await settleLog(log, legs, found);

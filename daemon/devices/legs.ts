@@ -1,10 +1,12 @@
 /** Opening the legs of a device, all or none, and putting back what creation did. */
 import { lstatSync } from 'node:fs';
+import { bytesOfSectors } from '../../core/base/units.ts';
 import type { Clock, Log } from '../../core/base/ports.ts';
 import { assert } from '../../core/base/assert.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import type { CacheMode } from '../../core/control/cache.ts';
+import type { DeviceReference } from '../../core/dm/target.ts';
 import { ControlError } from '../../core/control/error.ts';
 import type { ErrorCode } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
@@ -199,6 +201,17 @@ export class OpenLegs {
     added.devices.clear();
     added.metadata.clear();
     added.stacked.clear();
+  }
+
+  /** Legs that have become too short for what is on them are as good as gone. */
+  async dropShort(references: readonly DeviceReference[]): Promise<void> {
+    for (const { path, startSector, sectors } of references) {
+      const device = this.devices.get(path);
+      if (device === undefined || device.sectors >= startSector + sectors) continue;
+      const [has, wanted] = [device.sectors, startSector + sectors].map(bytesOfSectors);
+      await this.closeOne(path);
+      this.missing.set(path, `${path} has ${has} bytes now, ${wanted} are wanted`);
+    }
   }
 
   /** Closes all but those that `paths` name. */
@@ -397,7 +410,19 @@ function withHint(error: unknown, { createBytes, createHint }: OpenLegsOptions):
   return new ControlError('no-leg', `leg ${error.message}; ${createHint}`);
 }
 
-const ABSENT: readonly OpenErrorCode[] = ['missing', 'not-a-device', 'broken', 'foreign'];
+/** Of what is there and cannot be the leg that was. Not `busy`: somebody else may be writing to it. */
+const ABSENT: readonly OpenErrorCode[] = [
+  'missing',
+  'directory',
+  'not-a-device',
+  'permission',
+  'read-only',
+  'empty',
+  'size',
+  'no-direct',
+  'broken',
+  'foreign',
+];
 
 /** A disk that has died is as good as gone, whether its name is still there or not. */
 function isAbsence(error: unknown): error is OpenError {

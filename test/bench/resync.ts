@@ -77,6 +77,35 @@ function latencies(runtime: number): readonly [read: number, write: number] {
   return [p99(jobs[0]?.read), p99(jobs[0]?.write)];
 }
 
+/** Clients at work while a leg is filled from nothing. */
+function withResync(): readonly [number, number] {
+  dmio('leg', 'remove', 'data', 'b');
+  dmio('leg', 'add', 'data', 'b', '--force');
+  const found = latencies(6);
+  const { devices } = JSON.parse(dmio('status', 'data', '--json')) as {
+    readonly devices: readonly { readonly resync: { readonly doneBytes: number } | null }[];
+  };
+  const done = devices[0]?.resync?.doneBytes;
+  console.log(
+    `resync beside clients: ${done === undefined ? 'ended' : `${(done / MIB).toFixed(0)} MiB`} in 6 s`,
+  );
+  dmio('wait', 'data', '--in-sync', '--timeout', '300');
+  return found;
+}
+
+/** Of the runs of a kind the middle one, as a ratio to that without anything beside. */
+function printRatios(rows: readonly (readonly [string, readonly [number, number]])[]): void {
+  const middle = (what: string, side: 0 | 1): number => {
+    const found = rows.filter(([name]) => name === what).map(([, values]) => values[side]);
+    return found.toSorted((a, b) => a - b)[Math.floor(found.length / 2)] ?? NaN;
+  };
+  for (const what of ['with a scrub', 'with a resync']) {
+    const ratios = ([0, 1] as const).map((side) => middle(what, side) / middle('alone', side));
+    const [read = NaN, write = NaN] = ratios;
+    console.log(`${what}: p99 of reads ${read.toFixed(2)}x, of writes ${write.toFixed(2)}x`);
+  }
+}
+
 async function costs(): Promise<void> {
   writeFileSync(join(folder, 'c'), '');
   truncateSync(join(folder, 'c'), SIZE_MIB * MIB);
@@ -94,10 +123,12 @@ async function costs(): Promise<void> {
       rows.push(['(the scrub had ended)', [NaN, NaN]]);
     }
     await sleep(500);
+    rows.push(['with a resync', withResync()]);
   }
   for (const [what, [read, write]] of rows) {
     console.log(`| ${what} | ${read.toFixed(0)} us | ${write.toFixed(0)} us |`);
   }
+  printRatios(rows);
   dmio('remove', 'data');
 }
 
