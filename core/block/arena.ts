@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { isPowerOfTwo, PAGE_SIZE } from '../base/units.ts';
 import type { Completion, Loop } from './loop.ts';
+import { SetAside } from './set-aside.ts';
 
 /** Who waits for a slot. */
 export interface SlotOwner {
@@ -47,7 +48,8 @@ const NONE = -1;
  * Who finds no slot waits in line. The line is strict: while anyone waits, nobody is served out of
  * turn, so a large slot is not starved by small ones. No deadlock: a waiter holds no slot (its owner
  * must see to that), so those that hold one can always end, and an empty arena serves any length
- * it ever accepted.
+ * it ever accepted. But memory set aside may never come back: who waits for a slot that there cannot be
+ * without it keeps his place, and nobody waits behind him.
  */
 export class Arena {
   readonly bytes: Uint8Array;
@@ -58,6 +60,7 @@ export class Arena {
   /** Waits in line. */
   waiters = 0;
 
+  private readonly aside = new SetAside();
   private readonly loop: Loop;
   private readonly maxOrder: number;
   /** Per page that begins a chunk: its order, and whether it is free; 0 elsewhere. */
@@ -99,7 +102,18 @@ export class Arena {
   /** A slot of at least `lengthBytes`, or NO_SLOT: none is free, or others wait already. */
   allocate(lengthBytes: number): number {
     assert(lengthBytes > 0 && lengthBytes <= this.maxSlotBytes, 'arena: an impossible length');
-    return this.firstWait === null ? this.take(lengthBytes) : NO_SLOT;
+    return this.hasLine() ? NO_SLOT : this.take(lengthBytes);
+  }
+
+  /** The slot comes back when who was given up on has ended, by `release`; until then nobody waits for it. */
+  setAside(slot: number): void {
+    this.aside.add(slot, this.slotBytes(slot));
+    this.grant();
+  }
+
+  /** Bytes in slots that were set aside. */
+  get asideBytes(): number {
+    return this.aside.bytes;
   }
 
   /** Gets in line behind those who wait. `owner.slotGranted` will be called, from the loop. */
@@ -130,20 +144,36 @@ export class Arena {
     const bytes = this.slotBytes(slot);
     assert(this.usedBytes >= bytes, 'arena: more released than handed out');
     this.usedBytes -= bytes;
+    if (this.aside.bytes > 0) this.aside.delete(slot);
     this.join(slot / PAGE_SIZE);
     if (this.firstWait !== null) this.grant();
   }
 
-  /** Serves the line from its head, as far as memory goes. */
+  /** Serves the line from its head, as far as memory goes; not for those whom only what is aside would serve. */
   private grant(): void {
-    while (this.firstWait !== null) {
-      const wait = this.firstWait;
+    let wait = this.firstWait;
+    while (wait !== null) {
+      const next = wait.next;
       const slot = this.take(wait.lengthBytes);
-      if (slot === NO_SLOT) return;
-      this.unlink(wait);
-      wait.slot = slot;
-      this.loop.defer(wait);
+      if (slot !== NO_SLOT) {
+        this.unlink(wait);
+        wait.slot = slot;
+        this.loop.defer(wait);
+      } else if (!this.isBarred(wait)) return;
+      wait = next;
     }
+  }
+
+  /** Somebody waits whose turn comes before that of who asks now. */
+  private hasLine(): boolean {
+    let wait = this.firstWait;
+    while (wait !== null && this.isBarred(wait)) wait = wait.next;
+    return wait !== null;
+  }
+
+  private isBarred(wait: SlotWait): boolean {
+    if (this.aside.bytes === 0) return false;
+    return this.aside.bars(1 << orderOf(wait.lengthBytes), this.maxSlotBytes);
   }
 
   private unlink(wait: SlotWait): void {

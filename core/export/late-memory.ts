@@ -10,11 +10,15 @@ export function keepUntilFree(arena: Arena, slot: number, loan: Loan): void {
   loan.leave(() => {
     arena.release(slot);
   });
+  arena.setAside(slot);
 }
 
 /** Another slot in place of one that is lost; `granted` from the loop, or at once. */
-export function replaceSlot(arena: Arena, lost: number, granted: (slot: number) => void): void {
-  const lengthBytes = arena.slotBytes(lost);
+export function replaceSlot(
+  arena: Arena,
+  lengthBytes: number,
+  granted: (slot: number) => void,
+): void {
   const slot = arena.allocate(lengthBytes);
   if (slot !== NO_SLOT) {
     granted(slot);

@@ -329,11 +329,17 @@ export class Request implements BioOwner, RangeOwner {
     this.slot = NO_SLOT;
   }
 
-  /** Goes on in another slot, with what was in the lost one of a client's bytes; begins a READ anew. */
-  moveTo(slot: number, lost: number): void {
+  /** What its slot has that is not to be read again: a WRITE's payload, an edge that was read; null: nothing. */
+  copyOfKept(): Uint8Array | null {
+    if (this.type === COMMAND.READ || this.type === COMMAND.CACHE) return null;
+    // eslint-disable-next-line no-restricted-syntax -- once for each read that its device did not answer
+    return this.arenaBytes.slice(this.slot, this.slot + this.slotBytesNeeded);
+  }
+
+  /** Goes on in another slot, with what was kept of the lost one; begins a READ anew. */
+  moveTo(slot: number, kept: Uint8Array | null): void {
     this.slot = slot;
-    const isKept = this.type !== COMMAND.READ && this.type !== COMMAND.CACHE;
-    if (isKept) this.arenaBytes.copyWithin(slot, lost, lost + this.slotBytesNeeded);
+    if (kept !== null) this.arenaBytes.set(kept, slot);
     this.readAgain();
   }
 

@@ -293,15 +293,14 @@ export class Session implements RequestOwner, SlotOwner {
   }
 
   memoryLost(request: Request): void {
-    const { slot: lost, loan } = request;
-    // What it holds of the client's is still to be copied.
-    loan.lend();
+    const lengthBytes = this.arena.slotBytes(request.slot);
+    // What it holds of the client's goes along: who waits for memory must not keep any from coming back.
+    const kept = request.copyOfKept();
     this.leaveSlot(request);
     // eslint-disable-next-line no-restricted-syntax -- once for each read that its device did not answer
-    replaceSlot(this.arena, lost, (slot) => {
+    replaceSlot(this.arena, lengthBytes, (slot) => {
       this.heldBytes += this.arena.slotBytes(slot);
-      request.moveTo(slot, lost);
-      loan.giveBack();
+      request.moveTo(slot, kept);
     });
   }
 

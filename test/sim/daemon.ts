@@ -27,7 +27,8 @@ export class Daemon {
   set: MirrorSet;
   /** What clients' requests have taken: the world notes them, as an export does. */
   readonly clients = new IoStats();
-  private readonly mapped: MappedDevice;
+  /** What clients see. */
+  readonly device: MappedDevice;
   private readonly options: SimOptions;
   private readonly clock: SimClock;
   private readonly onEvent: (event: MirrorEvent) => void;
@@ -51,29 +52,29 @@ export class Daemon {
     this.clock = clock;
     this.onEvent = onEvent;
     this.set = this.makeSet(open(loop), 0);
-    this.mapped = new MappedDevice('sim', this.tableOf(this.set), loop);
+    this.device = new MappedDevice('sim', this.tableOf(this.set), loop);
   }
 
   /** As long as it is suspended its bios end when it is resumed. */
   get isSuspended(): boolean {
-    return this.mapped.isHeld;
+    return this.device.isHeld;
   }
 
   submit(bio: Bio): void {
-    this.mapped.submit(bio);
+    this.device.submit(bio);
   }
 
   suspend(flush: boolean, done: (errno: number) => void): void {
-    suspend(this.mapped, flush, done);
+    suspend(this.device, flush, done);
   }
 
   resume(): void {
-    resume(this.mapped);
+    resume(this.device);
   }
 
   /** The first half of a reload: the set records no more; `done` gets what it would have, or an errno. */
   freeze(done: (record: MirrorRecord | number) => void): void {
-    flushSuspended(this.mapped, (errno) => {
+    flushSuspended(this.device, (errno) => {
       if (errno === 0) this.set.freeze(done);
       else done(errno);
     });
@@ -88,7 +89,7 @@ export class Daemon {
     const next = this.makeSet(start, this.set.eventNr);
     next.losses = this.set.losses;
     this.set.retire();
-    this.mapped.swap(this.tableOf(next));
+    this.device.swap(this.tableOf(next));
     this.set = next;
   }
 

@@ -1,9 +1,11 @@
 // The judge is judged: every planted bug must be found, by whom and how soon is the table.
 import { apartStories, runApart } from './apart.ts';
+import { drawClientOptions } from './clients/options.ts';
 import type { SimFailure } from './failure.ts';
 import { LEG_MUTANTS } from './leg-mutants.ts';
 import { MUTANTS } from './mutants.ts';
 import { DISK_MUTANTS } from './mutants-disk.ts';
+import { CLIENT_MUTANTS } from './mutants-clients.ts';
 import { NATIVE_MUTANTS } from './mutants-native.ts';
 import { FAULT_MUTANTS } from './mutants-faults.ts';
 import { RECOVERY_MUTANTS } from './mutants-recovery.ts';
@@ -17,8 +19,12 @@ const MUTANT_SEEDS = 2500;
 /** Of the stories apart a hunt plays one in so many. */
 const APART_STEP = 37;
 
-/** Which bugs are planted: those of a log, and with it of what all logs share. */
-export const HUNTS: Readonly<Record<SimLog, readonly Mutant[]>> = {
+/** Bugs of a log, and with it of what all logs share; and of what serves clients. */
+export type HuntName = SimLog | 'clients';
+
+/** Which bugs are planted. */
+export const HUNTS: Readonly<Record<HuntName, readonly Mutant[]>> = {
+  clients: CLIENT_MUTANTS,
   core: [...MUTANTS, ...LEG_MUTANTS, ...RECOVERY_MUTANTS, ...REMOTE_MUTANTS, ...FAULT_MUTANTS],
   disk: DISK_MUTANTS,
   native: NATIVE_MUTANTS,
@@ -28,7 +34,7 @@ export const HUNTS: Readonly<Record<SimLog, readonly Mutant[]>> = {
  * Hunts one in `parts` of the bugs, beginning with the `part`-th, so that processes can share the
  * work. Returns how many survived.
  */
-export function playMutants(log: SimLog, part: number, parts: number): number {
+export function playMutants(log: HuntName, part: number, parts: number): number {
   let survived = 0;
   console.log('| planted bug | found by | seeds needed |\n|---|---|---|');
   for (const [i, mutant] of HUNTS[log].entries()) {
@@ -40,7 +46,7 @@ export function playMutants(log: SimLog, part: number, parts: number): number {
   return survived;
 }
 
-function hunt(mutant: Mutant, log: SimLog): string | null {
+function hunt(mutant: Mutant, log: HuntName): string | null {
   const play = mutant.play ?? ((seed: number): SimResult => runSeed(drawForHunt(seed, log)));
   if (log === 'native') {
     const story = huntApart(mutant);
@@ -65,7 +71,8 @@ function failureWith({ plant }: Mutant, play: () => SimFailure | null): SimFailu
 }
 
 /** Bugs of the native log are hunted in every other seed with faults in the metadata. */
-function drawForHunt(seed: number, log: SimLog): SimOptions {
+function drawForHunt(seed: number, log: HuntName): SimOptions {
+  if (log === 'clients') return drawClientOptions(seed);
   const options = drawOptions(seed, log);
   return log === 'native' && seed % 2 === 0 ? withMetaFaults(options) : options;
 }

@@ -1,3 +1,4 @@
+import { drawClientOptions } from './clients/options.ts';
 import {
   drawLegOptions,
   drawOptions,
@@ -38,6 +39,7 @@ export const KINDS = {
     withMetaFaults(drawLegOptions(seed, 'native')),
   ),
   remote: swarm('--remote', 3, (seed) => drawRemoteOptions(seed)),
+  clients: swarm('--clients', 3, (seed) => drawClientOptions(seed)),
   scrub: { flags: '--scrub', share: 2, draw: null, play: runScrubStory },
 } as const satisfies Readonly<Record<string, Kind>>;
 export type KindName = keyof typeof KINDS;
@@ -49,6 +51,6 @@ const MIX: readonly KindName[] = KIND_NAMES.flatMap((name) =>
 
 /** The kind of a seed of a mixed run: by its number alone. */
 export function kindOfMixed(seed: number): KindName {
-  // 7 and the number of shares, 26, have no divisor in common: neighbours are of different kinds.
+  // 7 and the number of shares, 29, have no divisor in common: neighbours are of different kinds.
   return MIX[(seed * 7) % MIX.length] ?? 'core';
 }

@@ -21,10 +21,10 @@ const USAGE = `usage: main.js [KIND] [--seed N] [--count K] [--trace]   play see
        main.js [KIND] --seed N --keep STEPS [--set OPTIONS]   what --minimize has printed
        main.js [--log L] --small N [--faults 2] [--part I/N]   every story of up to N requests
        main.js --apart                           every story of a set started in two parts
-       main.js [--log L] --mutants [--part I/N]  find every planted bug
+       main.js [--log L] --mutants [--part I/N]  find every planted bug; of --clients: those of core/export
 KIND: --log native (metadata on the legs), with --meta faults in it; --log disk (the kernel's dirty
 log); --legs (legs come and go meanwhile); --scrub (damaged legs under a scrub); --remote (legs
-behind a network); --mix (of everything). --hours plays --mix. --small with --meta: two requests
+behind a network); --clients (NBD over connections, above either); --mix (of everything). --hours plays --mix. --small with --meta: two requests
 around a fault in the metadata.
 --part 2/3 is the second of three parts. The exit code is 1 if something failed.`;
 
@@ -48,6 +48,7 @@ const OPTIONS = {
   apart: { type: 'boolean', default: false },
   legs: { type: 'boolean', default: false },
   remote: { type: 'boolean', default: false },
+  clients: { type: 'boolean', default: false },
   meta: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const;
@@ -114,11 +115,13 @@ interface KindFlags {
   readonly meta: boolean;
   readonly scrub: boolean;
   readonly remote: boolean;
+  readonly clients: boolean;
 }
 
-function kindNamed(log: SimLog, { legs, meta, scrub, remote }: KindFlags): KindName {
+function kindNamed(log: SimLog, { legs, meta, scrub, remote, clients }: KindFlags): KindName {
   if (scrub) return 'scrub';
   if (remote) return 'remote';
+  if (clients) return 'clients';
   if (meta && log !== 'native') throw new Error('--meta goes with --log native');
   const words = [log === 'core' ? '' : log, meta ? 'meta' : '', legs ? 'legs' : ''];
   const name = words.filter((word) => word !== '').join('-');
@@ -135,7 +138,8 @@ async function main(): Promise<number> {
   const kind = kindNamed(log, values);
   const isPlain = kind === 'core';
   if (values.help) console.log(USAGE);
-  else if (values.mutants) return playMutants(log, part.part, part.parts);
+  else if (values.mutants)
+    return playMutants(values.clients ? 'clients' : log, part.part, part.parts);
   else if (values.apart) return playApart();
   else if (values.small !== undefined) {
     const length = numberOf('small', values.small);

@@ -59,6 +59,13 @@ export class Model {
     entry.knownBy = Math.min(entry.knownBy, now);
   }
 
+  /** It is certain that it never took effect, and never will. */
+  withdrawn(sector: number, entry: Entry): void {
+    const entries = at(this.entries, sector);
+    const index = entries.indexOf(entry);
+    if (index >= 0) entries.splice(index, 1);
+  }
+
   /** The daemon has died with this write under way. */
   cutShort(entry: Entry, now: number): void {
     this.undecided(entry, now);
@@ -133,6 +140,11 @@ export class Model {
       if (isFromCut && entry.cut > 0 && entry.knownBy < from) entry.dropped = true;
     }
     return 'allowed';
+  }
+
+  /** Might a read called at `from` have returned it by now? Nothing is learnt. */
+  mayHaveHeld(sector: number, value: Value, from: number): boolean {
+    return judge(at(this.entries, sector), value, from) === 'allowed';
   }
 
   /** The values a read called now may return. */

@@ -44,8 +44,8 @@ export class ClientOp implements BioOwner {
   readonly from: number;
   /** Failed attempts of the recorder at the call: one more excuses an error. */
   readonly recorderFailures: number;
-  /** The client it is of. */
-  readonly issuer: Issuer;
+  /** The client it is of; over connections: the one it was sent on. */
+  issuer: Issuer;
   /** The model's entries of a write, by sector. */
   entries: Entry[] = [];
   calledMs = 0;

@@ -1,6 +1,7 @@
 import { Prng } from '../../core/base/prng.ts';
 import type { ReadPolicy } from '../../core/mirror/options.ts';
 import { DEFAULT_PACE, type PaceLimits } from '../../core/mirror/resync-pace.ts';
+import type { ClientsMix } from './clients/front.ts';
 import type { TellsZeroes } from './disk.ts';
 
 /**
@@ -88,6 +89,8 @@ export interface SimOptions {
   readonly tellsZeroes?: TellsZeroes;
   /** Legs that other servers serve; null: none. */
   readonly remote: RemoteMix | null;
+  /** Clients on connections; absent: requests enter at the mapped device. */
+  readonly clients?: ClientsMix;
   /** Percent of scrubs that repair. Nobody damages legs here, so they find nothing to repair. */
   readonly repairPercent: number;
 }

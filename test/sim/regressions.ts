@@ -146,3 +146,12 @@ export const REMOTE_REGRESSIONS: readonly Regression[] = [
     bug: 'a leg is given up on and ends before the record is durable: its READ is not asked again',
   },
 ];
+
+/** Seeds of clients over connections beside a stuck leg (clients/options.ts, drawStuckClientOptions). */
+export const STUCK_CLIENT_REGRESSIONS: readonly Regression[] = [
+  {
+    seed: 25,
+    law: 'liveness',
+    bug: 'a READ of more than half of the arena, given up on at a stuck leg, waits for ever for memory that it keeps from coming back itself',
+  },
+];

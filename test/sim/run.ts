@@ -79,6 +79,7 @@ class Play {
   private readonly suspends: Prng;
   private readonly stalls: Prng;
   private readonly ghosts: Prng;
+  private readonly wires: Prng;
   private readonly legs: LegOperator;
   private readonly meta: MetaFaults;
   private readonly network: NetworkTrouble;
@@ -94,6 +95,7 @@ class Play {
     suspend: () => this.suspend(),
     network: () => this.network.act(),
     stall: () => this.stall(),
+    wire: () => this.wire(),
     call: () => this.world.submit(this.workload.next()),
   };
   private script: Script | null = null;
@@ -111,6 +113,7 @@ class Play {
     this.suspends = new Prng(options.seed + 2 ** 47);
     this.stalls = new Prng(options.seed + 2 ** 50);
     this.ghosts = new Prng(options.seed + 2 ** 51);
+    this.wires = new Prng(options.seed + 2 ** 52 + 2 ** 23);
     this.legs = new LegOperator(world, this.atlas, changes);
     const troubles = new Prng(options.seed + 2 ** 51 + 2 ** 20);
     this.network = new NetworkTrouble(world, this.atlas, troubles);
@@ -123,6 +126,7 @@ class Play {
       troubles,
       this.stalls,
       this.ghosts,
+      this.wires,
     ];
     this.meta = new MetaFaults(options, world.disks);
     world.onBio = (bio) => this.meta.sent(bio, world.rawFrom);
@@ -225,9 +229,19 @@ class Play {
         return this.is(options.remote?.troubleEvery ?? 0);
       case 'stall':
         return options.stallEvery > 0 && this.stalls.ratio(1, options.stallEvery);
+      case 'wire': {
+        const troubleEvery = options.clients?.troubleEvery ?? 0;
+        return troubleEvery > 0 && this.wires.ratio(1, troubleEvery);
+      }
       case 'call':
         return world.ops.size < options.depth && this.prng.ratio(1, 2);
     }
+  }
+
+  private wire(): void {
+    const { world, wires } = this;
+    const what = world.front?.act(wires);
+    world.say(() => `nbd: ${what ?? 'nothing'}`);
   }
 
   private do(effect: Effect): void {
@@ -377,6 +391,7 @@ class Play {
   /** I9: nothing breaks any more, one region is written without end, and all must be healed. */
   private healAndStop(): void {
     const { world } = this;
+    world.front?.heal();
     for (const site of world.sites) site?.heal();
     for (const disk of world.disks) {
       disk.faults.heal();
@@ -424,7 +439,7 @@ class Play {
         world.submit(this.workload.hotWrite());
         writes += 1;
       }
-      world.advance();
+      if (!world.advance()) throw new SimFailure('liveness', 'requests under way never end');
     }
   }
 

@@ -15,6 +15,7 @@ const EFFECTS = {
   suspend: 'u',
   network: 'n',
   stall: 't',
+  wire: 'w',
   call: 'c',
 } as const;
 export type Effect = keyof typeof EFFECTS;

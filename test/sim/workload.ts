@@ -18,7 +18,8 @@ export class Workload {
   constructor(options: SimOptions, prng: Prng) {
     this.options = options;
     this.prng = prng;
-    this.blockSectors = Math.max(...options.blockSizes) / 512;
+    const isUnaligned = options.clients?.isUnaligned === true;
+    this.blockSectors = isUnaligned ? 1 : Math.max(...options.blockSizes) / 512;
   }
 
   next(): OpShape {

@@ -3,11 +3,8 @@ import { ERRNO } from '../../core/base/errno.ts';
 import { Prng } from '../../core/base/prng.ts';
 import { bytesOfSectors } from '../../core/base/units.ts';
 import type { Bio } from '../../core/block/bio.ts';
-import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { Issuer } from '../../core/block/loan.ts';
-import { DEFAULT_LIMITS } from '../../core/block/limits.ts';
 import { assembleFromRecord, type Assembly } from '../../core/mirror/assemble.ts';
-import { nativeLegSectors } from '../../core/mirror/native-layout.ts';
 import type { MirrorEvent } from '../../core/mirror/options.ts';
 import type { MirrorRecord, MirrorRecorder } from '../../core/mirror/record.ts';
 import type { Loop } from '../../core/block/loop.ts';
@@ -15,12 +12,14 @@ import { at } from './at.ts';
 import { CHECKERS } from './checkers/all.ts';
 import { isGoodLegBehind, isGoodLegHeldUp } from './checkers/i10-last-copy.ts';
 import { watchLeg } from './checkers/i07-stale-never-served.ts';
+import { Front } from './clients/front.ts';
 import { SimClock } from './clock.ts';
-import { FIRST_TAG, ZEROS, type Value } from './content.ts';
+import { FIRST_TAG, ZEROS } from './content.ts';
 import { Daemon, type DaemonStart } from './daemon.ts';
 import { SimDiskLog } from './disk-log.ts';
 import { diskOf } from './disk-of.ts';
-import { SimDisk } from './disk.ts';
+import { makeDisk, rawFromOf } from './make-disk.ts';
+import type { SimDisk } from './disk.ts';
 import { SimFailure } from './failure.ts';
 import { Model } from './model.ts';
 import { membersOf, NativeLegs } from './native.ts';
@@ -29,6 +28,7 @@ import { firstRecord, withState, type RecordedLeg } from './first-record.ts';
 import { ClientOp, PagePool } from './op.ts';
 import type { SimOptions } from './options.ts';
 import { SimRecorder } from './recorder.ts';
+import { tellModel } from './tell-model.ts';
 import type { OpShape } from './workload.ts';
 
 const AT_ENDS = CHECKERS.filter((checker) => checker.opEnded !== undefined);
@@ -38,6 +38,8 @@ const POISONED_KEPT = 8;
 const CLIENTS = 3;
 /** More than this and nothing has come to an end: something runs in circles. */
 const MAX_EVENTS = 200_000;
+/** Whom a request is of before it is sent. */
+const NOBODY = new Issuer();
 /** Timers, too: but a leg that is stuck for half an hour is looked at thousands of times. */
 const MAX_TIMERS = 10_000_000;
 
@@ -97,6 +99,8 @@ export class World {
   issuers: readonly Issuer[] = [];
   readonly owing = new Map<Issuer, number>();
   daemon: Daemon;
+  /** Clients on connections; null: requests enter at the mapped device. */
+  readonly front: Front | null;
   /** The story is not of one truth: the model knows less than the legs do, and nobody judges. */
   isBlind = false;
   /** A leg was put out for its read errors: nobody knew what only it could read. */
@@ -133,8 +137,8 @@ export class World {
     this.model = new Model(options.sectors, options.zeroed ? ZEROS : FIRST_TAG);
     this.writing = new Uint16Array(options.sectors);
     const isNative = options.log === 'native';
-    this.rawFrom = isNative ? options.sectors : Infinity;
-    this.disks = options.latencyUs.map((_, i) => this.makeDisk(i));
+    this.rawFrom = rawFromOf(options);
+    this.disks = options.latencyUs.map((_, i) => makeDisk(options, i, this.clock));
     this.recorder = new SimRecorder(
       firstRecord(options),
       this.clock,
@@ -147,12 +151,15 @@ export class World {
     this.diskLog = options.log === 'disk' ? new SimDiskLog(options, this.clock) : null;
     this.sites = this.disks.map((disk, i) => this.makeSite(disk, i));
     this.native = isNative ? new NativeLegs(options, this.disks, this.clock, metaPrng) : null;
+    const { clients } = options;
+    this.front = clients === undefined ? null : new Front(this, clients);
     this.daemon = this.makeDaemon();
   }
 
   /** The first life begins. */
   start(): void {
     this.daemon.set.start();
+    this.front?.serve(this.daemon);
   }
 
   say(line: () => string): void {
@@ -162,10 +169,18 @@ export class World {
   /** A client calls. */
   submit(shape: OpShape): void {
     this.step += 1;
+    const op = this.begin(shape);
+    op.onRetry = (): void => this.send(op);
+    op.pieceSectors = this.prng.pick([1, 2, 8, 64]);
+    this.send(op);
+  }
+
+  /** A request under way from now on, with a tag of its own. */
+  private begin(shape: OpShape): ClientOp {
     this.opCount += 1;
     const value = FIRST_WRITE_TAG + this.opCount;
     const failures = this.recorder.failures;
-    const issuer = at(this.issuers, this.opCount % this.issuers.length);
+    const issuer = this.issuers[this.opCount % this.issuers.length] ?? NOBODY;
     const op = new ClientOp(shape, this.opCount, value, this.step, failures, issuer, (ended) => {
       this.opEnded(ended);
     });
@@ -178,28 +193,58 @@ export class World {
     this.ops.add(op);
     op.calledMs = this.clock.nowMs();
     if (this.trace !== null) this.say(() => `call ${String(op)}`);
-    op.onRetry = (): void => this.send(op);
-    op.pieceSectors = this.prng.pick([1, 2, 8, 64]);
-    this.send(op);
+    return op;
   }
 
   private send(op: ClientOp): void {
     this.submitting = true;
-    this.daemon.submit(op.makeBio(this.pages));
+    if (this.front === null) this.daemon.submit(op.makeBio(this.pages));
+    else this.front.call(op, this.memoryOf(op));
     this.submitting = false;
+  }
+
+  /** A client's own memory, in one piece: what it sends, and where its answer goes. */
+  private memoryOf(op: ClientOp): Bio {
+    op.pieceSectors = Math.max(1, op.sectors);
+    return op.makeBio(this.pages);
+  }
+
+  /** A client asks again for what was not answered: of a write for the model another one. */
+  again({ op, flags, sector, sectors }: ClientOp): { op: ClientOp; bio: Bio } {
+    const next = this.begin({ op, flags, sector, sectors });
+    return { op: next, bio: this.memoryOf(next) };
+  }
+
+  /** An attempt without an answer, and nothing of it will happen from now on: it has, or it has not. */
+  leftAlone(op: ClientOp): void {
+    for (const entry of op.entries) this.model.undecided(entry, this.step);
+    this.forget(op);
+  }
+
+  /** An attempt that was refused, or never came to the daemon as a whole: nothing of it may show. */
+  neverDone(op: ClientOp): void {
+    for (const [i, entry] of op.entries.entries()) this.model.withdrawn(op.sector + i, entry);
+    this.forget(op);
+  }
+
+  private forget(op: ClientOp): void {
+    if (this.ops.delete(op)) this.noteWriting(op, -1);
+    op.retire(this.pages);
   }
 
   /** Lets the next thing happen. False: nothing will. */
   advance(untilMs = Infinity): boolean {
     this.step += 1;
     const isMore = this.clock.step(untilMs);
+    this.front?.tick();
     this.noteLoss();
     if (isGoodLegBehind(this) || isGoodLegHeldUp(this)) this.heldAt = this.step;
     return isMore;
   }
 
+  /** Without what a network of clients has held it up. */
   tookMs(op: ClientOp): number {
-    return this.clock.nowMs() - op.calledMs;
+    return this.clock.nowMs() - Math.max(op.calledMs, this.front?.heldUpUntilMs ?? 0);
   }
 
   /** Every member has failed a flush: each client is owed an errno from now on. */
@@ -237,7 +282,7 @@ export class World {
       if (isInCircles()) throw new SimFailure('liveness', 'the core does not come to rest');
       this.advance();
     }
-    const [op] = this.ops;
+    const op = [...this.ops].find((one) => this.front?.mayWait(one) !== true);
     if (op !== undefined) throw new SimFailure('liveness', `${String(op)} never ends`);
     this.say(() => 'idle');
     if (this.isBlind || this.isLenient) return;
@@ -250,6 +295,7 @@ export class World {
    */
   crash(power: boolean, lingers = false): void {
     this.step += 1;
+    this.front?.crashing();
     this.say(() => (power ? 'POWER CUT' : 'KILLED'));
     this.clock.endLife();
     for (const op of this.ops) {
@@ -268,6 +314,7 @@ export class World {
     for (const site of this.sites) site?.daemonDied();
     this.diskLog?.died(power);
     if (power || hasLost) this.model.powerCut(this.step);
+    this.front?.crashed();
   }
 
   /** Who starts takes the lock of each leg, and gets it when nothing is on its way there any more (D6). */
@@ -277,6 +324,7 @@ export class World {
 
   /** Ends the daemon as SIGTERM would. The clients have gone before. */
   stopCleanly(): void {
+    this.front?.shutDown();
     this.rest();
     let result = -1;
     this.daemon.set.stop((errno) => {
@@ -290,13 +338,14 @@ export class World {
     if (result !== 0 && !excused && !isGoodLegBehind(this))
       throw new SimFailure('I10', `a clean stop gave errno ${result}`);
     this.clock.endLife();
+    this.front?.stopped();
   }
 
   /** Starts the daemon on what is there. With nothing to believe the missing devices come back. */
   restart(present: readonly boolean[]): void {
     this.present = present;
     this.daemon = this.makeDaemon();
-    this.daemon.set.start();
+    this.start();
   }
 
   /**
@@ -610,10 +659,11 @@ export class World {
     this.step += 1;
     this.noteWriting(op, -1);
     if (this.trace !== null) this.say(() => `end  ${String(op)} errno ${op.error}`);
-    this.daemon.clients.note(op.op, op.sectors, this.tookMs(op), op.error);
+    // An export does that itself.
+    if (this.front === null) this.daemon.clients.note(op.op, op.sectors, this.tookMs(op), op.error);
     if (op.isWrite && op.error === ERRNO.OK) this.acknowledgedWrites += 1;
     if (this.isBlind) return;
-    this.tellModel(op);
+    tellModel(this, op);
     this.onEnded?.(op);
     if (!this.isLenient) for (const checker of AT_ENDS) checker.opEnded?.(this, op);
     op.poison();
@@ -627,71 +677,10 @@ export class World {
     for (let s = op.sector; s < end; s += 1) this.writing[s] = (this.writing[s] ?? 0) + change;
   }
 
-  private tellModel(op: ClientOp): void {
-    const { model, step } = this;
-    if (op.op === REQ_OP.READ) {
-      if (op.error !== ERRNO.OK) return;
-      op.eachRead((sector, value) => {
-        op.verdicts.push(model.read(sector, value, op.from, step));
-      });
-    } else if (op.op === REQ_OP.FLUSH) {
-      if (op.error === ERRNO.OK) model.flushed(op.from, this.oldestCall());
-      else model.flushFailed(step);
-    } else {
-      const decided = op.error === ERRNO.OK && op.op !== REQ_OP.DISCARD;
-      const fua = (op.flags & REQ_FLAG.FUA) !== 0;
-      for (const [i, entry] of op.entries.entries()) {
-        if (decided) model.acknowledged(op.sector + i, entry, op.from, step, fua);
-        else model.undecided(entry, step);
-      }
-    }
-  }
-
   /** When the oldest request under way was called; now, if there is none. */
   oldestCall(): number {
     let oldest = this.step;
     for (const op of this.ops) oldest = Math.min(oldest, op.from);
     return oldest;
-  }
-
-  private diskSectors(index: number): number {
-    const { options } = this;
-    if (options.log !== 'native')
-      return options.origin + options.sectors + Math.max(...options.blockSizes) / 512;
-    // Legs of different lengths: each has its metadata at its own end.
-    return nativeLegSectors(options.sectors, options.regionSectors) + 8 * index;
-  }
-
-  /** What a disk holds at first. A spare holds anything, also in a set of zeros. */
-  private fillOf(index: number): Value {
-    const { options } = this;
-    if (options.zeroed && index < options.legs) return ZEROS;
-    return options.membersAtFirst.includes(index) ? FIRST_TAG : FIRST_TAG + 1 + index;
-  }
-
-  private makeDisk(index: number): SimDisk {
-    const { options } = this;
-    const limits = {
-      ...DEFAULT_LIMITS,
-      logicalBlockSize: at(options.blockSizes, index),
-      maxSectors: at(options.maxSectors, index),
-      maxSegments: options.maxSegments,
-      maxDiscardSectors: options.noDiscard ? 0 : DEFAULT_LIMITS.maxDiscardSectors,
-      maxWriteZeroesSectors: at(options.noZeroes, index) ? 0 : DEFAULT_LIMITS.maxSectors,
-    };
-    return new SimDisk(
-      {
-        name: `leg${index}`,
-        sectors: this.diskSectors(index),
-        limits,
-        rawFrom: this.rawFrom,
-        origin: options.origin,
-        fill: this.fillOf(index),
-        latencyUs: at(options.latencyUs, index),
-        tellsZeroes: options.tellsZeroes ?? 'never',
-      },
-      this.clock,
-      new Prng(options.seed + 2 ** 41 + index),
-    );
   }
 }

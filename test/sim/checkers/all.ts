@@ -1,3 +1,9 @@
+import { answeredOnce } from './c1-answered-once.ts';
+import { afterEnd } from './c2-after-end.ts';
+import { neighbours } from './c3-neighbours.ts';
+import { nothingLeft } from './c4-nothing-left.ts';
+import { allocation } from './c5-allocation.ts';
+import { slots } from './c6-slots.ts';
 import type { Checker } from './checker.ts';
 import { mapCovers } from './d03-map.ts';
 import { readFreshness } from './i01-read-freshness.ts';
@@ -44,4 +50,10 @@ export const CHECKERS: readonly Checker[] = [
   convergence,
   resources,
   memory,
+  answeredOnce,
+  afterEnd,
+  neighbours,
+  nothingLeft,
+  allocation,
+  slots,
 ];

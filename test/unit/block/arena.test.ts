@@ -129,3 +129,50 @@ describe('the line', () => {
     expect(large.slot).toBe(NO_SLOT);
   });
 });
+
+describe('memory set aside', () => {
+  /** A wait in the line, and where its slot is when it has one. */
+  function waitFor(arena: Arena, bytes: number): SlotWait {
+    const wait = new SlotWait();
+    wait.owner = { slotGranted: () => undefined };
+    arena.wait(wait, bytes);
+    return wait;
+  }
+
+  it('bars who needs it, and nobody behind him', () => {
+    const loop = createManualLoop();
+    const arena = new Arena(new Uint8Array(64 * KIB), loop);
+    const late = arena.allocate(4 * KIB);
+    const whole = waitFor(arena, 64 * KIB);
+    const small = waitFor(arena, 4 * KIB);
+    runUntilIdle(loop);
+    // What is under way ends, so the line is strict.
+    expect([whole.queued, small.queued]).toEqual([true, true]);
+    expect(arena.allocate(4 * KIB)).toBe(NO_SLOT);
+    arena.setAside(late);
+    runUntilIdle(loop);
+    expect([whole.queued, small.queued]).toEqual([true, false]);
+    const next = arena.allocate(4 * KIB);
+    expect(next).not.toBe(NO_SLOT);
+    expect(arena.asideBytes).toBe(4 * KIB);
+    // A half is free of it: that is only a matter of time.
+    arena.release(small.slot);
+    arena.release(next);
+    const half = arena.allocate(32 * KIB);
+    expect(half).not.toBe(NO_SLOT);
+    const other = waitFor(arena, 32 * KIB);
+    expect(arena.allocate(4 * KIB)).toBe(NO_SLOT);
+    arena.release(half);
+    runUntilIdle(loop);
+    expect(other.queued).toBe(false);
+    // It is back: who kept his place is first again.
+    arena.release(late);
+    expect(arena.asideBytes).toBe(0);
+    expect(arena.allocate(4 * KIB)).toBe(NO_SLOT);
+    arena.release(other.slot);
+    runUntilIdle(loop);
+    expect(whole.queued).toBe(false);
+    arena.release(whole.slot);
+    expect(arena.usedBytes).toBe(0);
+  });
+});

@@ -1,0 +1,47 @@
+// Clients on simulated connections, above core/export and core/nbd; and the bugs they have to find there.
+import { PATIENCE_MS, sim } from './cli.ts';
+import { drawClientOptions, drawStuckClientOptions } from './clients/options.ts';
+import { HUNTS } from './hunt.ts';
+import { STUCK_CLIENT_REGRESSIONS } from './regressions.ts';
+import { runSeed } from './run.ts';
+
+const SEEDS = 300;
+
+describe('clients over connections, simulated', () => {
+  it(
+    `are told the truth in ${SEEDS} seeds`,
+    () => {
+      const { status, stdout } = sim('--clients', '--count', String(SEEDS));
+      expect(stdout).toMatch(new RegExp(`^${SEEDS} seeds, 0 failed`, 'm'));
+      expect(status).toBe(0);
+    },
+    PATIENCE_MS,
+  );
+
+  it.each(STUCK_CLIENT_REGRESSIONS)('stuck seed $seed ($law): $bug', ({ seed }) => {
+    expect(runSeed(drawStuckClientOptions(seed)).failure).toBeNull();
+  });
+
+  it(
+    'find every bug planted into core/export',
+    () => {
+      const { status, stdout } = sim('--mutants', '--clients');
+      console.log(stdout);
+      expect(stdout).not.toContain('SURVIVED');
+      expect(stdout.trim().split('\n').length).toBe(HUNTS.clients.length + 2);
+      expect(status).toBe(0);
+    },
+    PATIENCE_MS,
+  );
+
+  it('plays a seed the same way twice', () => {
+    const lines = (): string[] => {
+      const trace: string[] = [];
+      runSeed(drawClientOptions(7), (line) => trace.push(line));
+      return trace;
+    };
+    const first = lines();
+    expect(first.filter((line) => line.includes('nbd: ')).length).toBeGreaterThan(10);
+    expect(lines()).toEqual(first);
+  });
+});
