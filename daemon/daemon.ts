@@ -31,9 +31,10 @@ import { MetricsServer, type MetricsAddress } from './metrics.ts';
 import { ListenError } from './net/address.ts';
 import type { ListenAddress } from './net/address.ts';
 import { NbdServer } from './net/server.ts';
-import type { NbdServerOptions } from './net/server.ts';
+import { DEFAULT_LIMITS, type ServerLimits } from './net/limits.ts';
 import { loadCredentials } from './tls/credentials.ts';
 import { TlsTerminator } from './tls/terminator.ts';
+import { setThreadLimits } from './worker/threads.ts';
 import { StateStore } from './state-store.ts';
 import type { FoundRecord } from './state-store.ts';
 import { reasonOf } from './system-error.ts';
@@ -92,12 +93,14 @@ export class Daemon {
       tlsWordOf(network) === 'off'
         ? undefined
         : new TlsTerminator(loadCredentials(tlsFilesOf(network)));
+    const limits = limitsOf(network);
+    setThreadLimits(limits);
     this.server = new NbdServer({
       exports,
       log,
       policy: policyOf(network),
       ...(this.tls !== undefined && { tls: this.tls }),
-      ...limitsOf(network),
+      limits,
     });
     this.hooks = new Hooks(settings.hooks, log);
     this.manager = new DeviceManager({
@@ -199,6 +202,15 @@ export class Daemon {
     }
     this.network = after;
     this.server.setPolicy(policyOf(after));
+    this.reloadLimits(limitsOf(after));
+  }
+
+  private reloadLimits(limits: ServerLimits): void {
+    const places = setThreadLimits(limits);
+    if (places < limits.maxConnections) {
+      this.log.warn({ places }, 'more connections in [limits] than places: needs a restart');
+    }
+    this.server.setLimits(limits);
   }
 
   /**
@@ -332,27 +344,15 @@ export function networkOf(config: Config, allowPlainTcp: boolean): NetworkSettin
   return { config: { ...config, ...plain }, devices: config.device };
 }
 
-type ServerLimits = Pick<
-  NbdServerOptions,
-  | 'maxConnections'
-  | 'maxConnectionsPerClient'
-  | 'handshakeTimeoutMs'
-  | 'stallTimeoutMs'
-  | 'maxHeldBytes'
->;
-
 function limitsOf({ config: { limits } }: NetworkSettings): ServerLimits {
-  const given = {
-    maxConnections: limits?.connections,
-    maxConnectionsPerClient: limits?.['connections-per-client'],
-    handshakeTimeoutMs: inMs(limits?.['handshake-seconds']),
-    stallTimeoutMs: inMs(limits?.['stall-seconds']),
+  const ms = (seconds: number | undefined, otherwise: number): number =>
+    seconds === undefined ? otherwise : seconds * 1000;
+  return {
+    maxConnections: limits?.connections ?? DEFAULT_LIMITS.maxConnections,
+    maxConnectionsPerClient:
+      limits?.['connections-per-client'] ?? DEFAULT_LIMITS.maxConnectionsPerClient,
+    handshakeTimeoutMs: ms(limits?.['handshake-seconds'], DEFAULT_LIMITS.handshakeTimeoutMs),
+    stallTimeoutMs: ms(limits?.['stall-seconds'], DEFAULT_LIMITS.stallTimeoutMs),
     maxHeldBytes: limits?.['memory-per-connection'],
   };
-  // What is not given has the server's default.
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-}
-
-function inMs(seconds: number | undefined): number | undefined {
-  return seconds === undefined ? undefined : seconds * 1000;
 }

@@ -110,7 +110,8 @@ function absolute(address: ListenAddress): ListenAddress {
 }
 
 async function run(options: Options): Promise<number> {
-  const config = loadConfig(options.config);
+  const load = (): Config => loadConfig(options.config, options.allowPlainTcp);
+  const config = load();
   if (options.checkConfig === true) {
     process.stdout.write('OK\n');
     return EXIT.DONE;
@@ -124,7 +125,7 @@ async function run(options: Options): Promise<number> {
   const reload = async (): Promise<void> => {
     notifier.reloading();
     try {
-      await daemon.reload(loadConfig(options.config));
+      await daemon.reload(load());
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       log.error({ reason }, 'the config file was not reloaded');

@@ -376,7 +376,8 @@ export class Request implements BioOwner, RangeOwner {
   private end(): void {
     if (this.claim.held) this.target.writes.release(this.claim);
     const { watch } = this.target;
-    if (watch !== null) {
+    // BLOCK_STATUS asks about bytes; it moves none.
+    if (watch !== null && this.type !== COMMAND.BLOCK_STATUS) {
       const took = watch.clock.nowMs() - this.startedMs;
       watch.stats.note(opOfType(this.type), sectorsFloor(this.lengthBytes), took, this.error);
     }
@@ -452,6 +453,7 @@ export class Request implements BioOwner, RangeOwner {
 function opOfType(type: number): ReqOp {
   switch (type) {
     case COMMAND.READ:
+    case COMMAND.CACHE:
       return REQ_OP.READ;
     case COMMAND.WRITE:
       return REQ_OP.WRITE;

@@ -6,6 +6,7 @@ import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { codeOf, reasonOf } from '../system-error.ts';
 import { mapLogPath } from '../devices/request.ts';
+import { plainTcpProblem } from './network.ts';
 import { configSchema } from './schema.ts';
 import type { Config, DeviceConfig } from './schema.ts';
 import { parseTomlText, TomlError } from './toml.ts';
@@ -16,10 +17,11 @@ export const DEFAULT_CONFIG_FILE = '/etc/dmiod/dmiod.toml';
 export const NO_CONFIG: Config = { device: {} };
 
 /**
- * Reads the config file. The default file may be absent; a named one may not.
+ * Reads the config file. The default file may be absent; a named one may not. `allowPlainTcp`: said
+ * on the command line.
  * @throws ControlError bad-config, `FILE:LINE: key "x": what is wrong`
  */
-export function loadConfig(named: string | undefined): Config {
+export function loadConfig(named: string | undefined, allowPlainTcp = false): Config {
   const file = named ?? DEFAULT_CONFIG_FILE;
   let text: string;
   try {
@@ -28,11 +30,11 @@ export function loadConfig(named: string | undefined): Config {
     if (named === undefined && isAbsent(error)) return NO_CONFIG;
     throw new ControlError('bad-config', `${file}: ${reasonOf(error)}`);
   }
-  return parseConfig(file, text);
+  return parseConfig(file, text, allowPlainTcp);
 }
 
 /** Relative paths in the file are relative to the file's folder, wherever the daemon was started. */
-export function parseConfig(file: string, text: string): Config {
+export function parseConfig(file: string, text: string, allowPlainTcp = false): Config {
   let document: TomlDocument;
   try {
     document = parseTomlText(text);
@@ -43,6 +45,12 @@ export function parseConfig(file: string, text: string): Config {
   const parsed = configSchema.safeParse(document.value);
   if (!parsed.success)
     throw new ControlError('bad-config', firstProblem(file, document, parsed.error));
+  for (const [i, address] of (parsed.data.listen ?? []).entries()) {
+    const problem = allowPlainTcp ? undefined : plainTcpProblem(parsed.data, address);
+    if (problem === undefined) continue;
+    const line = document.lineOf(['listen', i]);
+    throw new ControlError('bad-config', `${file}:${line}: key "listen.${i}": ${problem}`);
+  }
   return withAbsolutePaths(parsed.data, dirname(resolve(file)));
 }
 

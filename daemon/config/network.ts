@@ -5,6 +5,7 @@ import { ControlError } from '../../core/control/error.ts';
 import { TLS_MODE } from '../../core/nbd/directory.ts';
 import { parseSize, SIZE_FORMAT } from '../../core/base/units.ts';
 import { AccessPolicy, parseRule, RULE_FORMAT, type ExportAccess } from '../net/access.ts';
+import { MOST_CONNECTIONS } from '../net/limits.ts';
 import type { ListenAddress } from '../net/address.ts';
 import type { TlsFiles } from '../tls/credentials.ts';
 
@@ -63,8 +64,8 @@ export const NETWORK_KEYS = {
   limits: z
     .strictObject(
       {
-        connections: whole(1, 65536).optional(),
-        'connections-per-client': whole(1, 65536).optional(),
+        connections: whole(1, MOST_CONNECTIONS).optional(),
+        'connections-per-client': whole(1, MOST_CONNECTIONS).optional(),
         'handshake-seconds': whole(1, 3600).optional(),
         'stall-seconds': whole(1, 86400).optional(),
         'memory-per-connection': memory.optional(),
@@ -134,17 +135,26 @@ export function isSecure(network: NetworkSettings, name: string, address: Listen
 
 /**
  * Anybody on the network could read and change what is served in the clear: somebody has to have
- * said that this is meant.
- * @throws ControlError bad-argument
+ * said that this is meant. Undefined: nobody can, or it was said.
  */
-export function refusePlainTcp(network: NetworkSettings, address: ListenAddress): void {
-  if (address.kind === 'unix' || address.host === undefined || isLoopback(address.host)) return;
-  if (tlsWordOf(network) === 'required' || network.config['allow-plain-tcp'] === true) return;
-  throw new ControlError(
-    'bad-argument',
+export function plainTcpProblem(
+  { tls, 'allow-plain-tcp': isAllowed }: NetworkConfig,
+  address: ListenAddress,
+): string | undefined {
+  if (address.kind === 'unix' || address.host === undefined || isLoopback(address.host)) {
+    return undefined;
+  }
+  if (tls?.mode === 'required' || isAllowed === true) return undefined;
+  return (
     `${address.host} is reachable from other machines, and TLS is not required: ` +
-      'require it, or say allow-plain-tcp (config: allow-plain-tcp = true; command line: --allow-plain-tcp)',
+    'require it, or say allow-plain-tcp (config: allow-plain-tcp = true; command line: --allow-plain-tcp)'
   );
+}
+
+/** @throws ControlError bad-argument */
+export function refusePlainTcp({ config }: NetworkSettings, address: ListenAddress): void {
+  const problem = plainTcpProblem(config, address);
+  if (problem !== undefined) throw new ControlError('bad-argument', problem);
 }
 
 export function isLoopback(host: string): boolean {

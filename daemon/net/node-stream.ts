@@ -14,6 +14,7 @@ import { Handshake, type ByteSink } from '../../core/nbd/handshake.ts';
 import { processCalls, SHUT } from '../sys/process-calls.ts';
 import type { SecuredClient, TlsAttempt, TlsTerminator } from '../tls/terminator.ts';
 import type { ClientIdentity } from './client.ts';
+import type { ServerLimits } from './limits.ts';
 import { ReplyBatch } from './reply-batch.ts';
 import {
   fdsOf,
@@ -30,9 +31,7 @@ export interface ConnectionContext {
   /** The arena's bytes as Node copies and writes them. */
   readonly arenaBuffer: Buffer;
   readonly log: Log;
-  readonly handshakeTimeoutMs: number;
-  /** Payload memory a connection may hold with more than one request. */
-  readonly maxHeldBytes: number | undefined;
+  limitsNow(): ServerLimits;
   rulesFor(client: ClientIdentity): ClientRules;
   /** Undefined: nobody is told that TLS could be started. */
   readonly tls: TlsTerminator | undefined;
@@ -96,9 +95,10 @@ export class NodeConnection implements SessionStream, ByteSink {
     this.ended = new Promise((resolve) => {
       this.resolveEnded = resolve;
     });
+    const { handshakeTimeoutMs } = context.limitsNow();
     this.handshakeTimer = setTimeout(() => {
-      this.drop(`no export chosen within ${String(context.handshakeTimeoutMs)} ms`);
-    }, context.handshakeTimeoutMs);
+      this.drop(`no export chosen within ${String(handshakeTimeoutMs)} ms`);
+    }, handshakeTimeoutMs);
     this.handshake = new Handshake(context.exports, this, context.rulesFor(identity));
     this.live();
   }
@@ -116,7 +116,7 @@ export class NodeConnection implements SessionStream, ByteSink {
     if (!Object.is(input, output)) {
       input.on('error', (error) => this.drop(error.message));
       input.on('close', () => {
-        if (!this.inputEnded) this.drop('closed by the client');
+        if (!this.inputEnded && this.taken === undefined) this.drop('closed by the client');
       });
     }
     input.on('data', (chunk: Buffer) => this.received(chunk));
@@ -126,6 +126,11 @@ export class NodeConnection implements SessionStream, ByteSink {
   /** The export served; undefined while the client has chosen none. */
   get target(): Offer | undefined {
     return this.taker ?? this.session?.target;
+  }
+
+  /** It has chosen no export yet. */
+  get isNegotiating(): boolean {
+    return this.target === undefined && !this.closing;
   }
 
   /** Nothing was asked that is not answered. */
@@ -272,7 +277,7 @@ export class NodeConnection implements SessionStream, ByteSink {
   }
 
   private agreed({ agreement }: Handshake<Offer>): Agreement {
-    const { maxHeldBytes } = this.context;
+    const { maxHeldBytes } = this.context.limitsNow();
     return maxHeldBytes === undefined ? agreement : { ...agreement, maxHeldBytes };
   }
 
@@ -310,10 +315,14 @@ export class NodeConnection implements SessionStream, ByteSink {
     this.input.pause();
     socket.write('', () => {
       const fd = fdsOf(socket, socket)?.input;
-      const { tls, handshakeTimeoutMs } = this.context;
+      const { tls } = this.context;
       if (this.gone || fd === undefined || tls === undefined) return;
       const early = (this.input.read() as Buffer | null) ?? new Uint8Array(0);
-      this.securing = tls.start(fd, new Uint8Array(early), handshakeTimeoutMs);
+      this.securing = tls.start(
+        fd,
+        new Uint8Array(early),
+        this.context.limitsNow().handshakeTimeoutMs,
+      );
       socket
         .removeAllListeners()
         .on('error', () => undefined)

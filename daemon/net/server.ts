@@ -14,6 +14,7 @@ import { TLS_MODE } from '../../core/nbd/directory.ts';
 import type { TlsTerminator } from '../tls/terminator.ts';
 import { AccessPolicy } from './access.ts';
 import { identityOf, limitKeyOf, STDIO_CLIENT, type ClientIdentity } from './client.ts';
+import { DEFAULT_LIMITS, type ServerLimits } from './limits.ts';
 import { listen, type Listener } from './listener.ts';
 import { NodeConnection, stdioStreams, type ConnectionContext } from './node-stream.ts';
 
@@ -24,20 +25,8 @@ export interface NbdServerOptions {
   readonly log?: Log;
   /** Memory for payloads of all connections, a power of two, 64 MiB (the default) to 1 GiB. */
   readonly arenaBytes?: number;
-  /** A client that has not reached transmission by then is dropped. Default 10 s. */
-  readonly handshakeTimeoutMs?: number;
-  /** Connections at one time, all listeners together. Default 256. */
-  readonly maxConnections?: number;
-  /**
-   * A client that holds payload memory others wait for, and neither reads nor sends for this long,
-   * is dropped. While nobody waits, a client may stand still for ever (a suspended guest does).
-   * Default 30 s.
-   */
-  readonly stallTimeoutMs?: number;
-  /** Connections of one client at one time: of an address, or of a user on unix sockets. Default 128. */
-  readonly maxConnectionsPerClient?: number;
-  /** Payload memory one connection may hold with more than one request. Default: the arena. */
-  readonly maxHeldBytes?: number;
+  /** What is not given is as in DEFAULT_LIMITS. */
+  readonly limits?: Partial<ServerLimits>;
   /** Who may what, and whether TLS is offered. Default: everybody everything, in the clear. */
   readonly policy?: AccessPolicy;
   /** Needed by a policy with TLS. Closed with the server. */
@@ -46,10 +35,6 @@ export interface NbdServerOptions {
 
 const DEFAULTS = {
   arenaBytes: 64 * 2 ** 20,
-  handshakeTimeoutMs: 10_000,
-  maxConnections: 256,
-  stallTimeoutMs: 30_000,
-  maxConnectionsPerClient: 128,
   drainMs: 5000,
 } as const;
 
@@ -68,7 +53,7 @@ export interface ConnectionInfo {
   readonly connectedSinceMs: number;
 }
 
-type Defaulted = 'loop' | 'log' | keyof Omit<typeof DEFAULTS, 'drainMs'>;
+type Defaulted = 'loop' | 'log' | 'arenaBytes';
 type ServerOptions = NbdServerOptions & Required<Pick<NbdServerOptions, Defaulted>>;
 
 /** Serves the exports of a table on any number of listeners. */
@@ -80,14 +65,16 @@ export class NbdServer {
   private readonly context: ConnectionContext;
   private readonly listeners: Listener[] = [];
   private readonly connections = new Set<NodeConnection>();
-  private readonly stallTimer: NodeJS.Timeout;
+  private limits: ServerLimits;
+  private stallTimer: NodeJS.Timeout;
   /** What `activity` was at the last look, and for how many looks. */
   private readonly stalled = new Map<NodeConnection, { activity: number; looks: number }>();
   private closed: Promise<void> | undefined;
 
   constructor(options: NbdServerOptions) {
     this.options = { ...DEFAULTS, log: SILENT_LOG, loop: createNodeLoop(), ...options };
-    const { arenaBytes, exports, handshakeTimeoutMs, log, loop, stallTimeoutMs } = this.options;
+    const { arenaBytes, exports, log, loop } = this.options;
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.policy = options.policy ?? new AccessPolicy();
     assert(
       this.policy.tls === TLS_MODE.OFF || options.tls !== undefined,
@@ -105,8 +92,7 @@ export class NbdServer {
       arena,
       arenaBuffer,
       log,
-      handshakeTimeoutMs,
-      maxHeldBytes: options.maxHeldBytes,
+      limitsNow: () => this.limits,
       rulesFor: (client) => this.policy.rulesFor(client),
       tls: options.tls,
       connectionEnded: (connection) => {
@@ -115,7 +101,11 @@ export class NbdServer {
         this.stalled.delete(connection);
       },
     };
-    this.stallTimer = setInterval(() => this.dropStalled(), stallTimeoutMs / STALL_LOOKS).unref();
+    this.stallTimer = this.watchForStalls();
+  }
+
+  private watchForStalls(): NodeJS.Timeout {
+    return setInterval(() => this.dropStalled(), this.limits.stallTimeoutMs / STALL_LOOKS).unref();
   }
 
   /**
@@ -169,6 +159,13 @@ export class NbdServer {
   /** For options to come; what clients have chosen already they keep. */
   setPolicy(policy: AccessPolicy): void {
     this.policy = policy;
+  }
+
+  /** For clients to come; nobody who is served loses his place. */
+  setLimits(limits: ServerLimits): void {
+    this.limits = limits;
+    clearInterval(this.stallTimer);
+    if (this.closed === undefined) this.stallTimer = this.watchForStalls();
   }
 
   /** Serves one client on stdin and stdout; fulfilled when it is gone. */
@@ -263,13 +260,33 @@ export class NbdServer {
     return [...this.connections].filter(({ peer }) => peer.startsWith(KERNEL_PEER));
   }
 
+  /**
+   * Undefined: there is a place. Where there is none, whoever has been choosing an export for longest
+   * gives up his: so a crowd that stands in the handshake keeps out nobody who knows what he wants.
+   */
   private reasonToTurnAway(identity: ClientIdentity): string | undefined {
-    const { maxConnections, maxConnectionsPerClient } = this.options;
+    const { maxConnections, maxConnectionsPerClient } = this.limits;
     if (this.closed !== undefined) return 'shutting down';
-    if (this.connections.size >= maxConnections) return `${String(maxConnections)} clients`;
-    const mine = this.byClient.get(limitKeyOf(identity)) ?? 0;
-    if (mine < maxConnectionsPerClient) return undefined;
-    return `${String(maxConnectionsPerClient)} connections of this client`;
+    const key = limitKeyOf(identity);
+    const mine = this.byClient.get(key) ?? 0;
+    if (mine >= maxConnectionsPerClient && !this.freePlace(key)) {
+      return `${String(maxConnectionsPerClient)} connections of this client`;
+    }
+    if (this.connections.size < maxConnections || this.freePlace()) return undefined;
+    return `${String(maxConnections)} clients`;
+  }
+
+  /** False: nobody (of this client) is in the handshake. */
+  private freePlace(key?: string): boolean {
+    // The oldest come first. Who was invited by the daemon itself is not in the way of others.
+    for (const connection of this.connections) {
+      const { identity, isNegotiating } = connection;
+      if (!isNegotiating || identity.kind === 'stdio') continue;
+      if (key !== undefined && limitKeyOf(identity) !== key) continue;
+      connection.drop('its place was wanted, and it had chosen no export yet');
+      return true;
+    }
+    return false;
   }
 
   private countClient(identity: ClientIdentity, change: number): void {

@@ -120,6 +120,10 @@ export class DataPlane implements StreamHost {
     return stream;
   }
 
+  setStallTimeout(timeoutMs: number): void {
+    this.stalls.setTimeout(timeoutMs);
+  }
+
   wantsFlush(stream: Sender): void {
     this.flushes.push(stream);
   }

@@ -1,4 +1,4 @@
-import type { Clock } from '../../core/base/ports.ts';
+import type { Clock, Timer } from '../../core/base/ports.ts';
 import type { Arena } from '../../core/block/arena.ts';
 import type { UringStream } from './stream.ts';
 
@@ -17,24 +17,30 @@ interface Watched {
  */
 export class StallWatch {
   private readonly plane: Watched;
-  private readonly pauseMs: number;
+  private pauseMs: number;
   private readonly seen = new Map<UringStream, { activity: number; looks: number }>();
-  private isWatching = false;
+  /** While somebody waits. */
+  private timer: Timer | null = null;
 
   constructor(plane: Watched, timeoutMs: number) {
     this.plane = plane;
     this.pauseMs = timeoutMs / LOOKS;
   }
 
+  setTimeout(timeoutMs: number): void {
+    this.pauseMs = timeoutMs / LOOKS;
+    this.timer?.cancel();
+    this.timer = null;
+  }
+
   /** Once a turn: begins to watch when somebody waits for memory. */
   look(): void {
-    if (this.isWatching || this.plane.arena.waiters === 0) return;
-    this.isWatching = true;
-    this.plane.clock.after(this.pauseMs, () => this.judge());
+    if (this.timer !== null || this.plane.arena.waiters === 0) return;
+    this.timer = this.plane.clock.after(this.pauseMs, () => this.judge());
   }
 
   private judge(): void {
-    this.isWatching = false;
+    this.timer = null;
     const { arena, streams } = this.plane;
     for (const stream of this.seen.keys()) if (!streams.has(stream)) this.seen.delete(stream);
     for (const stream of streams) {

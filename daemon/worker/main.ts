@@ -14,9 +14,9 @@ class Thread {
   private readonly plane: DataPlane;
   private readonly devices = new Map<number, WorkerDevice>();
 
-  constructor({ arenaBytes, maxConnections, wakeFd }: ThreadStart, port: MessagePort) {
+  constructor({ wakeFd, ...options }: ThreadStart, port: MessagePort) {
     this.port = port;
-    this.plane = new DataPlane({ arenaBytes, maxConnections }, wakeFd);
+    this.plane = new DataPlane(options, wakeFd);
     this.plane.onMessage = () => this.readMessages();
   }
 
@@ -48,6 +48,9 @@ class Thread {
         else if (message.message.kind === 'connect') closeClient(message.message.fds);
         return;
       }
+      case 'stall-timeout':
+        this.plane.setStallTimeout(message.stallTimeoutMs);
+        return;
       case 'end':
         this.plane.stop();
     }

@@ -31,12 +31,14 @@ export interface ThreadStart {
   readonly wakeFd: number;
   readonly arenaBytes: number;
   readonly maxConnections: number;
+  readonly stallTimeoutMs: number;
 }
 
 /** To a thread. `device`: the number of a device there. */
 export type ToThread =
   | { readonly kind: 'add'; readonly device: number; readonly start: WorkerStart }
   | { readonly kind: 'device'; readonly device: number; readonly message: ToWorker }
+  | { readonly kind: 'stall-timeout'; readonly stallTimeoutMs: number }
   /** No device is left. */
   | { readonly kind: 'end' };
 

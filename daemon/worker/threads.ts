@@ -4,13 +4,13 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 
 import { assert } from '../../core/base/assert.ts';
+import { DEFAULT_LIMITS, type ServerLimits } from '../net/limits.ts';
 import { close, eventfd } from '../uring/syscall.ts';
 import type { FromThread, FromWorker, ThreadStart, ToThread, ToWorker } from './messages.ts';
 import type { WorkerStart } from './messages.ts';
 
 /** Payload memory of a thread, whatever the number of its devices: two of the largest requests. */
 const ARENA_BYTES = 64 * 2 ** 20;
-const MAX_CONNECTIONS = 256;
 /** More threads than CPUs only wait for each other; below, each device has its own. */
 const MOST_THREADS = Math.min(16, Math.max(2, availableParallelism()));
 
@@ -23,8 +23,15 @@ export interface DeviceEars {
 
 const WAKE = new BigUint64Array([1n]);
 
+/** Of the server's limits, what a thread has to hold itself. */
+export type ThreadLimits = Pick<ServerLimits, 'maxConnections' | 'stallTimeoutMs'>;
+
+let limits: ThreadLimits = DEFAULT_LIMITS;
+
 /** One thread, as the control thread sees it. */
 export class PlaneThread {
+  /** Connections it has room for. */
+  readonly places = Math.max(limits.maxConnections, DEFAULT_LIMITS.maxConnections);
   private readonly worker: Worker;
   private readonly wakeFd: number;
   private readonly ears = new Map<number, DeviceEars>();
@@ -41,7 +48,8 @@ export class PlaneThread {
     const workerData: ThreadStart = {
       wakeFd: this.wakeFd,
       arenaBytes: ARENA_BYTES,
-      maxConnections: MAX_CONNECTIONS,
+      maxConnections: this.places,
+      stallTimeoutMs: limits.stallTimeoutMs,
     };
     this.worker = new Worker(new URL('./main.js', import.meta.url), { workerData });
     this.worker.on('message', ({ device, message }: FromThread) => {
@@ -79,6 +87,10 @@ export class PlaneThread {
     this.post({ kind: 'end' });
   }
 
+  setStallTimeout(stallTimeoutMs: number): void {
+    this.post({ kind: 'stall-timeout', stallTimeoutMs });
+  }
+
   private post(message: ToThread): void {
     if (this.isDead) return;
     this.worker.postMessage(message);
@@ -96,6 +108,16 @@ export class PlaneThread {
 }
 
 const threads = new Set<PlaneThread>();
+
+/**
+ * For threads to come, and the time-out for all. Returns how many connections each thread has room
+ * for: one that is running gets no more.
+ */
+export function setThreadLimits(next: ThreadLimits): number {
+  limits = next;
+  for (const one of threads) one.setStallTimeout(next.stallTimeoutMs);
+  return Math.min(next.maxConnections, ...[...threads].map(({ places }) => places));
+}
 
 /** The thread for one more device: a new one, or the one with the fewest when there are enough. */
 export function threadForDevice(): PlaneThread {

@@ -320,6 +320,8 @@ export class FarSide {
       }
       this.loop.run();
     }
+    // What was answered in the last step may still wait for its turn.
+    while (this.loop.run() > 0);
     for (const { bio, ends } of this.asked) {
       const isWell =
         ends === 1 &&

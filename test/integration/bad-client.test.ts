@@ -70,6 +70,20 @@ const BAD: Readonly<Record<string, () => Promise<RawClient | undefined>>> = {
     await client.closed;
     return undefined;
   },
+  'asks and vanishes': async () => {
+    const client = await open();
+    for (let cookie = 1; cookie <= 64; cookie += 1) {
+      client.send(request({ type: COMMAND.READ, cookie, offset, length: 2 ** 20 }));
+    }
+    await sleep(5);
+    client.socket.destroy();
+    return undefined;
+  },
+  'sends half a request': async () => {
+    const client = await open();
+    client.send(request({ type: COMMAND.READ, offset, length: 512 }).subarray(0, 13));
+    return client;
+  },
   'sends a byte at a time, then nothing': async () => {
     const client = await connect();
     for (const byte of Buffer.from('\0\0\0\x03IHAVEOPT')) {
@@ -98,6 +112,65 @@ it.each(Object.keys(BAD))(
     // A connection that its client has left is closed; nothing of it stays.
     while (status().connections > 0) await sleep(50);
     expect(status()).toMatchObject({ state: 'in-sync' });
+    expect(await daemon.stop()).toBe(0);
+  },
+  SLOW,
+);
+
+/** What nbdsh's 4 KiB reads, one after the other, came to in so many seconds; each must be right. */
+async function progress(seconds: number): Promise<number> {
+  const code = `import time
+h.pwrite(b"g" * 4096, 0)
+end, count = time.monotonic() + ${seconds}, 0
+while time.monotonic() < end:
+  assert h.pread(4096, 0) == b"g" * 4096
+  count += 1
+print(count)`;
+  const ran = await runBeside(place.folder, 'nbdsh', '-u', place.uriOf('data'), '-c', code);
+  expect([ran.code, ran.stderr]).toEqual([0, '']);
+  return Number(ran.stdout);
+}
+
+/** Who comes anew finds a place, and is told what there is. */
+async function comesIn(): Promise<void> {
+  const ran = await runBeside(place.folder, 'nbdinfo', '--size', place.uriOf('data'));
+  expect([ran.stderr, ran.stdout.trim()]).toEqual(['', String(2 * HALF_MIB * 2 ** 20)]);
+}
+
+it(
+  'a thousand connections in the handshake, of the same user, keep nobody out and hold nobody up',
+  async () => {
+    const daemon = await startDaemon(place.folder);
+    place.ok('create', 'data', '--mirror', 'a.img', 'b.img', '--size', `${2 * HALF_MIB}M`);
+    const alone = await progress(2);
+    const crowd: RawClient[] = [];
+    const come = async (): Promise<void> => {
+      const client = await connect().catch(() => undefined);
+      // The kernel's own line of those who wait to be accepted is full: the crowd is early, that is all.
+      if (client === undefined) return sleep(5);
+      // Half of them say something.
+      if (crowd.push(client) % 2 === 0) client.send(Buffer.from('\0\0\0\x03IHAVE'));
+    };
+    // While they stand there, and while they come.
+    while (crowd.length < 1000) await come();
+    await comesIn();
+    const beside = await progress(2);
+    let isOver = false;
+    const more = (async () => {
+      while (!isOver) {
+        await come();
+        await sleep(2);
+      }
+    })();
+    await comesIn();
+    const amid = await progress(2);
+    await comesIn();
+    isOver = true;
+    await more;
+    // Of two times of measuring on a busy machine a tenth is little, and would show a stand-still.
+    expect(Math.min(beside, amid)).toBeGreaterThan(alone / 10);
+    expect(daemon.stderr).toContain('its place was wanted, and it had chosen no export yet');
+    for (const { socket } of crowd) socket.destroy();
     expect(await daemon.stop()).toBe(0);
   },
   SLOW,

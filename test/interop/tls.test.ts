@@ -61,7 +61,7 @@ const server = new NbdServer({
   loop,
   tls,
   policy: policyOf(settings),
-  handshakeTimeoutMs: 3000,
+  limits: { handshakeTimeoutMs: 3000 },
 });
 let tcp: Extract<ListenAddress, { kind: 'tcp' }>;
 

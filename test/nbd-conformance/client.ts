@@ -55,8 +55,8 @@ export function parseUri(text: string): Place {
   return { where: { host, port: uri.port === '' ? 10809 : Number(uri.port) }, exportName };
 }
 
-/** How long a server may think about one answer. */
-const PATIENCE_MS = 5000;
+/** How long a server may think about one answer; tests of servers that never answer wait less. */
+export const PATIENCE = { ms: 5000 };
 
 export interface OptionReply {
   readonly option: number;
@@ -122,6 +122,19 @@ export class Conversation {
     if (!this.socket.destroyed) this.socket.write(bytes);
   }
 
+  /** Each byte in a packet of its own, as far as the system lets it. */
+  async sendInPieces(bytes: Uint8Array): Promise<void> {
+    for (const byte of bytes) {
+      this.send(Uint8Array.of(byte));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** What comes stays in the kernel from now on. */
+  stopReading(): void {
+    this.socket.pause();
+  }
+
   hangUp(): void {
     this.socket.destroy();
   }
@@ -148,7 +161,7 @@ export class Conversation {
 
   private more(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Breach('no answer')), PATIENCE_MS);
+      const timer = setTimeout(() => reject(new Breach('no answer')), PATIENCE.ms);
       this.wake = () => {
         clearTimeout(timer);
         resolve();
@@ -228,11 +241,19 @@ export class Conversation {
     return (await this.askAll([[fields, payload]]))[0] as SeenReply;
   }
 
+  /** As `ask`, of a request that is altered on its way. */
+  async askAltered(fields: RequestFields, alter: (bytes: Uint8Array) => void): Promise<SeenReply> {
+    return (await this.answersTo([this.post(fields, undefined, alter)]))[0] as SeenReply;
+  }
+
   /** Several at once, in flight together; replies in the order of the requests. */
   async askAll(
     all: readonly (readonly [fields: RequestFields, payload?: Uint8Array | undefined])[],
   ): Promise<readonly SeenReply[]> {
-    const cookies = all.map(([fields, payload]) => this.post(fields, payload));
+    return this.answersTo(all.map(([fields, payload]) => this.post(fields, payload)));
+  }
+
+  private async answersTo(cookies: readonly number[]): Promise<readonly SeenReply[]> {
     const { reader } = this;
     if (reader === undefined) throw new Error('a request before GO');
     for (;;) {
@@ -255,12 +276,18 @@ export class Conversation {
   }
 
   /** Sends without waiting; returns the cookie. */
-  post(fields: RequestFields, payload?: Uint8Array): number {
+  post(
+    fields: RequestFields,
+    payload?: Uint8Array,
+    alter: (bytes: Uint8Array) => void = () => undefined,
+  ): number {
     this.cookie += 1;
     const cookie = this.cookie;
     if (fields.type === COMMAND.READ) this.dataLengths.set(cookie, fields.length ?? 0);
     const make = this.style === REPLY_STYLE.EXTENDED ? extendedRequest : request;
-    this.send(make({ ...fields, cookie }, payload));
+    const bytes = make({ ...fields, cookie }, payload);
+    alter(bytes);
+    this.send(bytes);
     return cookie;
   }
 }

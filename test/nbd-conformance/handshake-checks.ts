@@ -1,5 +1,6 @@
 // What proto.md asks of a server before transmission.
-import { CLIENT_FLAG, INFO, OPTION, REPLY, SIZE, TRANSMISSION_FLAG } from '../../core/nbd/proto.ts';
+import { CLIENT_FLAG, INFO, nameIn, OPTION, REPLY, SIZE } from '../../core/nbd/proto.ts';
+import { TRANSMISSION_FLAG } from '../../core/nbd/proto.ts';
 import { clientFlags, contextData, infoData, option } from '../support/nbd-messages.ts';
 import { must, should, type Check } from './check.ts';
 import {
@@ -89,7 +90,8 @@ export const HANDSHAKE_CHECKS: readonly Check[] = [
   }),
   should('NBD_OPT_LIST', 'answers ERR_INVALID to LIST with data', async (place) => {
     const talk = await greeted(place);
-    expectThat(isError(await talk.answer(OPTION.LIST, 'data')), 'no error');
+    const type = await talk.answer(OPTION.LIST, 'data');
+    expectThat(type === REPLY.ERR_INVALID, `it says ${nameIn(REPLY, type)}`);
     await stillTalks(talk);
   }),
   must('NBD_OPT_INFO', 'answers INFO with INFO_EXPORT before ACK', async (place) => {
@@ -153,7 +155,14 @@ export const HANDSHAKE_CHECKS: readonly Check[] = [
     const talk = await greeted(place);
     const type = await talk.answer(OPTION.STRUCTURED_REPLY, 'data');
     if (type === REPLY.ERR_UNSUP) throw new NotOffered('structured replies');
-    expectThat(isError(type), 'it was accepted');
+    expectThat(type === REPLY.ERR_INVALID, `it says ${nameIn(REPLY, type)}`);
+    await stillTalks(talk);
+  }),
+  should('NBD_OPT_STRUCTURED_REPLY', 'goes on when it is said twice', async (place) => {
+    const talk = await greeted(place);
+    await talk.structured();
+    await talk.answer(OPTION.STRUCTURED_REPLY);
+    await stillTalks(talk);
   }),
   must(
     'TRANSMISSION FLAGS',
@@ -161,7 +170,8 @@ export const HANDSHAKE_CHECKS: readonly Check[] = [
     async (place) => {
       const plain = await inTransmission(place);
       expectThat((plain.transmissionFlags & TRANSMISSION_FLAG.SEND_DF) === 0, 'DF without chunks');
-      await inTransmission(place, (talk) => talk.structured());
+      const { transmissionFlags } = await inTransmission(place, (talk) => talk.structured());
+      expectThat((transmissionFlags & TRANSMISSION_FLAG.SEND_DF) !== 0, 'chunks without DF');
     },
   ),
   must('Transmission flags', 'sets FAST_ZERO only with WRITE_ZEROES', async (place) => {
@@ -219,12 +229,7 @@ export const HANDSHAKE_CHECKS: readonly Check[] = [
     const talk = await Conversation.open(place);
     await talk.read(SIZE.GREETING);
     const info = option(OPTION.INFO, infoData(place.exportName));
-    for (const part of [clientFlags(3), info]) {
-      for (const byte of part) {
-        talk.send(Uint8Array.of(byte));
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-    }
+    for (const part of [clientFlags(3), info]) await talk.sendInPieces(part);
     const last = (await talk.optionReplies(OPTION.INFO)).at(-1);
     if (last?.type !== REPLY.ACK) throw new Breach('no ACK');
   }),

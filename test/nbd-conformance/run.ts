@@ -1,9 +1,18 @@
 import type { Check } from './check.ts';
-import { Breach, hangUpAll, NotOffered, parseUri } from './client.ts';
+import { Breach, hangUpAll, NotOffered, parseUri, type Place } from './client.ts';
+import { EDGE_CHECKS } from './edge-checks.ts';
+import { EXTENDED_CHECKS } from './extended-checks.ts';
 import { HANDSHAKE_CHECKS } from './handshake-checks.ts';
+import { OPTION_CHECKS } from './option-checks.ts';
 import { TRANSMISSION_CHECKS } from './transmission-checks.ts';
 
-const CHECKS: readonly Check[] = [...HANDSHAKE_CHECKS, ...TRANSMISSION_CHECKS];
+export const CHECKS: readonly Check[] = [
+  ...HANDSHAKE_CHECKS,
+  ...OPTION_CHECKS,
+  ...TRANSMISSION_CHECKS,
+  ...EDGE_CHECKS,
+  ...EXTENDED_CHECKS,
+];
 
 export interface Verdict {
   readonly check: Check;
@@ -15,20 +24,22 @@ export interface Verdict {
 export async function runChecks(uri: string): Promise<readonly Verdict[]> {
   const place = parseUri(uri);
   const verdicts: Verdict[] = [];
-  for (const check of CHECKS) {
-    try {
-      await check.run(place);
-      verdicts.push({ check, result: 'yes', why: '' });
-    } catch (error) {
-      if (error instanceof NotOffered)
-        verdicts.push({ check, result: 'not offered', why: error.message });
-      else if (error instanceof Breach) verdicts.push({ check, result: 'no', why: error.message });
-      else throw error;
-    } finally {
-      hangUpAll();
-    }
-  }
+  for (const check of CHECKS) verdicts.push(await judge(check, place));
   return verdicts;
+}
+
+export async function judge(check: Check, place: Place): Promise<Verdict> {
+  try {
+    await check.run(place);
+    return { check, result: 'yes', why: '' };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : '';
+    if (error instanceof NotOffered) return { check, result: 'not offered', why };
+    if (error instanceof Breach) return { check, result: 'no', why };
+    throw error;
+  } finally {
+    hangUpAll();
+  }
 }
 
 /** One column a server, as Markdown. */

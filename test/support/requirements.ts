@@ -24,6 +24,7 @@ export const REQUIREMENTS: readonly Requirement[] = [
   { command: 'qemu-io', debian: 'qemu-utils', why: 'pattern writes and verified reads' },
   { command: 'qemu-nbd', debian: 'qemu-utils', why: 'a second NBD server to mirror to' },
   { command: 'nbd-server', debian: 'nbd-server', why: 'a third, as a remote leg' },
+  { command: 'nbd-client', debian: 'nbd-client', why: 'the handshake that /dev/nbdN is made with' },
   {
     command: 'openssl',
     debian: 'openssl',

@@ -86,11 +86,17 @@ const BAD: readonly (readonly [string, number, string])[] = [
     3,
     'key "tls.cert": unknown key (allowed: mode, certificates, psk-file, verify-clients, plain-unix)',
   ],
+  [
+    '\nlisten = ["tcp:127.0.0.1:1", "tcp:0.0.0.0:2"]',
+    2,
+    'key "listen.1": 0.0.0.0 is reachable from other machines, and TLS is not required: require it, ' +
+      'or say allow-plain-tcp (config: allow-plain-tcp = true; command line: --allow-plain-tcp)',
+  ],
   ['allow = ["gid:1", "user:x"]', 1, `key "allow.1": expected ${RULE_FORMAT}`],
   [
     '[limits]\nconnections = 0',
     2,
-    'key "limits.connections": expected a whole number from 1 to 65536',
+    'key "limits.connections": expected a whole number from 1 to 4096',
   ],
   [
     '[device.a]\nlinear = "x"\ntls = "required"',

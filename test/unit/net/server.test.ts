@@ -122,7 +122,7 @@ describe('a listener', () => {
 
 describe('a client', () => {
   it('that says nothing is dropped after the handshake time-out; one in transmission is not', async () => {
-    const { server, target } = serve({ handshakeTimeoutMs: 100 });
+    const { server, target } = serve({ limits: { handshakeTimeoutMs: 100 } });
     const address = await server.listen(unixAddress());
     // All of its handshake is there when the time begins: no machine is too busy for it.
     const [input, output] = [new PassThrough(), new PassThrough()];
@@ -140,7 +140,7 @@ describe('a client', () => {
   });
 
   it('too many is turned away, and has its place when another leaves', async () => {
-    const { server } = serve({ maxConnections: 2 });
+    const { server } = serve({ limits: { maxConnections: 2 } });
     const address = await server.listen(unixAddress());
     const [first] = [await RawClient.open(address, ''), await RawClient.open(address, '')];
     const third = await RawClient.connect(address);
@@ -242,7 +242,7 @@ describe('a client that never reads', () => {
   });
 
   it('is dropped when others wait for the memory it holds', async () => {
-    const { server, target } = serve({ stallTimeoutMs: 200 });
+    const { server, target } = serve({ limits: { stallTimeoutMs: 200 } });
     const address = await server.listen(unixAddress());
     const slow = [await openSlow(address, 2 ** 25), await openSlow(address, 2 ** 25)];
     await until(() => server.arenaUsedBytes === 2 ** 26);
@@ -255,7 +255,7 @@ describe('a client that never reads', () => {
   });
 
   it('is left alone while nobody waits', async () => {
-    const { server, target } = serve({ stallTimeoutMs: 40 });
+    const { server, target } = serve({ limits: { stallTimeoutMs: 40 } });
     const address = await server.listen(unixAddress());
     await openSlow(address);
     await delay(300);
