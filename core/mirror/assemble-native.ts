@@ -273,8 +273,13 @@ function isAncient(other: Superblock, one: Superblock): boolean {
   return other.sequence < oldest.sequence;
 }
 
-/** Some leg that the ruler calls in sync is there, and lacks this very superblock alone. */
+/**
+ * Some leg that the ruler calls in sync is there, and lacks this very superblock alone. One that says
+ * of its own leg that it is out was a farewell, and those are said of complete ones only.
+ */
 function isIncomplete({ superblock: ruler }: Found, candidates: readonly Found[]): boolean {
+  const itself = entryOf(ruler, ruler.legUuid)?.state;
+  if (itself !== 'in-sync' && itself !== 'resyncing') return false;
   return candidates.some(({ superblock }) => {
     if (entryOf(ruler, superblock.legUuid)?.state !== 'in-sync') return false;
     if (!goesBackTo(ruler, superblock)) return false;

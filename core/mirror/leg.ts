@@ -66,6 +66,8 @@ export class Leg {
   readonly errors = { read: 0, write: 0, flush: 0, resync: 0, timeout: 0 };
   /** The last kind of error, for the kernel's status letter; null: none since it was in sync. */
   lastError: LegErrorKind | null = null;
+  /** The errno of that. */
+  lastErrno = 0;
   /** Regions that differ from the truth, or may: a superset at every instant (I8). */
   readonly outOfSync: RegionBits;
   /** Of a member: regions that it shows and may not keep, as a flush has failed on all (losses.ts). */
@@ -88,7 +90,7 @@ export class Leg {
   recentReadErrors = 0;
   recentSinceMs = 0;
   private requests = 0;
-  private idle: LegIdle | null = null;
+  private idle: LegIdle[] = [];
 
   constructor(
     index: number,
@@ -149,7 +151,7 @@ export class Leg {
   leave(): void {
     assert(this.requests > 0, 'a request has left a leg that it had not entered');
     this.requests -= 1;
-    if (this.requests === 0 && this.idle !== null) this.tellIdle();
+    if (this.requests === 0 && this.idle.length > 0) this.tellIdle();
   }
 
   /**
@@ -158,20 +160,20 @@ export class Leg {
    */
   whenIdle(idle: LegIdle): void {
     assert(!this.isActive, 'a leg that is in use is never idle');
-    assert(this.idle === null, 'two wait for the end of one leg');
-    this.idle = idle;
+    this.idle.push(idle);
     if (this.requests === 0) this.tellIdle();
   }
 
   private tellIdle(): void {
     const told = this.idle;
-    this.idle = null;
-    told?.();
+    this.idle = [];
+    for (const idle of told) idle();
   }
 
   noteError(kind: LegErrorKind, errno: number): void {
     this.errors[kind] += 1;
     this.lastError = kind;
+    this.lastErrno = errno;
     this.reason ??= `${kind} error: ${errnoName(errno)}`;
   }
 }

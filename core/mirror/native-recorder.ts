@@ -3,13 +3,14 @@ import { ERRNO } from '../base/errno.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
 import { STANDING, type Leg, type LegState } from './leg.ts';
-import { lose } from './losses.ts';
 import { SUPERBLOCK_BYTES, SUPERBLOCK_SECTORS, superblockSectors } from './native-layout.ts';
 import type { LegMetadata } from './assemble-native.ts';
+import { Farewells, type CommonSuperblock } from './native-farewell.ts';
 import { eraseNative, NO_MARK } from './native-format.ts';
+import { FoundSuperblocks, loseAll, type FoundSuperblock } from './native-found.ts';
 import type { LegRecord, MirrorRecord, MirrorRecorder } from './record.ts';
 import type { MirrorSet } from './set.ts';
-import { encodeSuperblock, type LegEntry, type RunMark, type Superblock } from './superblock.ts';
+import { encodeSuperblock, type LegEntry, type RunMark } from './superblock.ts';
 
 /** What stays the same in all superblocks of a run. */
 export interface NativeIdentity {
@@ -33,6 +34,8 @@ export interface LegPast {
   /** The last superblock that is on it for certain, and the copy it is in. */
   readonly last: RunMark;
   readonly copy: 'a' | 'b';
+  /** Its own, as it was found; null: it was not there, or carried none. */
+  readonly found: FoundSuperblock | null;
 }
 
 /** What the set remembers of a leg that is out. Plain data. */
@@ -62,11 +65,11 @@ interface LegMemory {
 export class NativeRecorder implements MirrorRecorder, DmIoOwner {
   private readonly identity: NativeIdentity;
   private readonly request = new DmIoRequest();
-  private readonly flush = new DmIoRequest();
-  private flushed: readonly Leg[] = [];
-  private afterFlush: () => void = () => undefined;
-  private isFoundDurable = false;
+  private readonly found: FoundSuperblocks;
   private readonly memories = new Map<string, LegMemory>();
+  private readonly farewells = new Farewells(this.memories);
+  /** What the write under way says, or the last one said. */
+  private common: CommonSuperblock | null = null;
   private readonly runStart: number;
   private set: MirrorSet | null = null;
   private sequence: number;
@@ -85,8 +88,7 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     this.request.owner = this;
     this.request.op = REQ_OP.WRITE;
     this.request.flags = REQ_FLAG.FUA;
-    this.flush.owner = this;
-    this.flush.op = REQ_OP.FLUSH;
+    this.found = new FoundSuperblocks(past.flatMap(({ found }) => found ?? []));
     for (const { entry, last, copy } of past) {
       const { state, changedGeneration, clearedWhenLeft } = entry;
       const memory = { state, changedGeneration, clearedWhenLeft, last, copy, lacksWritten: false };
@@ -96,6 +98,8 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
 
   attach(set: MirrorSet): void {
     this.set = set;
+    this.found.attach(set);
+    this.farewells.attach(set);
   }
 
   /** A leg that comes later carries superblocks up to this sequence: ours must be newer. */
@@ -119,6 +123,7 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
 
   record(state: MirrorRecord, done: (errno: number) => void): void {
     this.done = done;
+    this.farewells.hold();
     const begin = this.prepare(state);
     if (this.isSecond) this.waiting = begin;
     else begin();
@@ -141,46 +146,14 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     };
     const strangers = sent.filter(({ isStranger }) => isStranger);
     return () => {
-      this.makeFoundDurable(sent, () => {
-        this.wipe(strangers, () => {
-          this.writeLacks(slots, send);
-        });
+      this.found.keep((errno) => {
+        if (errno !== 0) this.done(errno);
+        else
+          this.wipe(strangers, () => {
+            this.writeLacks(slots, send);
+          });
       });
     };
-  }
-
-  /**
-   * What was read at the start may have been in a volatile cache only, since the daemon before was
-   * killed; and the copy beside it is about to be written over. A cut of the power could take both.
-   */
-  private makeFoundDurable(legs: readonly Leg[], go: () => void): void {
-    if (this.isFoundDurable) {
-      go();
-      return;
-    }
-    const { flush } = this;
-    flush.clearRegions();
-    this.flushed = legs.filter((leg) => leg.isActive && leg.device !== null);
-    for (const { device } of this.flushed) if (device !== null) flush.addRegion(device, 0, 0);
-    for (const leg of this.flushed) leg.enter();
-    this.afterFlush = go;
-    this.owner.client.submit(flush);
-  }
-
-  /** As of a first superblock that fails: a member must have flushed, and a leg that has not is out. */
-  private foundFlushed(request: DmIoRequest): void {
-    for (const leg of this.flushed) leg.leave();
-    const isMember = (leg: Leg): boolean => leg.standing === STANDING.MEMBER;
-    if (!this.flushed.some((leg, i) => isMember(leg) && !request.errorBits.test(i))) {
-      this.done(this.loseAll(request, this.flushed));
-      return;
-    }
-    this.isFoundDurable = true;
-    for (const [i, leg] of this.flushed.entries()) {
-      if (!request.errorBits.test(i) || !leg.isActive) continue;
-      this.owner.failLeg(leg, 'flush', request.regions[i]?.error ?? ERRNO.EIO);
-    }
-    this.afterFlush();
   }
 
   private writeLacks(slots: readonly number[], send: () => void): void {
@@ -249,7 +222,7 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     state: MirrorRecord,
     clearedGeneration: number,
     legs: readonly LegEntry[],
-  ): Omit<Superblock, 'legUuid' | 'slot' | 'deviceSectors'> {
+  ): CommonSuperblock {
     const { identity } = this;
     return {
       setUuid: identity.setUuid,
@@ -326,11 +299,9 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     }
   }
 
-  private send(
-    legs: readonly Leg[],
-    common: Omit<Superblock, 'legUuid' | 'slot' | 'deviceSectors'>,
-  ): void {
+  private send(legs: readonly Leg[], common: CommonSuperblock): void {
     const { request } = this;
+    this.common = common;
     // A leg that has left since will be said to be out by the next record.
     this.targets = legs.filter((leg) => leg.isActive && leg.device !== null);
     const length = this.targets.length * SUPERBLOCK_BYTES;
@@ -358,10 +329,6 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
   }
 
   dmIoDone(request: DmIoRequest): void {
-    if (request === this.flush) {
-      this.foundFlushed(request);
-      return;
-    }
     for (const leg of this.targets) leg.leave();
     if (this.isSecond) this.secondDone(request);
     else this.firstDone(request);
@@ -372,7 +339,7 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
       (leg, i) => leg.standing === STANDING.MEMBER && !request.errorBits.test(i),
     );
     if (!memberTook) {
-      this.done(this.loseAll(request, this.targets));
+      this.done(loseAll(this.owner, request, this.targets));
       return;
     }
     // Only now is the number taken: an attempt that nobody has may be made again over itself.
@@ -415,24 +382,14 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     const { waiting, whenSettled } = this;
     this.waiting = null;
     this.whenSettled = null;
-    waiting?.();
-    whenSettled?.();
+    if (waiting !== null) waiting();
+    else if (this.common !== null) this.farewells.say(this.common);
+    if (whenSettled !== null) this.farewells.settle(whenSettled);
   }
 
   settle(done: () => void): void {
     if (this.isSecond) this.whenSettled = done;
-    else done();
-  }
-
-  /** No member took it, and the errno may be that of a flush (D8). Returns it. */
-  private loseAll(request: DmIoRequest, legs: readonly Leg[]): number {
-    const failed = legs.filter((_, i) => request.errorBits.test(i));
-    const [first] = failed;
-    const errno = first === undefined ? 0 : (request.regions[legs.indexOf(first)]?.error ?? 0);
-    for (const leg of failed) this.owner.distrust(leg);
-    // Without any leg nothing was tried.
-    if (first !== undefined) lose(this.owner, errno);
-    return errno === 0 ? ERRNO.EIO : errno;
+    else this.farewells.settle(done);
   }
 
   private failLeg(leg: Leg, errno: number): void {

@@ -86,11 +86,11 @@ export function nativeParts(options: NativeStartOptions): NativeParts {
 
 /** The newest superblock a leg is known to have had: its own, where it was found. */
 function pastOf({ entry, own, standing }: NativeLegPlan): LegPast {
-  if (own === null) return { entry, last: entry.last, copy: 'b' };
+  if (own === null) return { entry, last: entry.last, copy: 'b', found: null };
   const { run, sequence } = own.superblock;
   const isOfLast = run === entry.last.run;
   const isRolledBack = isOfLast ? sequence < entry.last.sequence : standing === STANDING.STALE;
-  return { entry, last: isRolledBack ? entry.last : { run, sequence }, copy: own.copy };
+  return { entry, last: isRolledBack ? entry.last : { run, sequence }, copy: own.copy, found: own };
 }
 
 /** Of a set that was made of zeros. */

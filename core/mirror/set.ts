@@ -420,6 +420,7 @@ export class MirrorSet {
   noteHealed(leg: Leg): void {
     leg.reason = null;
     leg.lastError = null;
+    leg.lastErrno = 0;
     this.emit('leg-in-sync', leg, `leg ${leg.name} is in sync`);
     this.endReplacements();
   }

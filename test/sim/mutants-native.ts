@@ -1,6 +1,7 @@
 // Bugs in what the native log adds: superblocks, map, assembly, cleaning.
 import { RULES } from '../../core/mirror/assemble-native.ts';
 import type { Leg } from '../../core/mirror/leg.ts';
+import { Farewells } from '../../core/mirror/native-farewell.ts';
 import { NativeRecorder } from '../../core/mirror/native-recorder.ts';
 import { NEVER_RULE } from '../../core/mirror/native-start.ts';
 import { NativeStore } from '../../core/mirror/native-store.ts';
@@ -218,5 +219,9 @@ export const NATIVE_MUTANTS: readonly Mutant[] = [
   {
     bug: 'one copy of the superblock only',
     plant: () => replace(NativeRecorder.prototype, 'sendSecond', () => function () {}),
+  },
+  {
+    bug: 'a leg that has left is not told',
+    plant: () => replace(Farewells.prototype, 'say', nothing),
   },
 ];

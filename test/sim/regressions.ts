@@ -131,6 +131,13 @@ export const NATIVE_REGRESSIONS: readonly (Regression & {
     bug: 'a member that does not know WRITE_ZEROES counts as one that failed to make it durable',
   },
   {
+    seed: 6000087,
+    legs: true,
+    meta: true,
+    law: 'I10',
+    bug: 'a flush beside a FUA that failed is taken for proof that what was found is durable',
+  },
+  {
     seed: 5000438,
     legs: false,
     law: 'liveness',

@@ -6,6 +6,7 @@ import { allocation } from './c5-allocation.ts';
 import { slots } from './c6-slots.ts';
 import type { Checker } from './checker.ts';
 import { mapCovers } from './d03-map.ts';
+import { farewell } from './farewell.ts';
 import { readFreshness } from './i01-read-freshness.ts';
 import { readMonotonic } from './i02-read-monotonic.ts';
 import { powerCut } from './i03-power-cut.ts';
@@ -43,6 +44,7 @@ export const CHECKERS: readonly Checker[] = [
   mapCovers,
   splitBrain,
   fencing,
+  farewell,
   overlap,
   boundedWait,
   metadata,

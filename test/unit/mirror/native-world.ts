@@ -34,6 +34,9 @@ interface Sent {
 export class NativeLeg extends MemoryDevice {
   /** Bios of this kind fail; null: none. */
   fails: { readonly op: ReqOp; readonly place: Place } | null = null;
+  /** Writes there are not carried out before `release`. */
+  holds: Place | null = null;
+  readonly held: Bio[] = [];
   private readonly leg: number;
   private readonly world: NativeWorld;
 
@@ -47,12 +50,22 @@ export class NativeLeg extends MemoryDevice {
     const place = this.placeOf(bio);
     const { op, sector, sectors } = bio;
     this.world.sent.push({ leg: this.leg, op, place, sector, sectors });
+    if (this.holds === place && op === REQ_OP.WRITE) {
+      this.held.push(bio);
+      return;
+    }
     if (this.fails?.op !== op || this.fails.place !== place) {
       super.submit(bio);
       return;
     }
     bio.error = ERRNO.EIO;
     this.loop.defer(bio);
+  }
+
+  /** What was held is done after all, and nothing is held any more. */
+  release(): void {
+    this.holds = null;
+    for (const bio of this.held.splice(0)) this.submit(bio);
   }
 
   private placeOf({ op, sector }: Bio): Place {
