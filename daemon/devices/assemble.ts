@@ -25,6 +25,7 @@ import { ControlError } from '../../core/control/error.ts';
 import { isLegUri } from '../../core/control/leg-name.ts';
 import { checkDistinct } from '../fsio/engine.ts';
 import { checkDistinctExports, type RemotePlan } from '../remote/leg.ts';
+import { pathOfNumber } from './device-number.ts';
 import { controlErrorOf } from './legs.ts';
 import { MirrorTarget } from './mirror-target.ts';
 import type { LegPlace, MirrorStart } from './standing.ts';
@@ -177,7 +178,7 @@ export function isMirror(spec: TableSpec): boolean {
 }
 
 /**
- * Makes relative device paths of table lines absolute: they were written in the user's folder.
+ * Makes relative device paths of table lines absolute: they were written in the user's folder, or are numbers (`8:16`).
  * @throws ControlError bad-table
  */
 export function withAbsolutePaths(text: string, folder: string): string {
@@ -204,7 +205,7 @@ function withAbsoluteWords(line: string, relative: ReadonlySet<string>, folder: 
 
 function absoluteWord(word: string, relative: ReadonlySet<string>, folder: string): string {
   if (word.startsWith(EXTERNAL)) return EXTERNAL + resolve(folder, word.slice(EXTERNAL.length));
-  return relative.has(word) ? resolve(folder, word) : word;
+  return relative.has(word) ? (pathOfNumber(word) ?? resolve(folder, word)) : word;
 }
 
 /**

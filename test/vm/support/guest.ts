@@ -31,6 +31,8 @@ const SILENCE_LIMIT_MS = 600_000;
 
 /** Of each leg. */
 const LEG_BYTES = 384 * 2 ** 20;
+/** Of the disk of a dirty log. */
+const LOG_BYTES = 2 ** 20;
 
 export interface BootOptions {
   /** Extra words of the kernel's command line. */
@@ -125,7 +127,7 @@ export class Guest {
   private readonly running = new Set<RunningBoot>();
 
   /** `name` is of the log, too. dmiod is installed, not configured. */
-  constructor(name: string) {
+  constructor(name: string, legBytes = LEG_BYTES) {
     this.folder = mkdtempSync(join(process.env['DMIOD_VM_SCRATCH'] ?? tmpdir(), `${name}-`));
     this.share = join(this.folder, 'host');
     mkdirSync(this.share);
@@ -133,10 +135,11 @@ export class Guest {
     this.log = join(LOG_FOLDER, `${name}.log`);
     writeFileSync(this.log, '');
     copySparse(PREPARED, join(this.folder, 'root.cow'));
-    for (const disk of ['a', 'b']) this.makeDisk(disk, LEG_BYTES);
+    for (const leg of ['a', 'b']) this.makeDisk(leg, legBytes);
+    this.makeDisk('log', LOG_BYTES);
   }
 
-  /** Files that the guest has as /dev/ubdb, /dev/ubdc: its legs. */
+  /** Files that the guest has as /dev/ubdb, /dev/ubdc: its legs; /dev/ubdd: for a dirty log. */
   private makeDisk(name: string, bytes: number): void {
     const fd = openSync(this.disk(name), 'w');
     ftruncateSync(fd, bytes);
@@ -204,6 +207,7 @@ export class Guest {
         `ubd0=${join(this.folder, 'root.cow')},${join(image, 'root.img')}`,
         `ubdb=${this.disk('a')}`,
         `ubdc=${this.disk('b')}`,
+        `ubdd=${this.disk('log')}`,
         ...['root=/dev/ubda', 'rw', `mem=${memory}`, 'quiet', 'loglevel=4'],
         ...['con=null', 'con0=null,fd:1', `uml_dir=${uml}`, 'umid=u', 'panic=-1'],
         ...['systemd.unit=guest.target', 'systemd.show_status=0'],
