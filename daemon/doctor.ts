@@ -27,6 +27,7 @@ export async function examineMachine(): Promise<readonly Check[]> {
   return [
     node(),
     nativeCalls(),
+    kernelCheck(release()),
     nbdModule(),
     nbdClient(),
     privileges(),
@@ -58,6 +59,18 @@ function nativeCalls(): Check {
     'bad',
     calls,
     'npm ci on this machine: koffi brings a binary for it',
+  );
+}
+
+/** `6.1.0-18-amd64`: since 5.7 the kernel sends again what was under way on the only connection of a device. */
+export function kernelCheck(words: string): Check {
+  const [, major, minor] = /^(\d+)\.(\d+)/.exec(words) ?? [];
+  const isFit = Number(major) > 5 || (Number(major) === 5 && Number(minor) >= 7);
+  return check(
+    'kernel',
+    isFit ? 'ok' : 'warn',
+    `Linux ${words}`,
+    'Linux 5.7 or later; before, attach with --connections 2: with one, I/O under way fails when the daemon is killed',
   );
 }
 

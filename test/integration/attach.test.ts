@@ -46,6 +46,7 @@ it('the doctor examines the machine without a daemon, each trouble with a remedy
   expect(checks.map(({ name }) => name)).toEqual([
     'node',
     'native calls',
+    'kernel',
     'nbd module',
     'nbd-client',
     'privileges',

@@ -6,7 +6,7 @@ afterEach(() => guest.remove());
 
 const CREATE = 'dmio create data --mirror /dev/ubdb /dev/ubdc --assume-clean >/dev/null';
 
-it('attach, mkfs, mount, use, detach: the words, the codes, the device', async () => {
+it('attach, mkfs, mount, use, detach; without module, client, rights: the words, the codes, the device', async () => {
   guest = new Guest('attach');
   const { code, console } = await guest.boot(`
     systemctl start dmiod
@@ -52,9 +52,32 @@ it('attach, mkfs, mount, use, detach: the words, the codes, the device', async (
     refused 5 dmio detach data
     swapoff /dev/nbd0
     dmio detach data
-    dmio remove data
     dmio doctor
+    echo WITHOUT THE MODULE
+    rmmod nbd
+    refused 1 dmio attach data
+    dmio doctor --json > /run/doctor; grep -o '"nbd module","verdict":"warn"' /run/doctor
+    modprobe nbd
+    echo WITHOUT THE CLIENT
+    client=$(type -P nbd-client)
+    mv $client /root/
+    refused 1 dmio attach data
+    dmio doctor --json > /run/doctor; grep -o '"nbd-client","verdict":"bad"' /run/doctor
+    mv /root/nbd-client $client
+    echo WITHOUT RIGHTS
+    mkdir -p /run/systemd/system/dmiod.service.d
+    printf '[Service]\\nCapabilityBoundingSet=~CAP_SYS_ADMIN\\n' > /run/systemd/system/dmiod.service.d/rights.conf
+    systemctl daemon-reload; systemctl restart dmiod
+    refused 1 dmio attach data
+    rm /run/systemd/system/dmiod.service.d/rights.conf
+    systemctl daemon-reload; systemctl restart dmiod
+    dmio attach data
+    dmio detach data
+    dmio remove data
   `);
+  expect(console).toMatch(/WITHOUT THE MODULE[^]*the kernel has no nbd: "modprobe nbd" loads/);
+  expect(console).toMatch(/WITHOUT THE CLIENT[^]*nbd-client is not installed: apt-get install/);
+  expect(console).toMatch(/WITHOUT RIGHTS[^]*this needs CAP_SYS_ADMIN: run dmiod as root/);
   expect(console).toContain('dmio: /dev/nbd0 is mounted on /mnt');
   expect(console).toMatch(/\/dev\/nbd2 +data \(by hand\)/);
   expect(console).toContain('by hand: nbd-client -d /dev/nbd2 detaches it');

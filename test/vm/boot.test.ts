@@ -1,4 +1,8 @@
 // The machine's life: the device is there after a boot, mounted by fstab, and leaves clean.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { ROOT } from '../support/root.ts';
 import { Guest } from './support/guest.ts';
 
 let guest: Guest;
@@ -21,6 +25,7 @@ W
 /** The journal of the file system and the set were left clean, and what was written is there. */
 const CHECK = `
     until mountpoint -q /srv/data; do sleep 0.2; done
+    blockdev --getsize64 /dev/nbd0 > /root/size
     journalctl -k -o cat --no-pager > /run/kernel; journalctl -u dmiod -o cat --no-pager > /run/dmiod.log
     grep -i 'nbd0.*mounted' /run/kernel
     fails grep 'EXT4-fs (nbd0).*recover' /run/kernel
@@ -29,16 +34,22 @@ const CHECK = `
     for copy in /srv/data/copy-*; do cmp $copy /usr/bin/perl; done
     rm /srv/data/copy-*`;
 
+/** What systemd/README.md says of a file system at boot, word for word, but for the legs. */
+function fromReadme(): string {
+  const text = readFileSync(join(ROOT, 'systemd/README.md'), 'utf8');
+  const [, block = ''] = /## A file system at boot\n\n```\n([^`]*)```/.exec(text) ?? [];
+  const words = block
+    .replace('/dev/disk/by-id/one', '/dev/ubdb')
+    .replace('/dev/disk/by-id/two', '/dev/ubdc');
+  expect(words).toMatch(/dmio create data --mirror \/dev\/ubdb \/dev\/ubdc\n[^]*>> \/etc\/fstab/);
+  return words;
+}
+
 it('unit enabled, mounted by fstab; powered off and rebooted while busy: clean journal, clean set', async () => {
   guest = new Guest('boot');
   const first = await guest.boot(
-    `dmio create data --mirror /dev/ubdb /dev/ubdc --assume-clean >/dev/null
-    attach
-    mkfs.ext4 -q -L data /dev/nbd0
-    dmio detach data
-    mkdir -p /srv/data
-    echo 'LABEL=data /srv/data ext4 _netdev,nofail,x-systemd.requires=dmiod-attach@data.service,x-systemd.device-timeout=600 0 2' >> /etc/fstab
-    systemctl enable dmiod-attach@data.service`,
+    `${fromReadme()}
+    dmio wait data --in-sync --timeout 600`,
     { orderly: true },
   );
   expect(first.code).toBe(0);
