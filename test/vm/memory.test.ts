@@ -7,16 +7,26 @@ afterEach(() => guest.remove());
 /** Looks, 5 s of the guest's time apart, at which nothing of what is under way has ended. */
 const STILL = 12;
 
+interface Legs {
+  readonly a: string;
+  readonly b: string;
+}
+
+const FILES: Legs = { a: '/var/legs/a', b: '/var/legs/b' };
+/** The daemon goes around the page cache: `cache=none` is the default of block devices. */
+const DISKS: Legs = { a: '/dev/ubdb', b: '/dev/ubdc' };
+const LEG_BYTES = 600 * 2 ** 20;
+
 /**
- * Twice the machine's memory is dirtied above legs in files of the guest's own file system, by 64 writers at once. No
+ * Twice the machine's memory is dirtied above the legs, by 64 writers at once. No
  * more than 4 MiB may be dirty before those who make more have to wait, so that what waits for the daemon alone is
  * above the limit, and a daemon that has to wait like everybody waits for itself. The console hears of progress only.
  */
-const job = (prepare: string): string => `
+const job = (prepare: string, { a, b } = FILES): string => `
   ${prepare}
   systemctl restart dmiod
   mkdir -p /var/legs
-  dmio create data --mirror /var/legs/a /var/legs/b --size 600M --assume-clean >/dev/null
+  dmio create data --mirror ${a} ${b} --size ${LEG_BYTES} --assume-clean >/dev/null
   attach
   mkfs.ext4 -q /dev/nbd0
   mount /dev/nbd0 /mnt
@@ -40,7 +50,7 @@ const job = (prepare: string): string => `
   umount /mnt
   e2fsck -fn /dev/nbd0
   dmio detach data
-  legs_equal /var/legs/a /var/legs/b`;
+  legs_equal ${a} ${b}`;
 
 /** Threads of the C library write, instead of io_uring. */
 const NODE_ENGINE = `
@@ -50,12 +60,14 @@ const NODE_ENGINE = `
 const MEMORY = { memory: '224M' };
 
 it.each([
-  ['memory', 'buffered legs', job('')],
-  ['memory-node', 'buffered legs, the node engine', job(NODE_ENGINE)],
+  ['memory', 'buffered legs in files', job('')],
+  ['memory-node', 'buffered legs in files, the node engine', job(NODE_ENGINE)],
+  ['memory-direct', 'direct legs', job('', DISKS)],
+  ['memory-direct-node', 'direct legs, the node engine', job(NODE_ENGINE, DISKS)],
 ])(
-  '%s: 448 MB through ext4 on %s in files, with 224 MB of memory: it ends, legs identical',
+  '%s: 448 MB through ext4 on %s, with 224 MB of memory: it ends, legs identical',
   async (name, _, script) => {
-    guest = new Guest(name);
+    guest = new Guest(name, LEG_BYTES);
     const { code, console } = await guest.boot(script, MEMORY);
     expect(console).toContain('WRITTEN');
     expect(code).toBe(0);

@@ -5,9 +5,9 @@ let guest: Guest;
 afterEach(() => guest.remove());
 
 /** fio again and again until /run/stop is there; what it wrote it reads back and compares. */
-const LOAD = `
+const load = (log: string): string => `
   systemctl start dmiod
-  dmio create data --mirror /dev/ubdb /dev/ubdc --assume-clean >/dev/null
+  dmio create data --mirror /dev/ubdb /dev/ubdc --log ${log} --assume-clean >/dev/null
   attach --timeout 2
   echo 0 > /run/fio.rounds
   load() {
@@ -28,9 +28,11 @@ const LOAD = `
   }
 `;
 
-it('kill -9 of the daemon 20 times under fio verify: no I/O error, legs identical', async () => {
-  guest = new Guest('kill-9');
-  const { code, console } = await guest.boot(`${LOAD}
+it.each(['core', 'native'])(
+  'kill -9 of the daemon 20 times under fio verify, %s log: no I/O error, legs identical',
+  async (log) => {
+    guest = new Guest(`kill-9-${log}`);
+    const { code, console } = await guest.boot(`${load(log)}
     load /dev/nbd0 & fio=$!
     back() {
       pid=$(systemctl show -P MainPID dmiod)
@@ -45,18 +47,33 @@ it('kill -9 of the daemon 20 times under fio verify: no I/O error, legs identica
       sleep 0.7
     done
     finish $fio`);
-  expect(console).not.toContain('FAILED');
-  expect(code).toBe(0);
-});
+    expect(console).not.toContain('FAILED');
+    expect(code).toBe(0);
+  },
+);
 
-it('systemctl restart 5 times and an upgrade of the package likewise', async () => {
+/** A daemon that stands still is ended by the watchdog, and started anew. */
+const FREEZE = `
+    mkdir -p /run/systemd/system/dmiod.service.d
+    printf '[Service]\\nWatchdogSec=20\\nTimeoutAbortSec=2\\n' > /run/systemd/system/dmiod.service.d/watchdog.conf
+    systemctl daemon-reload; systemctl restart dmiod
+    old=$(systemctl show -P MainPID dmiod)
+    kill -STOP $old
+    until pid=$(systemctl show -P MainPID dmiod); [ $pid != 0 ] && [ $pid != $old ]; do sleep 0.5; done
+    journalctl -u dmiod -o cat --no-pager > /run/dmiod.log; grep -i 'watchdog timeout' /run/dmiod.log
+    rm /run/systemd/system/dmiod.service.d/watchdog.conf
+    systemctl daemon-reload; systemctl restart dmiod`;
+
+it('systemctl restart 5 times, a daemon that stands still, and an upgrade of the package likewise', async () => {
   guest = new Guest('restart');
   guest.sharePackage();
-  const { code, console } = await guest.boot(`${LOAD}
+  const { code, console } = await guest.boot(`${load('core')}
     mkfs.ext4 -q /dev/nbd0 && mount /dev/nbd0 /mnt
     load /mnt/file & fio=$!
     for i in $(seq 5); do sleep 1; systemctl restart dmiod; echo "restarted $i times"; done
     [ "$(dmio attached --json | grep -o '"connections":1')" = '"connections":1' ]
+    sleep 1
+    ${FREEZE}
     sleep 1
     dpkg -i /host/dmiod.deb
     sleep 3
