@@ -13,7 +13,7 @@ import type { Loop } from '../../core/block/loop.ts';
 import { hasData, isWriteOp, REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { RUN, type Run } from '../../core/block/run.ts';
 import { errnoOf } from '../sys/node-errors.ts';
-import { fileAllocationAt } from '../sys/file-map.ts';
+import { FileMap } from '../sys/file-map.ts';
 import type { Syscalls } from '../sys/syscalls.ts';
 import { Transfer } from './transfer.ts';
 import { ZERO_MORE, ZeroPlan } from './zero-plan.ts';
@@ -93,6 +93,7 @@ export class FileDevice implements BlockDevice {
   /** For SYNC bios. */
   private readonly transferNow: Transfer;
   private readonly zeroPlanNow = new ZeroPlan();
+  private readonly map = new FileMap();
 
   constructor(file: OpenedFile) {
     this.name = file.name;
@@ -147,6 +148,7 @@ export class FileDevice implements BlockDevice {
   submit(bio: Bio): void {
     assert(!this.closed, 'a bio for a closed file');
     this.bios += 1;
+    this.map.heard(bio.op);
     const error = bioError(this, bio);
     if (error !== 0 || (bio.sectors === 0 && bio.op !== REQ_OP.FLUSH)) this.end(bio, error);
     else if ((bio.flags & REQ_FLAG.SYNC) !== 0) this.end(bio, this.executeNow(bio));
@@ -159,7 +161,7 @@ export class FileDevice implements BlockDevice {
   allocationAt(sector: number, sectors: number, run: Run): void {
     const { fd, isBlockDevice, syscalls } = this.file;
     if (isBlockDevice || syscalls === null) run.set(sectors, RUN.DATA);
-    else fileAllocationAt(syscalls, fd, sector, sectors, run);
+    else this.map.allocationAt(syscalls, fd, sector, sectors, run);
   }
 
   /** Only while nothing is in flight. Drops the lock; flushes nothing: that is the owner's to do. */
@@ -203,6 +205,7 @@ export class FileDevice implements BlockDevice {
   private end(bio: Bio, errno: number): void {
     assert(this.bios > 0, 'a bio ended twice');
     this.bios -= 1;
+    this.map.heard(bio.op);
     bio.error = errno;
     this.loop.defer(bio);
   }

@@ -10,7 +10,7 @@ import type { QueueLimits } from '../../core/block/limits.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { RUN, type Run } from '../../core/block/run.ts';
-import { fileAllocationAt } from '../sys/file-map.ts';
+import { FileMap } from '../sys/file-map.ts';
 import { hasSyscalls, loadSyscalls, type NoSyscalls, type Syscalls } from '../sys/syscalls.ts';
 import { DiskOp, MAX_SEGMENTS } from './disk-op.ts';
 import { SMALL_WRITE_BYTES, type FolioSplitter } from './folio-split.ts';
@@ -117,6 +117,7 @@ export class UringDevice implements BlockDevice {
   private readsNow = true;
   /** A write to its page cache is not answered by somebody else. */
   private readonly writesNow: boolean;
+  private readonly map = new FileMap();
   private pending = 0;
 
   constructor(engine: UringEngine, options: UringDeviceOptions) {
@@ -147,6 +148,7 @@ export class UringDevice implements BlockDevice {
 
   submit(bio: Bio): void {
     this.pending += 1;
+    this.map.heard(bio.op);
     const error = bioError(this, bio);
     if (error !== 0) this.end(bio, error);
     else if (this.sync.failed && needsSync(bio)) this.end(bio, ERRNO.EIO);
@@ -162,7 +164,7 @@ export class UringDevice implements BlockDevice {
   /** A block device answers that all of it is data. */
   allocationAt(sector: number, sectors: number, run: Run): void {
     const calls = this.calls;
-    if (hasSyscalls(calls)) fileAllocationAt(calls, this.fd, sector, sectors, run);
+    if (hasSyscalls(calls)) this.map.allocationAt(calls, this.fd, sector, sectors, run);
     else run.set(sectors, RUN.DATA);
   }
 
@@ -186,6 +188,7 @@ export class UringDevice implements BlockDevice {
 
   end(bio: Bio, errno: number): void {
     this.pending -= 1;
+    this.map.heard(bio.op);
     bio.error = errno;
     this.loop.defer(bio);
   }
