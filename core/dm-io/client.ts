@@ -19,6 +19,11 @@ export interface BioWatch {
   bioEnded(device: BlockDevice, bio: Bio & SentBio, tookMs: number): void;
   /** The same for a bio that was given up on: it has ended after all. */
   lateEnded(device: BlockDevice, bio: Bio, tookMs: number): void;
+  /**
+   * A bio has ended well; the watch may think otherwise, and give it an error. False: it has not ended
+   * yet; the watch calls `bio.complete` again, from the loop.
+   */
+  mayEnd(device: BlockDevice, bio: Bio): boolean;
 }
 
 /** A bio under way, for who watches how long it takes. */
@@ -133,6 +138,13 @@ export class DmIoClient {
     // First the others, then the owner: what it throws keeps nobody waiting (rule 24).
     if (this.waiting.length > 0) this.resumeWaiting();
     if (done) request.complete();
+  }
+
+  /** A bio has ended well. False: who watches wants it to end later. */
+  mayEnd(bio: DmIoBio): boolean {
+    const { request } = bio;
+    if (this.watch === null || request === null) return true;
+    return this.watch.mayEnd(request.regions[bio.tag]!.device, bio);
   }
 
   /** Behind those that wait already: nobody overtakes. */
@@ -258,6 +270,7 @@ class DmIoBio extends Bio implements SentBio {
   }
 
   override complete(): void {
+    if (this.error === 0 && !this.client.mayEnd(this)) return;
     this.uncount();
     if (this.late === null) this.client.bioEnded(this);
     else this.client.lateEnded(this, this.late);

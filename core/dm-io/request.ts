@@ -20,7 +20,7 @@ export interface DmIoOwner {
 
 /** Who wants to know that a request is about to end. */
 export interface RequestEnd {
-  requestEnds(): void;
+  requestEnds(request: DmIoRequest): void;
 }
 
 /** A request that still has this owner is a synchronous one to `dmIo`, as `notify.fn == NULL` is. */
@@ -98,7 +98,7 @@ export class DmIoRequest implements Completion {
     if (this.onEnd !== null) {
       const told = this.onEnd;
       this.onEnd = null;
-      told.requestEnds();
+      told.requestEnds(this);
     }
     this.owner.dmIoDone(this);
   }

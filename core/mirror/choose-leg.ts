@@ -25,7 +25,7 @@ export function chooseLeg(
     case 'prefer': {
       const preferred = legs[policy.leg];
       const isGood = preferred !== undefined && isGoodFor(preferred, first, last, tried);
-      if (isGood && !preferred.writeMostly) return preferred;
+      if (isGood && !preferred.writeMostly && preferred.unsettled === 0) return preferred;
       return leastPending(legs, first, last, tried);
     }
     case 'least-pending':
@@ -48,13 +48,17 @@ function leastPending(
   return best;
 }
 
-/** A write-mostly leg is never better than one that is not. */
+/**
+ * An unsettled leg, whose answer would have to wait, is never better than one that is not; then, a
+ * write-mostly leg.
+ */
 function isBetter(leg: Leg, best: Leg): boolean {
+  if (leg.unsettled > 0 !== best.unsettled > 0) return best.unsettled > 0;
   if (leg.writeMostly !== best.writeMostly) return best.writeMostly;
   return leg.pendingReads < best.pendingReads;
 }
 
-/** The next in turn; a write-mostly leg only when there is no other. */
+/** The next in turn; a write-mostly or unsettled leg only when there is no other. */
 function roundRobin(
   legs: readonly Leg[],
   cursor: ReadCursor,
@@ -67,8 +71,8 @@ function roundRobin(
     const index = (cursor.next + i) % legs.length;
     const leg = legs[index]!;
     if (!isGoodFor(leg, first, last, tried)) continue;
-    if (leg.writeMostly) {
-      spare ??= leg;
+    if (leg.writeMostly || leg.unsettled > 0) {
+      if (spare === null || (spare.unsettled > 0 && leg.unsettled === 0)) spare = leg;
       continue;
     }
     cursor.next = index + 1;

@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.ts';
 import type { Completion, Loop } from '../block/loop.ts';
 import type { DmIoRequest, RequestEnd } from '../dm-io/request.ts';
+import type { UnsettledLegs } from './unsettled.ts';
 
 /**
  * Law D8 between the moment a leg has failed to make something durable and the moment the set acts on
@@ -10,12 +11,14 @@ import type { DmIoRequest, RequestEnd } from '../dm-io/request.ts';
  */
 export class FailedSyncs implements RequestEnd, Completion {
   private readonly loop: Loop;
+  private readonly unsettled: UnsettledLegs;
   /** Requests under way of which a FLUSH, or a part with FUA, has failed. */
   private open = 0;
   private whenNone: (() => void) | null = null;
 
-  constructor(loop: Loop) {
+  constructor(loop: Loop, unsettled: UnsettledLegs) {
     this.loop = loop;
+    this.unsettled = unsettled;
   }
 
   /** A part of the request has failed; once for each request, however many do. */
@@ -25,7 +28,8 @@ export class FailedSyncs implements RequestEnd, Completion {
     this.open += 1;
   }
 
-  requestEnds(): void {
+  requestEnds(request: DmIoRequest): void {
+    this.unsettled.requestEnds(request);
     assert(this.open > 0, 'a failed request ended twice');
     this.open -= 1;
     // The owner has yet to say what it makes of it.

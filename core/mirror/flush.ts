@@ -37,6 +37,7 @@ export class FlushQueue implements DmIoOwner, RecordWaiter {
     this.set = set;
     this.request.owner = this;
     this.request.op = REQ_OP.FLUSH;
+    set.unsettled.settlesItself(this.request);
   }
 
   get isIdle(): boolean {
@@ -82,6 +83,7 @@ export class FlushQueue implements DmIoOwner, RecordWaiter {
 
   private readonly settle = (): void => {
     const { request } = this;
+    this.set.unsettled.settled(request);
     if (!request.errorBits.isEmpty) this.error = this.settleErrors(request);
     else if (request.regionCount > 0) this.set.noteSuccess();
     if (this.error === 0) this.set.covered.clearAll();

@@ -43,7 +43,17 @@ export class LegWatch implements BioWatch {
     const { error, op, flags, request } = bio;
     const isSync = op === REQ_OP.FLUSH || (flags & REQ_FLAG.FUA) !== 0;
     if (!isSync || error === ERRNO.EOPNOTSUPP || request === null) return;
-    if (this.set.legOf(device)?.isActive === true) this.set.failedSyncs.note(request);
+    const leg = this.set.legOf(device);
+    if (leg?.isActive !== true) return;
+    this.set.failedSyncs.note(request);
+    this.set.unsettled.partFailed(request, leg);
+  }
+
+  mayEnd(device: BlockDevice, bio: Bio): boolean {
+    const { unsettled, client } = this.set;
+    if (unsettled.isEmpty) return true;
+    const leg = this.set.legOf(device);
+    return leg === null || unsettled.mayEnd(leg, bio, client.requestsWaiting === 0);
   }
 
   lateEnded(device: BlockDevice, bio: Bio, tookMs: number): void {

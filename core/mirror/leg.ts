@@ -84,6 +84,8 @@ export class Leg {
   joins = 0;
   /** Under way of leaving the set for good: nobody takes it in again. */
   isLeaving = false;
+  /** Parts of requests that go on elsewhere, and failed here: what it shows is not believed (unsettled.ts). */
+  unsettled = 0;
   /** Reads under way, for the read policy. */
   pendingReads = 0;
   /** Read errors of the current hour; too many of them fail the leg. */

@@ -179,7 +179,8 @@ export class RegionCopy
   /** Whole blocks from here on that the leg shows as zeros, at most `sectors`. */
   private zeroSectors(leg: Leg, sectors: number): number {
     this.zeroes.runAt(leg, this.sector, sectors, this.run);
-    if ((this.run.flags & RUN.ZERO) === 0) return 0;
+    // What an unsettled leg says is not believed: it is read, and the READ waits.
+    if (leg.unsettled > 0 || (this.run.flags & RUN.ZERO) === 0) return 0;
     return this.run.sectors - (this.run.sectors % this.set.blockSectors);
   }
 

@@ -33,6 +33,7 @@ import { MARK } from './region-marks.ts';
 import { ResyncPace } from './resync-pace.ts';
 import { Scrub } from './scrub.ts';
 import { makeLeg, markLacking, mirrorLimits, recordOf, settleRecord } from './set-parts.ts';
+import { UnsettledLegs } from './unsettled.ts';
 import { MirrorWrite } from './write.ts';
 
 /** As md: more read errors than this within an hour fail the leg. */
@@ -86,6 +87,8 @@ export class MirrorSet {
   losses = new Losses();
   /** Failed flushes and writes with FUA that the set has not acted on yet. */
   readonly failedSyncs: FailedSyncs;
+  /** And the legs where they failed. */
+  readonly unsettled: UnsettledLegs;
   private currentLimits: QueueLimits;
   private readonly options: MirrorOptions;
   private readonly watch: LegWatch;
@@ -126,7 +129,8 @@ export class MirrorSet {
     this.blockSectors = this.limits.logicalBlockSize / SECTOR_SIZE;
     this.doubt = new RegionBits(this.regions);
     this.client = new DmIoClient(options.loop, 64, 4096);
-    this.failedSyncs = new FailedSyncs(options.loop);
+    this.unsettled = new UnsettledLegs(options.loop);
+    this.failedSyncs = new FailedSyncs(options.loop, this.unsettled);
     this.watch = new LegWatch(this);
     this.client.watch = this.watch;
     this.pending = new PendingWrites(this.regions);

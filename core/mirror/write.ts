@@ -30,6 +30,8 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWai
   private readonly set: MirrorSet;
   private bio: Bio | null = null;
   private issued = false;
+  /** The last loss of the set when it was issued. */
+  private lossSerial = 0;
   private error = 0;
 
   constructor(set: MirrorSet) {
@@ -74,6 +76,7 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWai
     const bio = this.bio;
     assert(bio !== null && !this.issued, 'a mirror write was issued twice');
     this.issued = true;
+    this.lossSerial = this.set.losses.serial;
     const request = this.request;
     request.op = bio.op;
     request.flags = bio.flags;
@@ -103,18 +106,24 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWai
     this.leaveLegs();
     if ((request.flags & REQ_FLAG.FUA) === 0) {
       this.set.unflushed.setRange(this.firstRegion, this.lastRegion);
+    } else if (this.error === 0 && this.set.losses.serial !== this.lossSerial) {
+      // The flush that failed meanwhile may have lost it from under its own, which then went well (D8).
+      this.error = this.set.losses.errno;
     }
-    if ((request.flags & REQ_FLAG.FUA) !== 0 && this.set.losses.errno !== 0) this.tellLoss();
     if (this.set.journal.isBehind) this.set.journal.wait(this);
     else this.release(this.error).complete();
   }
 
-  /** It is durable itself; what its client wrote before may not be. */
-  private tellLoss(): void {
+  /**
+   * Of a write with FUA: it is durable itself; what its client wrote before may not be. Asked when the
+   * client hears of it, and no sooner: a FLUSH that ends before is the one to say so.
+   */
+  private withDebt(bio: Bio, errno: number): number {
     const { losses } = this.set;
-    const issuer = this.bio?.loan?.issuer ?? null;
-    if (this.error === 0) this.error = losses.owedTo(issuer);
-    else losses.tell(issuer);
+    const issuer = bio.loan?.issuer ?? null;
+    if (errno === 0) return losses.owedTo(issuer);
+    losses.tell(issuer);
+    return errno;
   }
 
   /** A leg that left the set while we wrote may have the data, but nobody will flush it. */
@@ -141,7 +150,8 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWai
     this.set.pending.leave(this.firstRegion, this.lastRegion);
     this.set.lock.release(this.claim);
     this.set.writes.put(this);
-    bio.error = errno;
+    const isOwed = (bio.flags & REQ_FLAG.FUA) !== 0 && this.set.losses.errno !== 0;
+    bio.error = isOwed ? this.withDebt(bio, errno) : errno;
     return bio;
   }
 }

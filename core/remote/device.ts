@@ -72,6 +72,8 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
   private acknowledged = 0;
   private flushed = 0;
   private isProbing = false;
+  /** Not connected yet. What an earlier daemon has written there, and we rely on, may be cached. */
+  private isFresh = true;
   /** Lost links of which something may still take effect. */
   private unfenced = 0;
   /** Given up: every bio ends with an error. */
@@ -90,6 +92,7 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
     this.hasFua = has(facts, TRANSMISSION_FLAG.SEND_FUA);
     this.hasFlush = has(facts, TRANSMISSION_FLAG.SEND_FLUSH);
     this.canZero = has(facts, TRANSMISSION_FLAG.SEND_WRITE_ZEROES);
+    this.acknowledged = this.hasFlush && !options.readOnly ? 1 : 0;
     this.links = new Array<RemoteLink | null>(links).fill(null);
     this.isHeldBack = new Array<boolean>(links).fill(false);
     for (let slot = 0; slot < links; slot += 1) this.parked.push(new Ring<RemoteRequest>(16));
@@ -230,6 +233,8 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
     assert(this.links[link.slot] === null, 'a slot was connected twice');
     this.links[link.slot] = link;
     this.linksUp += 1;
+    if (this.isFresh && this.isCached) this.probe();
+    this.isFresh = false;
     this.revive();
     this.pump();
   }
@@ -279,7 +284,10 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
     return this.acknowledged > this.flushed;
   }
 
-  /** A link that was there before proves, by a flush, that nothing acknowledged can be lost. */
+  /**
+   * By a flush: that a link which was there before still leads to the server that has what it
+   * acknowledged; at the first connection, that what was there before us is kept.
+   */
   private probe(): void {
     if (this.isProbing) return;
     const request = this.pool.get();
@@ -294,7 +302,8 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
 
   private probed(errno: number): void {
     this.isProbing = false;
-    if (errno !== 0 && !this.dead) this.die('a flush failed after a connection was lost');
+    if (errno !== 0 && !this.dead)
+      this.die('a flush of its own failed: it may not keep what it holds');
     for (let slot = 0; slot < this.isHeldBack.length; slot += 1) {
       if (!this.isHeldBack[slot]!) continue;
       this.isHeldBack[slot] = false;

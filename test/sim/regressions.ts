@@ -152,6 +152,21 @@ export const REMOTE_REGRESSIONS: readonly Regression[] = [
     law: 'I10',
     bug: 'a leg is given up on and ends before the record is durable: its READ is not asked again',
   },
+  {
+    seed: 580,
+    law: 'I2',
+    bug: 'a leg that has failed a FLUSH is read while the FLUSH goes on at another leg',
+  },
+  {
+    seed: 5000552,
+    law: 'I2',
+    bug: 'a server loses what an earlier daemon had written, and is back as if nothing had been cached',
+  },
+  {
+    seed: 5000751,
+    law: 'D8',
+    bug: 'a client is told of a loss by a write that ends after a FLUSH of its own went well',
+  },
 ];
 
 /** Seeds of clients over connections beside a stuck leg (clients/options.ts, drawStuckClientOptions). */

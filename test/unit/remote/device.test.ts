@@ -72,6 +72,22 @@ describe('a remote device', () => {
     expect([flush.errno, world.device.isDead]).toEqual([ERRNO.ENOTCONN, false]);
   });
 
+  it('asks at once that what was there before it is kept, and until then a lost connection is a loss', () => {
+    const world = new RemoteWorld({}, 1, false);
+    const read = world.submit(REQ_OP.READ, 3, 1);
+    expect(types(world)).toEqual([COMMAND.FLUSH, COMMAND.READ]);
+    world.wire().link.closed('gone');
+    world.run();
+    expect([read.errno, world.device.isDead]).toEqual([ERRNO.ENOTCONN, true]);
+  });
+
+  it('asks nothing of a server without FLUSH', () => {
+    const world = new RemoteWorld({ transmissionFlags: 0x1 }, 1, false);
+    expect(types(world)).toEqual([]);
+    world.wire().link.closed('gone');
+    expect(world.device.isDead).toBe(false);
+  });
+
   it('is not afraid for writes that a FLUSH or FUA has covered', () => {
     const world = new RemoteWorld();
     world.submit(REQ_OP.WRITE, 3, 1);
