@@ -76,13 +76,16 @@ export class Model {
     this.crashes += 1;
   }
 
-  /** What was not sealed by a flush may be back, and nobody knows. */
-  powerCut(now: number): void {
+  /**
+   * What was not sealed by a flush may be back, and nobody knows. Not `ofAll`: of the server of one leg.
+   * The caches of the others are as full as before, so what is read then need not be on every platter.
+   */
+  powerCut(now: number, ofAll = true): void {
     this.crashes += 1;
     for (const entries of this.entries) {
       let newest = 0;
       for (const entry of entries) {
-        entry.cut = this.crashes;
+        entry.cut = ofAll ? this.crashes : 0;
         if (entry.dropped) continue;
         entry.knownBy = now;
         entry.removedAt = Infinity;

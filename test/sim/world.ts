@@ -313,7 +313,7 @@ export class World {
     const hasLost = this.sites.some((site, i) => hasLostUnseen(site, i, this.believed()));
     for (const site of this.sites) site?.daemonDied();
     this.diskLog?.died(power);
-    if (power || hasLost) this.model.powerCut(this.step);
+    if (power || hasLost) this.model.powerCut(this.step, power);
     this.front?.crashed();
   }
 
