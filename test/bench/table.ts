@@ -33,5 +33,5 @@ export function number3(value: number | null): string {
 }
 
 export function times(ratio: number | null): string {
-  return ratio === null ? '-' : `${ratio.toFixed(2)}x`;
+  return ratio === null || !Number.isFinite(ratio) ? '-' : `${ratio.toFixed(2)}x`;
 }

@@ -22,7 +22,7 @@ describe('numbers', () => {
   it('have three digits that matter', () => {
     expect([0.1234, 9.876, 12.34, 4567.8].map(number3)).toEqual(['0.12', '9.88', '12.3', '4568']);
     expect([null, NaN, Infinity].map(number3)).toEqual(['-', '-', '-']);
-    expect([1.5, null].map(times)).toEqual(['1.50x', '-']);
+    expect([1.5, null, NaN].map(times)).toEqual(['1.50x', '-', '-']);
   });
 });
 
