@@ -24,8 +24,8 @@ const USAGE = `usage: main.js [KIND] [--seed N] [--count K] [--trace]   play see
        main.js [--log L] --mutants [--part I/N]  find every planted bug; of --clients: those of core/export
 KIND: --log native (metadata on the legs), with --meta faults in it; --log disk (the kernel's dirty
 log); --legs (legs come and go meanwhile); --scrub (damaged legs under a scrub); --remote (legs
-behind a network); --clients (NBD over connections, above either); --mix (of everything). --hours plays --mix. --small with --meta: two requests
-around a fault in the metadata.
+behind a network); --clients (NBD over connections, above either); --mix (of everything). --hours
+plays --mix. --small with --meta: two requests around a fault in the metadata.
 --part 2/3 is the second of three parts. The exit code is 1 if something failed.`;
 
 const OPTIONS = {
