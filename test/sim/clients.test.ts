@@ -2,6 +2,8 @@
 import { PATIENCE_MS, sim } from './cli.ts';
 import { drawClientOptions, drawStuckClientOptions } from './clients/options.ts';
 import { HUNTS } from './hunt.ts';
+import { minimize } from './minimize.ts';
+import { uproot } from './plant.ts';
 import { STUCK_CLIENT_REGRESSIONS } from './regressions.ts';
 import { runSeed } from './run.ts';
 
@@ -33,6 +35,16 @@ describe('clients over connections, simulated', () => {
     },
     PATIENCE_MS,
   );
+
+  it('is made small when a seed fails', () => {
+    HUNTS.clients.find(({ bug }) => bug === 'FUA is dropped in the session')?.plant();
+    const options = drawClientOptions(1);
+    const smallest = minimize(options);
+    uproot();
+    expect(smallest?.failure.checker).toBe('I4');
+    expect(smallest?.keep.length).toBeLessThanOrEqual(3);
+    expect(minimize(options)).toBeNull();
+  });
 
   it('plays a seed the same way twice', () => {
     const lines = (): string[] => {

@@ -7,6 +7,7 @@ import type { RangeClaim } from '../../core/block/range-lock.ts';
 import { RUN, type Run } from '../../core/block/run.ts';
 import { MappedDevice } from '../../core/dm/mapped-device.ts';
 import type { Export } from '../../core/export/export.ts';
+import { replaceSlot } from '../../core/export/late-memory.ts';
 import { ReplyQueue } from '../../core/export/reply-queue.ts';
 import { Request } from '../../core/export/request.ts';
 import { Session } from '../../core/export/session.ts';
@@ -29,6 +30,9 @@ interface SessionInsides {
   run(request: Request): void;
   answer(request: Request): void;
   releaseSlot(request: Request): void;
+  leaveSlot(request: Request): void;
+  readonly arena: Arena;
+  heldBytes: number;
 }
 interface RequestInsides {
   readonly target: Export;
@@ -293,6 +297,28 @@ export const CLIENT_MUTANTS: readonly Mutant[] = [
     bug: 'who waits for memory that a stuck leg has holds up all behind him in the line',
     play: (seed) => runSeed(drawStuckClientOptions(seed)),
     plant: () => replace(Arena.prototype, 'isBarred', always(false)),
+  },
+  {
+    bug: 'a READ keeps the memory it has lost to a stuck leg until it has other',
+    play: (seed) => runSeed(drawStuckClientOptions(seed)),
+    plant: () =>
+      inSession(
+        'memoryLost',
+        () =>
+          function (this: Session, request: Request) {
+            const session = inside(this);
+            const { loan } = request;
+            const lengthBytes = session.arena.slotBytes(request.slot);
+            const kept = request.copyOfKept();
+            loan.lend();
+            session.leaveSlot(request);
+            replaceSlot(session.arena, lengthBytes, (slot) => {
+              session.heldBytes += session.arena.slotBytes(slot);
+              request.moveTo(slot, kept);
+              loan.giveBack();
+            });
+          },
+      ),
   },
   {
     bug: 'DISC ends a connection before its requests are answered',

@@ -165,10 +165,10 @@ export class ClientLink implements Peer {
     this.client.reconnect(this);
   }
 
-  /** Has it asked for so many bytes at once? */
+  /** Has it asked for so many bytes at once? A status takes more than that. */
   hasAsked(bytes: number): boolean {
     for (const { head } of this.reader?.pending.values() ?? [])
-      if (head.bytes >= bytes) return true;
+      if (head.bytes >= bytes || head.type === CMD.STATUS) return true;
     return false;
   }
 
