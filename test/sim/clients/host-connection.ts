@@ -109,6 +109,7 @@ export class HostConnection implements SessionStream, ByteSink, Peer {
     this.host.clock.in(this.host.prng.below(20), () => {
       this.isScheduled = false;
       this.flush();
+      this.closeIfSent();
     });
   }
 
