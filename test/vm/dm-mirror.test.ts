@@ -1,4 +1,5 @@
-// A set goes from dmiod to the kernel's dm-mirror and back by its table line and its dirty log: contents and sync state agree.
+// A set goes from dmiod to the kernel's dm-mirror and back by its table line and its dirty log: contents and sync state
+// agree.
 import { readFileSync } from 'node:fs';
 
 import { Guest, type RunningBoot } from './support/guest.ts';
@@ -14,9 +15,9 @@ const BITS_AT = 1024;
 /**
  * /dev/ubdb and, behind device mapper so that it can fail or be slow, /dev/ubdc are the legs, /dev/ubdd is the log.
  *
- * `unclean`: the regions whose bit in the log is not clean; `lack REGION...`: exactly those. `plant REGION`: other bytes
- * there, on the second leg alone, so that what copies the region is seen; `differs REGION...` of all that were planted.
- * `kernel_has WORDS`: dm-mirror takes the set and shows it so; `whole`: when it is in sync.
+ * `unclean`: the regions whose bit in the log is not clean; `lack REGION...`: exactly those. `plant REGION`: other
+ * bytes there, on the second leg alone, so that what copies the region is seen; `differs REGION...` of all that were
+ * planted. `kernel LINE`: dm-mirror takes the set; `shows IN_SYNC/ALL LETTERS`: so it says.
  * Device mapper writes below the page cache of /dev/ubdX, so whoever looks there lets it go first.
  */
 const SETTING = `
@@ -33,7 +34,10 @@ P
   unclean() { dd if=/dev/ubdd iflag=direct bs=4096 count=1 status=none | perl /root/unclean.pl; }
   lack() { local now; now=$(unclean); [ "$now" = "$*" ] || { echo "FAILED: not clean are $now, not $*"; exit 1; }; }
   direct() { dd "$@" bs=4096 status=none; }
-  plant() { direct if=/dev/urandom of=/dev/mapper/leg oflag=direct count=1 seek=$(($1 * 128)); planted="\${planted:-} $1"; }
+  plant() {
+    direct if=/dev/urandom of=/dev/mapper/leg oflag=direct count=1 seek=$(($1 * 128))
+    planted="\${planted:-} $1"
+  }
   at() { direct if=$1 iflag=direct count=1 skip=$(($2 * 128)) | sha256sum; }
   differs() {
     local region now=
@@ -41,7 +45,10 @@ P
     [ "$now" = "$(printf ' %s' "$@")" ] || { echo "FAILED: different are$now, not $*"; exit 1; }
     planted=
   }
-  fill() { local region; for region in "\${@:2}"; do direct if=/dev/urandom of=$1 oflag=direct count=16 seek=$((region * 128)); done; }
+  fill() {
+    local region
+    for region in "\${@:2}"; do direct if=/dev/urandom of=$1 oflag=direct count=16 seek=$((region * 128)); done
+  }
   drop() { blockdev --flushbufs /dev/ubdb; blockdev --flushbufs /dev/ubdc; }
   line() { dmio table data | sed 's/^data: //'; }
   kernel() { dmsetup create set --table "$1"; }
