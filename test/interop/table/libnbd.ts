@@ -125,7 +125,8 @@ print("one view")`;
   FUA: async (server) => {
     const code = `h.set_strict_mode(0)
 f = nbd.CMD_FLAG_FUA
-print(name(h.pwrite, b"x" * 512, 0, f), name(h.zero, 512, 0, f), name(h.trim, 512, 0, f), name(h.pread, 512, 0, f), name(h.cache, 512, 0, f), name(h.flush, f))`;
+print(name(h.pwrite, b"x" * 512, 0, f), name(h.zero, 512, 0, f), name(h.trim, 512, 0, f),
+  name(h.pread, 512, 0, f), name(h.cache, 512, 0, f), name(h.flush, f))`;
     expect(await nbdsh(server, server.uri(), code)).toBe('ok ok ok ok ok ok');
   },
   TRIM: async (server) => {
