@@ -73,7 +73,7 @@ export function eachSector(
  */
 export class RawSectors {
   /** Many to a piece: memory for each alone costs more than to fill it. */
-  private readonly pieces: Uint32Array[] = [new Uint32Array(PIECE * WORDS)];
+  private readonly pieces: Uint32Array[] = [];
   /** 0 is taken: zeros. */
   private count = 1;
 
@@ -92,7 +92,8 @@ export class RawSectors {
   private add(): Value {
     const value = this.count;
     this.count += 1;
-    if (value % PIECE === 0) this.pieces.push(new Uint32Array(PIECE * WORDS));
+    const piece = Math.floor(value / PIECE);
+    if (piece === this.pieces.length) this.pieces.push(new Uint32Array(PIECE * WORDS));
     return value;
   }
 
@@ -116,7 +117,7 @@ export class RawSectors {
   flipped(value: Value, prng: Prng): Value {
     const flipped = this.add();
     const content = this.contentOf(flipped);
-    content.set(this.contentOf(value));
+    if (value !== ZEROS) content.set(this.contentOf(value));
     const word = prng.below(WORDS);
     content[word] = wordAt(content, word) ^ (1 << prng.below(32));
     return flipped;

@@ -1,6 +1,6 @@
 import type { Bio } from '../../core/block/bio.ts';
 import { ERRNO } from '../../core/base/errno.ts';
-import { isWriteOp, REQ_OP } from '../../core/block/op.ts';
+import { isWriteOp, REQ_OP, type ReqOp } from '../../core/block/op.ts';
 
 export type FaultKind = 'read' | 'write' | 'flush' | 'zeroes';
 
@@ -37,6 +37,8 @@ export class DiskFaults {
   stallUs = 0;
   /** What the next writes come to. */
   readonly lies: Lie[] = [];
+  /** Bios that a fault of each kind would have struck, wherever it was. */
+  readonly asked: Record<FaultKind, number> = { read: 0, write: 0, flush: 0, zeroes: 0 };
 
   constructor(blockSectors: number) {
     this.blockSectors = blockSectors;
@@ -96,6 +98,7 @@ export class DiskFaults {
 
   /** The errno this bio is to end with; 0: none. Uses up a transient fault. */
   strike(bio: Bio): number {
+    this.note(bio.op);
     if (bio.op === REQ_OP.READ && this.readsLatent(bio.sector, bio.sectors)) return ERRNO.EIO;
     for (const fault of this.faults) {
       if (!isAbout(fault, bio) || fault.left === 0) continue;
@@ -104,6 +107,14 @@ export class DiskFaults {
       return fault.errno;
     }
     return 0;
+  }
+
+  private note(op: ReqOp): void {
+    const { asked } = this;
+    if (op === REQ_OP.READ) asked.read += 1;
+    else if (op === REQ_OP.FLUSH) asked.flush += 1;
+    else asked.write += 1;
+    if (op === REQ_OP.WRITE_ZEROES || op === REQ_OP.DISCARD) asked.zeroes += 1;
   }
 
   private readsLatent(sector: number, sectors: number): boolean {

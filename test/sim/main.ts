@@ -1,13 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { apartStories, runApart } from './apart.ts';
-import {
-  metaStories,
-  runSmall,
-  smallStories,
-  twiceFaultyStories,
-  type SmallCase,
-} from './exhaustive.ts';
+import { BasePlayer, metaStories, runSmall, smallBases, type Plays } from './exhaustive.ts';
 import { playMutants } from './hunt.ts';
 import { KIND_NAMES, kindOfMixed, type KindName } from './kinds.ts';
 import { SIM_LOGS, type SimLog } from './options.ts';
@@ -71,15 +65,26 @@ function numberOf(name: string, text: string): number {
   return value;
 }
 
-function playSmall(
-  every: Iterable<Omit<SmallCase, 'crashAt'>>,
-  log: SimLog,
-  { part, parts }: Part,
-): number {
+function playSmall(length: number, most: number, log: SimLog, { part, parts }: Part): number {
+  const plays: Plays = { stories: 0, cases: 0, played: 0, failed: 0 };
+  let bases = 0;
+  for (const base of smallBases(length)) {
+    bases += 1;
+    if (bases % parts !== part) continue;
+    new BasePlayer(base, log, plays, (line) => console.log(line)).play(most);
+  }
+  const { stories, cases, played, failed } = plays;
+  console.log(
+    `${stories} small stories, ${cases} cases, ${played} of them played, ${failed} failed`,
+  );
+  return failed;
+}
+
+function playMeta(log: SimLog, { part, parts }: Part): number {
   let stories = 0;
   let cases = 0;
   let failed = 0;
-  for (const story of every) {
+  for (const story of metaStories()) {
     stories += 1;
     if (stories % parts !== part) continue;
     for (let crashAt = 0; ; crashAt += 1) {
@@ -143,8 +148,9 @@ async function main(): Promise<number> {
   else if (values.apart) return playApart();
   else if (values.small !== undefined) {
     const length = numberOf('small', values.small);
-    const every = values.faults === '2' ? twiceFaultyStories(length) : smallStories(length);
-    return playSmall(values.meta ? metaStories() : every, log, part);
+    const most = numberOf('faults', values.faults);
+    if (most > 2) throw new Error('--faults: 0, 1 or 2');
+    return values.meta ? playMeta(log, part) : playSmall(length, most, log, part);
   } else if (values.minimize) return playMinimized(seed, kind);
   else if (values.keep !== undefined) {
     return playKept(seed, kind, values.keep, values.set, values.trace);
