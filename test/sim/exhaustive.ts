@@ -198,7 +198,7 @@ export class BasePlayer {
 
   /** One choice of faults; `same`: the case that this one is the same as, as far as is known. */
   private story(faults: readonly Planted[], same: (crashAt: number) => Told | undefined): Told[] {
-    const { base, plays } = this;
+    const { plays } = this;
     const told: Told[] = [];
     plays.stories += 1;
     for (let crashAt = 0; ; crashAt += 1) {

@@ -5,6 +5,7 @@ import { BasePlayer, metaStories, runSmall, smallBases, type Plays } from './exh
 import { playMutants } from './hunt.ts';
 import { KIND_NAMES, kindOfMixed, type KindName } from './kinds.ts';
 import { SIM_LOGS, type SimLog } from './options.ts';
+import { playRealSeeds } from './real/play-real.ts';
 import { playKept, playMinimized, playOne, playSeeds } from './play.ts';
 
 const USAGE = `usage: main.js [KIND] [--seed N] [--count K] [--trace]   play seeds N .. N+K-1
@@ -15,6 +16,7 @@ const USAGE = `usage: main.js [KIND] [--seed N] [--count K] [--trace]   play see
        main.js [KIND] --seed N --keep STEPS [--set OPTIONS]   what --minimize has printed
        main.js [--log L] --small N [--faults 2] [--part I/N]   every story of up to N requests
        main.js --apart                           every story of a set started in two parts
+       main.js --engine uring|node [--log L] [--seed N] [--count K]   real daemons, files, kills
        main.js [--log L] --mutants [--part I/N]  find every planted bug; of --clients: those of core/export
 KIND: --log native (metadata on the legs), with --meta faults in it; --log disk (the kernel's dirty
 log); --legs (legs come and go meanwhile); --scrub (damaged legs under a scrub); --remote (legs
@@ -35,7 +37,8 @@ const OPTIONS = {
   small: { type: 'string' },
   faults: { type: 'string', default: '1' },
   part: { type: 'string', default: '1/1' },
-  log: { type: 'string', default: 'core' },
+  log: { type: 'string' },
+  engine: { type: 'string' },
   scrub: { type: 'boolean', default: false },
   mix: { type: 'boolean', default: false },
   mutants: { type: 'boolean', default: false },
@@ -135,7 +138,7 @@ function kindNamed(log: SimLog, { legs, meta, scrub, remote, clients }: KindFlag
 
 async function main(): Promise<number> {
   const { values } = parseArgs({ options: OPTIONS });
-  const log = SIM_LOGS.find((each) => each === values.log);
+  const log = SIM_LOGS.find((each) => each === (values.log ?? 'core'));
   if (log === undefined) throw new Error(`--log is one of ${SIM_LOGS.join(', ')}`);
   const part = partOf(values.part);
   const seed = numberOf('seed', values.seed);
@@ -143,7 +146,16 @@ async function main(): Promise<number> {
   const kind = kindNamed(log, values);
   const isPlain = kind === 'core';
   if (values.help) console.log(USAGE);
-  else if (values.mutants)
+  else if (values.engine !== undefined) {
+    if (log === 'disk') throw new Error('--engine goes with --log core and --log native');
+    const { engine } = values;
+    return playRealSeeds({
+      engine,
+      log: values.log === undefined ? null : log,
+      first: seed,
+      count,
+    });
+  } else if (values.mutants)
     return playMutants(values.clients ? 'clients' : log, part.part, part.parts);
   else if (values.apart) return playApart();
   else if (values.small !== undefined) {

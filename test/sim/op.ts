@@ -12,6 +12,7 @@ import {
   type Value,
 } from './content.ts';
 import type { Entry, Verdict } from './model.ts';
+import type { EndedOp } from './tell-model.ts';
 
 /** Memory for requests, used again: allocation is what a simulation spends most of its time on. */
 export class PagePool {
@@ -32,7 +33,7 @@ export class PagePool {
 }
 
 /** A request of a client, from its call to its end. */
-export class ClientOp implements BioOwner {
+export class ClientOp implements BioOwner, EndedOp {
   readonly id: number;
   readonly op: ReqOp;
   readonly flags: number;

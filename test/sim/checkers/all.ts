@@ -7,13 +7,9 @@ import { slots } from './c6-slots.ts';
 import type { Checker } from './checker.ts';
 import { mapCovers } from './d03-map.ts';
 import { farewell } from './farewell.ts';
-import { readFreshness } from './i01-read-freshness.ts';
-import { readMonotonic } from './i02-read-monotonic.ts';
-import { powerCut } from './i03-power-cut.ts';
 import { lossTold } from './d8-loss-told.ts';
 import { flushAll } from './i04-flush-all.ts';
 import { anyLegAlone } from './i05-any-leg-alone.ts';
-import { noFlip } from './i06-no-flip.ts';
 import { staleNeverServed } from './i07-stale-never-served.ts';
 import { bitsSuperset } from './i08-bits-superset.ts';
 import { convergence } from './i09-convergence.ts';
@@ -22,19 +18,15 @@ import { splitBrain } from './i11-split-brain.ts';
 import { fencing } from './i12-fencing.ts';
 import { overlap } from './i13-overlap.ts';
 import { boundedWait } from './i14-bounded-wait.ts';
-import { noInvention } from './i15-no-invention.ts';
 import { metadata } from './i16-metadata.ts';
 import { zeroes } from './i17-zeroes.ts';
 import { resources } from './i18-resources.ts';
 import { memory } from './memory.ts';
+import { READ_LAWS } from './read-laws.ts';
 
 /** What a client sees comes first, so that a failure is named after the gravest law it breaks. */
 export const CHECKERS: readonly Checker[] = [
-  readFreshness,
-  readMonotonic,
-  powerCut,
-  noFlip,
-  noInvention,
+  ...READ_LAWS,
   lastCopy,
   lossTold,
   flushAll,

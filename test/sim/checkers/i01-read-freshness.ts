@@ -1,7 +1,7 @@
-import type { Checker } from './checker.ts';
+import type { ReadLaw } from './read-laws.ts';
 import { checkVerdicts } from './verdicts.ts';
 
-export const readFreshness: Checker = {
+export const readFreshness: ReadLaw = {
   name: 'I1',
   sentence:
     'a read returns, per sector, the latest write acknowledged before it began, or one concurrent with it',

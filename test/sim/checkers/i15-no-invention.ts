@@ -1,7 +1,7 @@
-import type { Checker } from './checker.ts';
+import type { ReadLaw } from './read-laws.ts';
 import { checkVerdicts } from './verdicts.ts';
 
-export const noInvention: Checker = {
+export const noInvention: ReadLaw = {
   name: 'I15',
   sentence: 'no read returns bytes that nobody has written there',
   opEnded(world, op) {
