@@ -80,17 +80,6 @@ export const EDGE_CHECKS: readonly Check[] = [
     talk.post({ type: DISC });
     expectThat(await talk.closes(), 'it stays open');
   }),
-  should('Command flags', 'goes on after every flag with every command', async (place) => {
-    const talk = await inTransmission(place);
-    const commands = [READ, WRITE, COMMAND.FLUSH, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS, 8, 99];
-    const all = commands.flatMap((type) =>
-      Array.from({ length: 16 }, (_, bit) => {
-        const length = type === COMMAND.FLUSH ? 0 : 512;
-        return { type, flags: 1 << bit, length, offset: 2 * BLOCK };
-      }),
-    );
-    await staysAfter(talk, ...all);
-  }),
   must('Command flags', 'takes FUA on TRIM, WRITE_ZEROES and CACHE too', async (place) => {
     const talk = await inTransmission(place);
     has(talk, 'SEND_FUA');
@@ -228,5 +217,20 @@ export const EDGE_CHECKS: readonly Check[] = [
     answers(await talk.ask({ type: WRITE, offset: 3 * least }, filled(least, 0x5d)), 'OK');
     const { data } = await talk.ask({ type: READ, offset: 3 * least, length: least });
     if (!isAll(data, 0x5d)) throw new Breach('other bytes');
+  }),
+];
+
+/** The last: it ends nbdkit 1.32, whose assertion FAST_ZERO fails where it is not offered. */
+export const DEADLY_CHECKS: readonly Check[] = [
+  should('Command flags', 'goes on after every flag with every command', async (place) => {
+    const talk = await inTransmission(place);
+    const commands = [READ, WRITE, COMMAND.FLUSH, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS, 8, 99];
+    const all = commands.flatMap((type) =>
+      Array.from({ length: 16 }, (_, bit) => {
+        const length = type === COMMAND.FLUSH ? 0 : 512;
+        return { type, flags: 1 << bit, length, offset: 2 * BLOCK };
+      }),
+    );
+    await staysAfter(talk, ...all);
   }),
 ];

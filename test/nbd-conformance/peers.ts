@@ -9,7 +9,7 @@ import { DMIO } from '../support/running.ts';
 const SIZE_BYTES = 2 ** 27;
 
 /** A mirror of two files; `engine` as `dmio serve` takes it. */
-async function startDmiod(folder: string, engine: string): Promise<FileServer> {
+export async function startDmiod(folder: string, engine: string): Promise<FileServer> {
   const legs = [join(folder, 'leg0.img'), join(folder, 'leg1.img')];
   for (const leg of legs) blank(leg, SIZE_BYTES);
   return behindSocket(folder, 'dmiod', 'disk', (socket) => [

@@ -1,6 +1,6 @@
 import type { Check } from './check.ts';
 import { Breach, hangUpAll, NotOffered, parseUri, type Place } from './client.ts';
-import { EDGE_CHECKS } from './edge-checks.ts';
+import { DEADLY_CHECKS, EDGE_CHECKS } from './edge-checks.ts';
 import { EXTENDED_CHECKS } from './extended-checks.ts';
 import { HANDSHAKE_CHECKS } from './handshake-checks.ts';
 import { OPTION_CHECKS } from './option-checks.ts';
@@ -12,6 +12,7 @@ export const CHECKS: readonly Check[] = [
   ...TRANSMISSION_CHECKS,
   ...EDGE_CHECKS,
   ...EXTENDED_CHECKS,
+  ...DEADLY_CHECKS,
 ];
 
 export interface Verdict {
