@@ -37,14 +37,14 @@ const names = CHECKS.map((check) => ({ name: `${check.section}: ${check.text}`, 
 it.each(names)(
   '$name: finds a lie',
   async ({ check }) => {
-    const tried: string[] = [];
+    let found: string | null = null;
     for (const [name, lie] of Object.entries(LIES)) {
       liar.tell(lie);
       const { result } = await judge(check, place);
-      if (result === 'no') return;
-      tried.push(name);
+      if (result === 'no') found = name;
+      if (found !== null) break;
     }
-    throw new Error(`it believes ${tried.join(', ')}`);
+    expect(found).not.toBeNull();
   },
   SLOW,
 );

@@ -15,7 +15,7 @@ export interface SaidOption {
   readonly data: Buffer;
 }
 
-export interface Asked {
+interface Asked {
   readonly type: number;
   readonly flags: number;
   readonly length: number;

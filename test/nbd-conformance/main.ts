@@ -18,8 +18,8 @@ const columns = new Map<string, readonly Verdict[]>();
 let breaches = 0;
 
 /** Of the peers, breaches are data; of what was named, a failure. */
-async function look(label: string, uri: string): Promise<void> {
-  const verdicts = await runChecks(uri);
+async function look(label: string, uri: string, revive?: () => Promise<void>): Promise<void> {
+  const verdicts = await runChecks(uri, revive);
   const broken = verdicts.filter(({ check, result }) => result === 'no' && check.level === 'MUST');
   if (!isPeers || label === 'dmiod') breaches += broken.length;
   columns.set(label, verdicts);

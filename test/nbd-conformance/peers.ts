@@ -18,27 +18,36 @@ export async function startDmiod(folder: string, engine: string): Promise<FileSe
   ]);
 }
 
+/** Looks at a server; who finds it gone may have it started again, over the same file. */
+type Look = (label: string, uri: string, revive?: () => Promise<void>) => Promise<void>;
+
 /** One after the other, each gone before the next. */
-export async function withServers(
-  look: (label: string, uri: string) => Promise<void>,
-): Promise<void> {
+export async function withServers(look: Look): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'dmio-peers-'));
   try {
-    await within(await startDmiod(folder, 'auto'), (uri) => look('dmiod', uri));
-    for (const name of ['nbdkit', 'qemu-nbd', 'nbd-server']) {
-      const file = join(folder, `${name}.img`);
-      blank(file, SIZE_BYTES);
-      const server = await FILE_SERVERS[name]?.(folder, file);
-      if (server !== undefined) await within(server, (uri) => look(name, uri));
+    const dmiod = await startDmiod(folder, 'auto');
+    try {
+      await look('dmiod', dmiod.uri);
+    } finally {
+      await dmiod.stop();
     }
+    for (const name of ['nbdkit', 'qemu-nbd', 'nbd-server']) await withPeer(name, folder, look);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-async function within(server: FileServer, use: (uri: string) => Promise<void>): Promise<void> {
+async function withPeer(name: string, folder: string, look: Look): Promise<void> {
+  const start = FILE_SERVERS[name];
+  if (start === undefined) throw new Error(`no server ${name}`);
+  const file = join(folder, `${name}.img`);
+  blank(file, SIZE_BYTES);
+  let server = await start(folder, file);
   try {
-    await use(server.uri);
+    await look(name, server.uri, async () => {
+      await server.stop();
+      server = await start(folder, file);
+    });
   } finally {
     await server.stop();
   }

@@ -21,11 +21,25 @@ export interface Verdict {
   readonly why: string;
 }
 
-/** Every check against one server, one after the other, each on connections of its own. */
-export async function runChecks(uri: string): Promise<readonly Verdict[]> {
+/**
+ * Every check against one server, one after the other, each on connections of its own. A server that the
+ * check before has ended (nbdkit 1.32 does not survive one) is started again by `revive`, if there is one.
+ */
+export async function runChecks(
+  uri: string,
+  revive?: () => Promise<void>,
+): Promise<readonly Verdict[]> {
   const place = parseUri(uri);
   const verdicts: Verdict[] = [];
-  for (const check of CHECKS) verdicts.push(await judge(check, place));
+  for (const check of CHECKS) {
+    try {
+      verdicts.push(await judge(check, place));
+    } catch (error) {
+      if (revive === undefined) throw error;
+      await revive();
+      verdicts.push(await judge(check, place));
+    }
+  }
   return verdicts;
 }
 

@@ -25,7 +25,7 @@ const MOST_RSS = 2 ** 30;
 /** Most of what a story makes is garbage at once: a nursery that holds a whole one is emptied less often. */
 const WORKER_FLAGS = ['--max-semi-space-size=32', '--enable-source-maps'];
 
-export function kindOf({ kind }: Pick<Chunk, 'kind'>, seed: number): KindName {
+function kindOf({ kind }: Pick<Chunk, 'kind'>, seed: number): KindName {
   return kind === 'mix' ? kindOfMixed(seed) : kind;
 }
 

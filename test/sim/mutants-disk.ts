@@ -85,7 +85,7 @@ export const DISK_MUTANTS: readonly Mutant[] = [
   },
   {
     bug: 'a start puts nothing in doubt',
-    plant: () => replace(MirrorSet.prototype, 'doubtDirty', nothing),
+    plant: () => replace(MirrorSet.prototype, 'addDirty', nothing),
   },
   {
     bug: 'a region stays writable while it is being cleaned',

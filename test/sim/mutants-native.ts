@@ -173,7 +173,7 @@ export const NATIVE_MUTANTS: readonly Mutant[] = [
   },
   {
     bug: 'no doubt about dirty regions after a crash',
-    plant: () => replace(MirrorSet.prototype, 'doubtDirty', nothing),
+    plant: () => replace(MirrorSet.prototype, 'addDirty', nothing),
   },
   {
     bug: 'a new member without the map',

@@ -1,10 +1,25 @@
 // The judge is judged: bugs are planted into core one by one, and each must be found.
 import { PATIENCE_MS, sim } from './cli.ts';
-import { HUNTS } from './hunt.ts';
+import { HUNTS, type HuntName } from './hunt.ts';
+import { uproot } from './plant.ts';
 
 describe('the simulator', () => {
   it('is given at least 25 bugs to find', () => {
     expect(HUNTS.core.length).toBeGreaterThanOrEqual(25);
+  });
+
+  // Bugs are planted into methods by their names: one that was renamed would only be missed by the hunt.
+  it.each(Object.keys(HUNTS) as HuntName[])('can plant every bug of %s', (name) => {
+    for (const { bug, plant } of HUNTS[name]) {
+      try {
+        plant();
+      } catch (error) {
+        throw new Error(bug, { cause: error });
+      } finally {
+        uproot();
+      }
+    }
+    expect(HUNTS[name].length).toBeGreaterThan(0);
   });
 
   it(

@@ -4,10 +4,10 @@ export const TOOLS = ['libnbd', 'qemu', 'nbd-client', 'fio'] as const;
 export type Tool = (typeof TOOLS)[number];
 
 /** Plays a feature with a tool; throws where they do not agree. */
-export type Play = (server: TableServer) => Promise<void>;
+type Play = (server: TableServer) => Promise<void>;
 
 /** A cell: how it is shown here, or why there is nothing to show; then with the place where it is shown, if any. */
-export type Cell = Play | string;
+type Cell = Play | string;
 
 export const FEATURES = [
   'GO with INFO_EXPORT',
@@ -39,6 +39,6 @@ export const FEATURES = [
   'a grown device',
   'stdin and stdout, socket activation',
 ] as const;
-export type Feature = (typeof FEATURES)[number];
+type Feature = (typeof FEATURES)[number];
 
 export type Column = Readonly<Record<Feature, Cell>>;

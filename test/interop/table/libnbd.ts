@@ -220,7 +220,9 @@ print(name(h.pwrite, b"x", 0), name(h.zero, 1, 0), name(h.trim, 1, 0), name(h.pr
       "bytearray(b's')",
     );
     const unix = `nbds+unix://localhost/secret?socket=${server.socket}&tls-certificates=${server.certificates}`;
-    const code = `h.set_tls_verify_peer(False); h.set_uri_allow_local_file(True); h.connect_uri("${unix}"); print(h.get_size())`;
+    const code = `h.set_tls_verify_peer(False); h.set_uri_allow_local_file(True)
+h.connect_uri("${unix}")
+print(h.get_size())`;
     expect((await server.sh('nbdsh', '-c', code)).trim()).toBe(String(MIB));
   },
   'TLS with a pre-shared key': async (server) => {

@@ -49,7 +49,7 @@ export const REPLY_MAGIC = {
 
 export type Style = 'simple' | 'structured' | 'extended';
 
-export function u16(value: number): Uint8Array {
+function u16(value: number): Uint8Array {
   return Uint8Array.of(value >>> 8, value);
 }
 

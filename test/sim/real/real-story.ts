@@ -37,7 +37,7 @@ const FIRST_WRITE_TAG = 1000;
 const CONNECTIONS = 3;
 
 /** The seed's mix of the simulator, as far as it is the client's, on files. */
-export function drawReal(seed: number, log: RealSeed['log']): SimOptions {
+function drawReal(seed: number, log: RealSeed['log']): SimOptions {
   const options = drawOptions(seed, log);
   const prng = new Prng(seed + 2 ** 45 + 1);
   const regionSectors = prng.pick([8, 16, 128]);
