@@ -6,7 +6,7 @@ import { DEFAULT_RETURN } from './devices/leg-return.ts';
 import type { DeviceRequest } from './devices/request.ts';
 import { makeFolder } from './make-folder.ts';
 import { openLog } from './log.ts';
-import { runUntilStopped } from './run.ts';
+import { runUntilStopped, Signals } from './run.ts';
 
 const NAME = 'demo';
 const SIZE_BYTES = 1024 ** 3;
@@ -31,6 +31,7 @@ const DEMO: DeviceRequest = {
 async function demo(): Promise<number> {
   makeFolder(FOLDER);
   const log = openLog('warn');
+  const signals = new Signals();
   const daemon = await Daemon.start(
     {
       control: CONTROL,
@@ -45,7 +46,7 @@ async function demo(): Promise<number> {
     log,
   );
   process.stdout.write(greeting(daemon.uriOf(NAME) ?? SOCKET));
-  return runUntilStopped(daemon, { log });
+  return runUntilStopped(daemon, { log, signals });
 }
 
 function greeting(uri: string): string {

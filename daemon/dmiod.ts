@@ -15,7 +15,7 @@ import { openLog } from './log.ts';
 import { METRICS_FORMAT, parseMetrics, type MetricsAddress } from './metrics.ts';
 import type { ListenAddress } from './net/address.ts';
 import { openNotifier } from './notify.ts';
-import { runUntilStopped } from './run.ts';
+import { runUntilStopped, Signals } from './run.ts';
 
 const DEFAULTS = {
   control: '/run/dmiod/control.sock',
@@ -119,6 +119,7 @@ async function run(options: Options): Promise<number> {
   const log = openLog(options.logLevel ?? config['log-level'] ?? DEFAULTS.logLevel);
   const isFlusher = takeIoFlusherMark(process.env);
   const notifier = openNotifier(process.env, process.pid);
+  const signals = new Signals();
   const daemon = await Daemon.start(settingsOf(options, config), log);
   log.info({ isFlusher }, isFlusher ? FLUSHER : NO_FLUSHER);
   notifier.ready('serving');
@@ -132,7 +133,7 @@ async function run(options: Options): Promise<number> {
     }
     notifier.ready('serving');
   };
-  return runUntilStopped(daemon, { log, reload, stopping: () => notifier.stopping() });
+  return runUntilStopped(daemon, { log, signals, reload, stopping: () => notifier.stopping() });
 }
 
 function exitOf(error: unknown): number {

@@ -6,8 +6,45 @@ import type { DaemonLog } from './log.ts';
 /** Longer than any drain; a leg that never answers must not keep the process for ever. */
 const STOP_LIMIT_MS = 20_000;
 
+/**
+ * Signals from the first moment on: one that comes while the daemon starts is obeyed when it has started, so
+ * that it too ends cleanly. A second one of a kind ends the process at once, as long as it starts.
+ */
+export class Signals {
+  /** Which of them asked for the end. */
+  readonly stop: Promise<string>;
+  private readonly end: (reason: string) => void;
+  private hungUp = false;
+  private readonly heard = (): void => {
+    this.hungUp = true;
+  };
+
+  constructor() {
+    let end: (reason: string) => void = () => undefined;
+    this.stop = new Promise((resolve) => {
+      end = resolve;
+    });
+    this.end = end;
+    for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => end(signal));
+    process.on('SIGHUP', this.heard);
+  }
+
+  /** What SIGHUP does from now on, also one that has come; null: it ends the daemon. */
+  hangUp(reload: (() => Promise<void>) | null): void {
+    const act = (): void => {
+      if (reload === null) this.end('SIGHUP');
+      else void reload();
+    };
+    process.removeListener('SIGHUP', this.heard);
+    process.on('SIGHUP', act);
+    if (this.hungUp) act();
+  }
+}
+
 export interface RunOptions {
   readonly log: DaemonLog;
+  /** Made before the daemon was started. */
+  readonly signals: Signals;
   /** On SIGHUP; without it SIGHUP ends the daemon, as it ends any program of a closed terminal. */
   readonly reload?: () => Promise<void>;
   /** Called when a signal would be heard: whoever is told may send one. */
@@ -20,21 +57,15 @@ export interface RunOptions {
 
 /** Fulfilled with the exit code when the daemon has been stopped. */
 export async function runUntilStopped(daemon: Daemon, options: RunOptions): Promise<number> {
-  const { log, reload, ready, ended } = options;
+  const { log, signals, reload, ready, ended } = options;
   process.once('uncaughtException', (error) => {
     log.error({ stack: error.stack ?? error.message }, 'a defect: stopped at once');
     process.exit(EXIT.FAILED);
   });
-  const reason = await new Promise<string>((stop) => {
-    process.once('SIGTERM', () => stop('SIGTERM'));
-    process.once('SIGINT', () => stop('SIGINT'));
-    void ended?.then(() => stop('the client has gone'));
-    process.on('SIGHUP', () => {
-      if (reload === undefined) stop('SIGHUP');
-      else void reload();
-    });
-    ready?.();
-  });
+  signals.hangUp(reload ?? null);
+  ready?.();
+  const gone = ended?.then(() => 'the client has gone');
+  const reason = await (gone === undefined ? signals.stop : Promise.race([signals.stop, gone]));
   log.info({ reason }, 'stopping');
   options.stopping?.();
   return new Promise((exit) => {

@@ -17,7 +17,7 @@ import { socketPathError } from './listen.ts';
 import { openLog } from './log.ts';
 import { parseRule, RULE_FORMAT } from './net/access.ts';
 import type { ListenAddress } from './net/address.ts';
-import { runUntilStopped } from './run.ts';
+import { runUntilStopped, Signals } from './run.ts';
 
 export interface ServeOptions {
   readonly mirror?: readonly string[];
@@ -57,14 +57,15 @@ export interface ServeOptions {
 export async function serve(options: ServeOptions): Promise<number> {
   const request = requestOf(options);
   const log = openLog('warn');
+  const signals = new Signals();
   const daemon = await Daemon.start(
     { ...settingsOf(options), network: networkOf(options), first: request },
     log,
   );
   if (options.stdio === true)
-    return runUntilStopped(daemon, { log, ended: daemon.server.serveStdio() });
+    return runUntilStopped(daemon, { log, signals, ended: daemon.server.serveStdio() });
   const line = `serving ${request.name} at ${daemon.uriOf(request.name) ?? ''}\n`;
-  return runUntilStopped(daemon, { log, ready: () => void process.stdout.write(line) });
+  return runUntilStopped(daemon, { log, signals, ready: () => void process.stdout.write(line) });
 }
 
 function requestOf(options: ServeOptions): DeviceRequest {

@@ -11,7 +11,7 @@ import {
 import { join } from 'node:path';
 
 import type { DeviceStatus, StatusReport } from '../../core/control/status.ts';
-import { dmio, startDaemon } from '../support/programs.ts';
+import { DAEMON_ARGS, dmio, start, startDaemon } from '../support/programs.ts';
 import { run } from '../support/run.ts';
 import { Place } from '../support/place.ts';
 
@@ -36,6 +36,30 @@ function qemuIo(name: string, ...commands: readonly string[]): void {
 function create(name = 'data'): void {
   ok('create', name, '--mirror', `${name}-a.img`, `${name}-b.img`, '--size', '8M');
 }
+
+describe('told to end while it starts', () => {
+  it(
+    'a daemon ends cleanly, and the next one has nothing to copy',
+    async () => {
+      const daemon = await startDaemon(place.folder);
+      create();
+      qemuIo('data', 'write -P 5 1M 1M');
+      expect(await daemon.stop()).toBe(0);
+
+      const early = start(place.folder, ...DAEMON_ARGS);
+      // Its listeners are there before it says that it is ready.
+      await early.until(() => existsSync(path('nbd.sock')));
+      early.signal('SIGHUP');
+      expect(await early.stop('SIGINT')).toBe(0);
+      expect(early.stderr).toContain('"reason":"SIGINT"');
+
+      await startDaemon(place.folder);
+      expect(statusOf('data')).toMatchObject({ state: 'in-sync', resync: null });
+      qemuIo('data', 'read -P 5 1M 1M');
+    },
+    SLOW,
+  );
+});
 
 describe('after a clean stop', () => {
   it(
