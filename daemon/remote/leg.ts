@@ -1,6 +1,7 @@
 /** A leg that another server serves: opened, held, closed here; its data moves here or in a thread. */
 import { realpathSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { assert } from '../../core/base/assert.ts';
 import type { Clock, Log } from '../../core/base/ports.ts';
@@ -34,6 +35,8 @@ export interface OpenRemoteOptions {
 
 /** A closed connection has this long to be acknowledged; what takes longer is seen to in the background. */
 const CLOSE_MS = 2000;
+/** How often a leg looks whether its own FLUSH has been answered. */
+const SETTLE_MS = 5;
 
 /** Exports that legs of this process hold: key -> the leg's name. There are no locks across NBD. */
 let openings = 0;
@@ -66,7 +69,9 @@ export async function openRemoteLeg(text: string, options: OpenRemoteOptions): P
     const keys = [key, peerKey(made)].filter((each) => each !== undefined);
     refuseHeld(text, keys);
     for (const each of keys) heldExports.set(each, text);
-    return new RemoteLeg(text, uri, keys, made, options);
+    const leg = new RemoteLeg(text, uri, keys, made, options);
+    await leg.settled();
+    return leg;
   } catch (error) {
     made.socket.destroy();
     throw error;
@@ -273,9 +278,18 @@ export class RemoteLeg implements BlockDevice {
     );
   }
 
-  /** Only while nothing is in flight. What the server holds unflushed is its owner's to flush. */
+  /**
+   * Nothing that the device asks by itself is under way: a FLUSH when it has connected, or after a loss. Its
+   * time-out ends it. With a thread the device there sees to that.
+   */
+  async settled(): Promise<void> {
+    while ([...this.local.values()].some(({ isBusy }) => isBusy)) await sleep(SETTLE_MS);
+  }
+
+  /** Only while nothing of its owner is in flight. What the server holds unflushed is its owner's to flush. */
   async close(): Promise<void> {
     this.dialer.close();
+    await this.settled();
     for (const key of this.keys) heldExports.delete(key);
     const ends: Promise<void>[] = [];
     for (const node of this.local.values()) {

@@ -121,9 +121,13 @@ export class NodeLink implements LinkTransport, PieceSink, SocketUser {
     this.link.released();
   }
 
+  get isBusy(): boolean {
+    return !this.link.isLost && (this.link.inFlight > 0 || this.sending > 0);
+  }
+
   /** The link is idle: its socket goes elsewhere. */
   take(): RemoteSocket {
-    assert(this.link.inFlight === 0 && this.sending === 0, 'a busy link was given away');
+    assert(!this.isBusy, 'a busy link was given away');
     this.socket.detach();
     return this.socket;
   }

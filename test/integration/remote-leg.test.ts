@@ -78,6 +78,23 @@ async function expectEqualFiles(): Promise<void> {
   expect(code).toBe(0);
 }
 
+it('takes a leg whose server is slow to flush: it is opened when its first flush has been answered', async () => {
+  writeFileSync(place.path('slow.img'), new Uint8Array(8 * MIB));
+  const io = 'bs=64k iflag=skip_bytes,count_bytes oflag=seek_bytes conv=notrunc status=none';
+  await serve(
+    ...['slow', 'eval', `get_size=echo ${8 * MIB}`, 'can_write=exit 0', 'can_flush=exit 0'],
+    'thread_model=echo parallel',
+    `pread=dd if=${place.path('slow.img')} skip=$4 count=$3 ${io}`,
+    `pwrite=dd of=${place.path('slow.img')} seek=$4 ${io}`,
+    'flush=sleep 1',
+  );
+  const daemon = await startDaemon(place.folder);
+  place.ok('create', 'data', '--mirror', 'local.img', uri('slow'), '--size', '8M');
+  place.ok('wait', 'data', '--in-sync', '--timeout', '120');
+  expect(await daemon.stop()).toBe(0);
+  expect((await runBeside(place.folder, 'cmp', 'local.img', 'slow.img')).code).toBe(0);
+}, 180_000);
+
 /** A daemon whose legs come back when the test says so, however long that takes it. */
 function startManual(): ReturnType<typeof startDaemon> {
   writeFileSync(place.path('dmiod.toml'), 'auto-re-add = false\n');
