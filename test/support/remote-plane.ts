@@ -35,11 +35,12 @@ export async function legOnPlane(
     fenced: (slot) => there.heard({ kind: 'leg-fenced', id, slot }),
     refused: (why) => there.heard({ kind: 'leg-refused', id, why }),
   });
+  // Its own FLUSH, when it has connected: what is in flight at the end is somebody else's.
+  while (there.device.inFlight > 0) await sleep(1);
   return {
     device: there.device,
     close: async () => {
-      // Its own FLUSH, after it has connected, may still be under way; nothing else is, and it ends.
-      while (there.device.inFlight > 0) await sleep(1);
+      expect(there.device.inFlight).toBe(0);
       await polling.stop();
       await leg.close();
     },
