@@ -1,8 +1,9 @@
 // npm run test:vm: scenarios on a real kernel. Not part of `npm test`: each boots machines.
-import config from './jest.config.js';
+import { project, run } from './jest.config.js';
 
 export default {
-  ...config,
+  ...run,
+  ...project,
   roots: ['<rootDir>/dist/test/vm'],
   testMatch: ['<rootDir>/dist/test/vm/**/*.test.js'],
   testPathIgnorePatterns: ['/node_modules/'],

@@ -9,9 +9,16 @@ import { run } from './run.ts';
 import type { Ran } from './run.ts';
 import { DMIO, DMIOD, Running } from './running.ts';
 
-/** `TEST_ENGINE=node npm run jest -- integration` runs the same tests on the other engine. */
-export const TEST_ENGINE = process.env['TEST_ENGINE'] ?? 'auto';
+/** Of the project of jest.config.js: these tests are played on the engine that `auto` finds, and again on Node's. */
+export const TEST_ENGINE = engineOfProject();
 const ENGINE = ['--engine', TEST_ENGINE];
+
+function engineOfProject(): string {
+  const chosen: unknown = Reflect.get(globalThis, 'TEST_ENGINE');
+  // Were it lost on its way, half of the tests would be played on the wrong engine.
+  if (typeof chosen !== 'string') throw new Error('jest.config.js names no TEST_ENGINE');
+  return chosen;
+}
 
 /** The engine such a daemon says it has. */
 export function engineInUse(): string {

@@ -2,8 +2,9 @@
 
 /** Files that are not here come first. */
 const SHORTER: readonly string[] = [
-  'power-cut',
   'restart',
+  'power-cut-core',
+  'power-cut-native',
   'file-systems',
   'memory',
   'dm-mirror',
