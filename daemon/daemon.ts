@@ -2,6 +2,7 @@
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createNodeLoop } from './node-loop.ts';
+import { alignedMemory } from './sys/aligned-memory.ts';
 import { ControlError } from '../core/control/error.ts';
 import { ExportTable } from '../core/export/export-table.ts';
 import { NODE_CLOCK } from './clock.ts';
@@ -104,7 +105,7 @@ export class Daemon {
     });
     this.hooks = new Hooks(settings.hooks, log);
     this.manager = new DeviceManager({
-      environment: { loop: createNodeLoop(), clock: NODE_CLOCK, log },
+      environment: { loop: createNodeLoop(), clock: NODE_CLOCK, log, memory: alignedMemory },
       exports,
       store,
       engine,

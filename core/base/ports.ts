@@ -14,6 +14,13 @@ export interface Timer {
   cancel(): void;
 }
 
+/**
+ * Zeroed memory for what goes between devices. Where a transfer begins 1 to 31 bytes further into its page
+ * than its source does, some processors copy fifteen times slower (core/mirror/README.md, "Memory"), and O_DIRECT
+ * wants its blocks' alignment: a daemon gives memory that begins at a page. `new Uint8Array` begins 16 bytes behind.
+ */
+export type AllocateBytes = (lengthBytes: number) => Uint8Array;
+
 /** Lines for people and journals; control path only. */
 export interface Log {
   info(fields: LogFields, message: string): void;

@@ -1,4 +1,4 @@
-import type { Clock, Log } from '../base/ports.ts';
+import type { AllocateBytes, Clock, Log } from '../base/ports.ts';
 import type { Bio } from '../block/bio.ts';
 import type { BlockDevice } from '../block/device.ts';
 import type { QueueLimits } from '../block/limits.ts';
@@ -15,6 +15,8 @@ export interface TargetEnvironment {
   readonly loop: Loop;
   readonly clock: Clock;
   readonly log: Log;
+  /** Memory that a target moves data through. */
+  readonly memory?: AllocateBytes;
 }
 
 /** A device a table line names, and the part of it the target will use. */

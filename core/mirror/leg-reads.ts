@@ -79,8 +79,10 @@ export class LegReads {
   }
 }
 
+const NO_BYTES = new Uint8Array(0);
+
 class LegRead implements DmIoOwner {
-  buffer = new Uint8Array(0);
+  buffer: Uint8Array = NO_BYTES;
   private readonly reads: LegReads;
   private readonly place: number;
   private readonly request = new DmIoRequest();
@@ -97,7 +99,7 @@ class LegRead implements DmIoOwner {
   start(set: MirrorSet, leg: Leg, bufferBytes: number): void {
     assert(leg.device !== null, 'a leg without a device was to be compared');
     if (this.buffer.length !== bufferBytes || this.request.isLate) {
-      this.buffer = new Uint8Array(bufferBytes);
+      this.buffer = set.memory(bufferBytes);
       this.request.isLate = false;
     }
     this.request.memory.setBytes(this.buffer, 0);

@@ -1,4 +1,4 @@
-import type { Clock, Log } from '../base/ports.ts';
+import type { AllocateBytes, Clock, Log } from '../base/ports.ts';
 import type { BlockDevice } from '../block/device.ts';
 import type { Loop } from '../block/loop.ts';
 import type { IoStats } from '../stats/io-stats.ts';
@@ -41,6 +41,8 @@ export interface MirrorOptions {
   readonly loop: Loop;
   readonly clock: Clock;
   readonly log: Log;
+  /** Memory of copies and comparisons; left out: the engine's own. */
+  readonly memory?: AllocateBytes;
   readonly recorder: MirrorRecorder;
   /** Size of the device in sectors. */
   readonly sectors: number;

@@ -236,7 +236,7 @@ export class RegionCopy
       return;
     }
     if (this.buffer.length < this.pieceBytes || this.request.isLate) {
-      this.buffer = new Uint8Array(this.pieceBytes);
+      this.buffer = this.set.memory(this.pieceBytes);
       this.request.isLate = false;
     }
     this.payload = this.buffer;
@@ -269,7 +269,7 @@ export class RegionCopy
   /** As a hole was read. A leg that was never in sync may hold anything there, so it is told. */
   private zeroPiece(): void {
     this.sectors = Math.min(this.longest, this.claim.end - this.sector);
-    if (this.buffer.length < this.pieceBytes) this.buffer = new Uint8Array(this.pieceBytes);
+    if (this.buffer.length < this.pieceBytes) this.buffer = this.set.memory(this.pieceBytes);
     this.buffer.fill(0, 0, bytesOfSectors(this.sectors));
     this.payload = this.buffer;
     this.source = null;

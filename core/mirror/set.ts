@@ -2,7 +2,7 @@
 import { assert } from '../base/assert.ts';
 import { ERRNO, errnoName } from '../base/errno.ts';
 import { Pool } from '../base/pool.ts';
-import type { Clock, Log } from '../base/ports.ts';
+import type { AllocateBytes, Clock, Log } from '../base/ports.ts';
 import { isPowerOfTwo, SECTOR_SIZE } from '../base/units.ts';
 import type { Bio } from '../block/bio.ts';
 import type { BlockDevice } from '../block/device.ts';
@@ -49,6 +49,7 @@ export class MirrorSet {
   readonly name: string;
   readonly loop: Loop;
   readonly clock: Clock;
+  readonly memory: AllocateBytes;
   readonly log: Log;
   readonly sectors: number;
   readonly regionSectors: number;
@@ -115,6 +116,7 @@ export class MirrorSet {
     this.name = options.name;
     this.loop = options.loop;
     this.clock = options.clock;
+    this.memory = options.memory ?? ((bytes) => new Uint8Array(bytes));
     this.log = options.log;
     this.sectors = options.sectors;
     this.regionSectors = options.regionSectors;

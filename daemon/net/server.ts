@@ -9,6 +9,7 @@ import type { Offer } from '../../core/export/offer.ts';
 import type { ExportTable } from '../../core/export/export-table.ts';
 import { LIMIT } from '../../core/nbd/proto.ts';
 import { createNodeLoop } from '../node-loop.ts';
+import { alignedMemory } from '../sys/aligned-memory.ts';
 import { addressText, type ListenAddress } from './address.ts';
 import { TLS_MODE } from '../../core/nbd/directory.ts';
 import type { TlsTerminator } from '../tls/terminator.ts';
@@ -85,7 +86,7 @@ export class NbdServer {
       arenaBytes >= 2 * LIMIT.PAYLOAD_BYTES,
       'an arena below 64 MiB cannot serve all requests',
     );
-    const arena = new Arena(new Uint8Array(arenaBytes), loop);
+    const arena = new Arena(alignedMemory(arenaBytes), loop);
     const arenaBuffer = Buffer.from(arena.bytes.buffer, arena.bytes.byteOffset, arenaBytes);
     this.context = {
       exports,

@@ -13,6 +13,8 @@ export interface Syscalls {
   setDirect(fd: number): number;
   /** Zeroed memory that begins at a page; never given back. */
   readonly pages: (lengthBytes: number) => Uint8Array;
+  /** Where the bytes are, as an offset into their page. */
+  readonly offsetInPage: (bytes: Uint8Array) => number;
   /** fallocate(2): `mode` of FALLOC; blocks the thread. */
   fallocate(fd: number, mode: number, offsetBytes: number, lengthBytes: number): number;
   /** The same on a thread of the pool; `done` is called later, once. */
@@ -65,6 +67,7 @@ interface Koffi {
   load(path: null): { func(prototype: string): NativeFunction };
   errno(): number;
   view(pointer: unknown, lengthBytes: number): ArrayBuffer;
+  address(bytes: Uint8Array): bigint;
 }
 
 interface NativeFunction {
@@ -73,6 +76,8 @@ interface NativeFunction {
 }
 
 type AsyncDone = (error: Error | null, result: number) => void;
+
+const PAGE_BYTES = 4096n;
 
 let loaded: Syscalls | NoSyscalls | undefined;
 
@@ -147,6 +152,7 @@ function bind(): Syscalls | NoSyscalls {
         const pointer: unknown = mmap(0, lengthBytes, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0);
         return new Uint8Array(koffi.view(pointer, lengthBytes));
       },
+      offsetInPage: (bytes) => Number(koffi.address(bytes) % PAGE_BYTES),
       flock: (fd, operation) => (flock(fd, operation) === 0 ? 0 : koffi.errno()),
       fallocate: (...args) => (fallocate(...args) === 0 ? 0 : koffi.errno()),
       // koffi brings the thread's errno along to the callback.

@@ -20,6 +20,7 @@ import { startOfPlan } from '../devices/native-start.ts';
 import { settle } from '../devices/runner.ts';
 import { mirrorOfRecord, newMirror } from '../devices/standing.ts';
 import type { RemotePlan } from '../remote/leg.ts';
+import { alignedMemory } from '../sys/aligned-memory.ts';
 import { UringDevice } from '../uring/engine.ts';
 import type { DataPlane } from '../uring/plane.ts';
 import type { UringStream } from '../uring/stream.ts';
@@ -66,7 +67,8 @@ export class WorkerDevice {
     this.start = start;
     this.thread = thread;
     this.plane = thread.plane;
-    this.environment = { loop: this.plane.loop, clock: this.plane.clock, log: this.log() };
+    const { loop, clock } = this.plane;
+    this.environment = { loop, clock, log: this.log(), memory: alignedMemory };
     this.parts = assemble(this.requestOf(start), this.environment);
     this.say({ kind: 'ready', offer: this.facts() });
   }
