@@ -1,5 +1,5 @@
 import { ERRNO } from '../../core/base/errno.ts';
-import type { Prng } from '../../core/base/prng.ts';
+import { Prng } from '../../core/base/prng.ts';
 import { SECTOR_SIZE } from '../../core/base/units.ts';
 import type { Bio } from '../../core/block/bio.ts';
 import { bioError, type BlockDevice } from '../../core/block/device.ts';
@@ -80,6 +80,7 @@ export class SimDisk implements BlockDevice {
   private readonly transfers = new Set<Transfer>();
   private readonly queries = new Set<ZeroQuery>();
   private stuckUntil = 0;
+  private touches = 0;
 
   constructor(options: DiskOptions, clock: SimClock, prng: Prng) {
     this.name = options.name;
@@ -116,6 +117,19 @@ export class SimDisk implements BlockDevice {
     return this.transfers.size > 0 ? this.stuckUntil : 0;
   }
 
+  /**
+   * Grows with every change of what a crash now would leave here: the medium, the writes under way (a
+   * crash may land them; their memory does not change meanwhile), a fault used up.
+   */
+  get touched(): number {
+    return this.touches + this.medium.touched;
+  }
+
+  /** It draws from here on as another disk's story. */
+  reseed(seed: number): void {
+    Object.assign(this.prng, new Prng(seed));
+  }
+
   get inFlight(): number {
     return this.transfers.size;
   }
@@ -139,6 +153,7 @@ export class SimDisk implements BlockDevice {
     this.onSubmit?.(bio);
     const transfer: Transfer = { bio, sentAt: this.medium.now, landed: 0 };
     this.transfers.add(transfer);
+    if (isWriteOp(bio.op)) this.touches += 1;
     const delayUs = this.faults.delayOf(bio);
     const latency = this.drawLatency() + delayUs;
     if (this.faults.stallUs > 0 || delayUs > 0)
@@ -258,13 +273,17 @@ export class SimDisk implements BlockDevice {
     const wrong = bioError(this, bio);
     bio.error = wrong === 0 ? this.serve(transfer) : wrong;
     this.transfers.delete(transfer);
+    if (isWriteOp(bio.op)) this.touches += 1;
     this.loop.defer(bio);
   }
 
   private serve(transfer: Transfer): number {
     const { bio } = transfer;
     const errno = this.faults.strike(bio);
-    if (errno !== 0) this.struckAt = this.step();
+    if (errno !== 0) {
+      this.struckAt = this.step();
+      this.touches += 1;
+    }
     if (bio.op === REQ_OP.READ) this.read(bio, errno);
     else if (bio.op === REQ_OP.FLUSH) this.flush(transfer, errno);
     else this.write(transfer, errno);

@@ -1,17 +1,23 @@
 import { ERRNO } from '../../core/base/errno.ts';
 import { REQ_FLAG, REQ_OP } from '../../core/block/op.ts';
 import { at } from './at.ts';
-import type { Fault, FaultKind } from './faults.ts';
-import type { SimFailure } from './failure.ts';
-import { drawOptions, type SimLog, type SimOptions } from './options.ts';
-import { asFailure } from './run.ts';
+import type { FaultKind } from './faults.ts';
+import type { SimLog } from './options.ts';
+import {
+  marksOf,
+  runSmall,
+  SECTORS,
+  type Asked,
+  type Mark,
+  type Plan,
+  type Planted,
+  type SmallStory,
+  type Told,
+} from './small-case.ts';
 import type { OpShape } from './workload.ts';
-import { World, type Trace } from './world.ts';
 
-/** Two legs or three, four regions of two sectors: every small story, once. */
+/** Two legs or three: every small story, once. */
 const LEGS = [2, 3];
-const REGION = 2;
-const SECTORS = 8;
 
 const OPS: readonly OpShape[] = [
   { op: REQ_OP.WRITE, flags: REQ_FLAG.NONE, sector: 0, sectors: 2 },
@@ -23,7 +29,6 @@ const OPS: readonly OpShape[] = [
   { op: REQ_OP.FLUSH, flags: REQ_FLAG.NONE, sector: 0, sectors: 0 },
 ];
 
-type Plan = Omit<Fault, 'left'> & { readonly left: number };
 /** Behind the data of the two legs, which have 4 KiB of them at most: the metadata, all of it. */
 const METADATA = { first: SECTORS, last: Infinity };
 /** With the native log: of the metadata of one leg, once it has begun. */
@@ -33,8 +38,6 @@ const META_FAULTS: readonly Plan[] = [
   { kind: 'write', errno: ERRNO.ENOSPC, left: 1, ...METADATA },
   { kind: 'read', errno: ERRNO.EIO, left: Infinity, ...METADATA },
 ];
-/** The first start's records are done by then. */
-const BEGUN_EVENTS = 60;
 const EVERYWHERE = { first: 0, last: SECTORS - 1 };
 const FAULTS: readonly Plan[] = [
   { kind: 'write', errno: ERRNO.EIO, left: 1, ...EVERYWHERE },
@@ -42,25 +45,6 @@ const FAULTS: readonly Plan[] = [
   { kind: 'flush', errno: ERRNO.EIO, left: 1, ...EVERYWHERE },
   { kind: 'zeroes', errno: ERRNO.EOPNOTSUPP, left: Infinity, ...EVERYWHERE },
 ];
-
-/** A fault, and the leg that has it. */
-interface Planted {
-  readonly fault: Plan;
-  readonly leg: number;
-}
-
-export interface SmallCase {
-  readonly legs: number;
-  readonly ops: readonly OpShape[];
-  readonly faults: readonly Planted[];
-  readonly power: boolean;
-  /** Events before the crash. */
-  readonly crashAt: number;
-  readonly seed: number;
-  /** The fault comes when the set has begun, and is of the metadata. */
-  readonly meta?: boolean;
-}
-export type SmallStory = Omit<SmallCase, 'crashAt'>;
 
 /** One or two writes, each fault of the metadata on each leg: what ends at the worst moment is believed? */
 export function* metaStories(): Generator<SmallStory> {
@@ -130,13 +114,6 @@ function placesOf({ ops, legs }: SmallBase): Planted[] {
   return Array.from({ length: legs }, (_, leg) => kinds.map((fault) => ({ fault, leg }))).flat();
 }
 
-/** How a case went: whom its disks were asked for decides which other cases are the same. */
-interface Told {
-  readonly isOver: boolean;
-  /** By leg: the bios that a fault of each kind would have struck. */
-  readonly asked: readonly Readonly<Record<FaultKind, number>>[];
-}
-
 export interface Plays {
   stories: number;
   cases: number;
@@ -145,9 +122,11 @@ export interface Plays {
 }
 
 /**
- * Every choice of up to `most` faults with a crash after every event. A case whose added fault would have
- * struck nothing is the case without it, event by event: the draws are the base's, and a fault that
- * strikes nothing changes nothing. It is counted, not played. `tell` gets what failed.
+ * Every choice of up to `most` faults with a crash after every event. Counted, not played, is a case
+ * - whose added fault would have struck nothing: it is the case without it, event by event. The draws
+ *   are the base's, and a fault that strikes nothing changes nothing;
+ * - whose last event before the crash has changed nothing that a crash leaves: it is the one before.
+ * `tell` gets what failed.
  */
 export class BasePlayer {
   private readonly base: SmallBase;
@@ -200,16 +179,32 @@ export class BasePlayer {
   private story(faults: readonly Planted[], same: (crashAt: number) => Told | undefined): Told[] {
     const { plays } = this;
     const told: Told[] = [];
+    let marks: readonly Mark[] | null | undefined;
     plays.stories += 1;
     for (let crashAt = 0; ; crashAt += 1) {
       plays.cases += 1;
-      const known = same(crashAt);
+      let known = same(crashAt);
+      if (known === undefined && crashAt > 0) {
+        marks ??= marksOf({ ...this.base, faults }, this.log);
+        known = this.asBefore(marks, at(told, crashAt - 1), crashAt);
+      }
       const one = known ?? this.case(faults, crashAt);
       if (one === null) return told;
       if (known !== undefined && this.isDoubted) this.compare(known, faults, crashAt);
       told.push(one);
       if (one.isOver) return told;
     }
+  }
+
+  /** The event before this crash has changed nothing that a crash leaves: it is the crash `before`. */
+  private asBefore(marks: readonly Mark[] | null, before: Told, crashAt: number): Told | undefined {
+    // Legs with metadata are read and written by more than the disks' own draws.
+    if (marks === null || this.log !== 'core') return undefined;
+    const isOver = crashAt === marks.length;
+    const then = at(marks, crashAt - 1);
+    const now = isOver ? then : at(marks, crashAt);
+    if (now.touched !== then.touched) return undefined;
+    return { isOver, asked: askedAlso(before.asked, then.asked, now.asked) };
   }
 
   /** Null: it failed. */
@@ -231,6 +226,20 @@ export class BasePlayer {
   }
 }
 
+/** What was asked after the crash is the same; what was asked before it has become more. */
+function askedAlso(before: Asked, then: Asked, now: Asked): Asked {
+  return before.map((all, leg) => {
+    const [a, b] = [at(then, leg), at(now, leg)];
+    const more = (kind: FaultKind): number => all[kind] + b[kind] - a[kind];
+    return {
+      read: more('read'),
+      write: more('write'),
+      flush: more('flush'),
+      zeroes: more('zeroes'),
+    };
+  });
+}
+
 /** Undefined: nobody knows, as the other story was over before. */
 function isAsked(told: Told | undefined, { fault, leg }: Planted, times: number): boolean {
   return told === undefined || at(told.asked, leg)[fault.kind] >= times;
@@ -249,72 +258,4 @@ function* sequences(length: number): Generator<readonly OpShape[]> {
   yield [];
   if (length === 0) return;
   for (const op of OPS) for (const rest of sequences(length - 1)) yield [op, ...rest];
-}
-
-/** Plays one case. `isOver`: all had ended before the crash, so a later crash is no other story. */
-export function runSmall(
-  small: SmallCase,
-  log: SimLog,
-  trace: Trace = null,
-): { failure: SimFailure | null } & Told {
-  let isOver = false;
-  const world = new World(optionsOf(small, log), trace);
-  const asked = world.disks.map(({ faults }) => faults.asked);
-  try {
-    if (small.meta === true) {
-      world.start();
-      for (let i = 0; i < BEGUN_EVENTS && world.clock.busy > 0; i += 1) world.advance();
-    }
-    for (const { fault, leg } of small.faults) at(world.disks, leg).faults.add({ ...fault });
-    if (small.meta !== true) world.start();
-    for (const op of small.ops) world.submit(op);
-    for (let i = 0; i < small.crashAt && !isOver; i += 1) isOver = !stepUnlessIdle(world);
-    world.crash(small.power);
-    world.restart(world.disks.map(() => true));
-    const all = { op: REQ_OP.READ, flags: REQ_FLAG.NONE, sector: 0, sectors: SECTORS };
-    world.submit(all);
-    world.rest();
-    world.submit(all);
-    world.stopCleanly();
-  } catch (error) {
-    return { failure: asFailure(error), isOver, asked };
-  }
-  return { failure: null, isOver, asked };
-}
-
-function stepUnlessIdle(world: World): boolean {
-  if (world.clock.busy === 0) return false;
-  world.advance();
-  return true;
-}
-
-function optionsOf({ seed, legs, faults, meta }: SmallCase, log: SimLog): SimOptions {
-  const each = <T>(of: (leg: number) => T): T[] =>
-    Array.from({ length: legs }, (_, leg) => of(leg));
-  const good = each((leg) => leg).find((leg) => faults.every((planted) => planted.leg !== leg));
-  return {
-    ...drawOptions(seed, log),
-    // With a fault on each leg none is left that anybody could rely on.
-    atlas: good === undefined ? 'broken' : 'anchor',
-    legs,
-    anchor: good ?? 0,
-    membersAtFirst: each((leg) => leg),
-    regionSectors: REGION,
-    sectors: SECTORS,
-    blockSizes: each(() => 512),
-    maxSectors: each((leg) => (leg === 0 ? 2 : 65536)),
-    maxSegments: 64,
-    noZeroes: each(() => false),
-    noDiscard: false,
-    origin: 0,
-    latencyUs: each(() => 50),
-    recorderLatencyUs: 50,
-    recorderFailureRate: 0,
-    readPolicy: { kind: 'round-robin' },
-    cleanAfterMs: 1,
-    rotPercent: 0,
-    rollbackPercent: 0,
-    // Legs whose metadata cannot be read are brought again when they can be.
-    metaFaultEvery: meta === true ? 1 : 0,
-  };
 }

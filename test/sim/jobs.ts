@@ -2,6 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { KINDS, kindOfMixed, type KindName } from './kinds.ts';
+import { FAST } from './fast.ts';
 import type { Played } from './tally.ts';
 
 /** Seeds in a row for one worker; `kind`: of each, or `mix`: by its number. */
@@ -22,8 +23,7 @@ const CHUNK = 25;
 const HANGS_MS = 900_000;
 /** A worker that has grown beyond is replaced: nothing it needs is older than a seed. */
 const MOST_RSS = 2 ** 30;
-/** Most of what a story makes is garbage at once: a nursery that holds a whole one is emptied less often. */
-const WORKER_FLAGS = ['--max-semi-space-size=32', '--enable-source-maps'];
+const WORKER_FLAGS = [...FAST, '--enable-source-maps'];
 
 function kindOf({ kind }: Pick<Chunk, 'kind'>, seed: number): KindName {
   return kind === 'mix' ? kindOfMixed(seed) : kind;

@@ -1,11 +1,12 @@
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { apartStories, runApart } from './apart.ts';
-import { BasePlayer, metaStories, runSmall, smallBases, type Plays } from './exhaustive.ts';
+import { BasePlayer, metaStories, smallBases, type Plays } from './exhaustive.ts';
 import { playMutants } from './hunt.ts';
 import { KIND_NAMES, kindOfMixed, type KindName } from './kinds.ts';
 import { SIM_LOGS, type SimLog } from './options.ts';
 import { playRealSeeds } from './real/play-real.ts';
+import { runSmall } from './small-case.ts';
 import { playKept, playMinimized, playOne, playSeeds } from './play.ts';
 
 const USAGE = `usage: main.js [KIND] [--seed N] [--count K] [--trace]   play seeds N .. N+K-1

@@ -28,6 +28,8 @@ export class Medium {
   /** Changes from this sector on are counted: who reads the metadata there looks again only then. */
   watchFrom = Infinity;
   private watched = 0;
+  /** Grows with every change of what is shown, on the platter, or may be left by a power cut. */
+  touched = 0;
 
   constructor(sectors: number, blockSectors: number, fill: Value) {
     this.sectors = sectors;
@@ -47,6 +49,7 @@ export class Medium {
 
   /** As it came from the factory: nothing but zeros from here on. */
   clearFrom(sector: number): void {
+    this.touched += 1;
     this.noteChange(Infinity);
     this.durable.fill(0, sector);
     this.visible.fill(0, sector);
@@ -54,6 +57,7 @@ export class Medium {
 
   /** Bits rot while nobody looks: the sector has this content now. */
   damage(sector: number, value: Value): void {
+    this.touched += 1;
     this.noteChange(sector + 1);
     this.durable[sector] = value;
     this.visible[sector] = value;
@@ -66,6 +70,7 @@ export class Medium {
   }
 
   putBack(image: Uint32Array): void {
+    this.touched += 1;
     this.noteChange(Infinity);
     this.versions.clear();
     this.doomed.clear();
@@ -88,12 +93,14 @@ export class Medium {
   }
 
   private show(block: number, values: readonly Value[]): void {
+    this.touched += 1;
     const first = block * this.blockSectors;
     this.noteChange(first + this.blockSectors);
     for (let i = 0; i < values.length; i += 1) this.visible[first + i] = at(values, i);
   }
 
   private persist(block: number, values: readonly Value[]): void {
+    this.touched += 1;
     const first = block * this.blockSectors;
     this.noteChange(first + this.blockSectors);
     for (let i = 0; i < values.length; i += 1) this.durable[first + i] = at(values, i);
@@ -136,6 +143,7 @@ export class Medium {
       if (prng.ratio(1, 2)) continue;
       this.versions.delete(block);
       this.doomed.add(block);
+      this.touched += 1;
     }
   }
 
@@ -146,6 +154,7 @@ export class Medium {
 
   /** What a failed flush has lost is shown as lost now. */
   evict(): void {
+    this.touched += this.doomed.size;
     for (const block of this.doomed) {
       const first = block * this.blockSectors;
       this.noteChange(first + this.blockSectors);
@@ -156,6 +165,7 @@ export class Medium {
 
   /** Somebody else has had the disk, up to this sector. */
   overwrite(value: Value, end = this.sectors): void {
+    this.touched += 1;
     this.versions.clear();
     this.doomed.clear();
     this.noteChange(end);
@@ -168,6 +178,7 @@ export class Medium {
    * again. No daemon can know better, so the medium is merciful: the blocks are in the cache again.
    */
   forgive(): void {
+    this.touched += this.doomed.size;
     for (const block of this.doomed) {
       const first = block * this.blockSectors;
       const values = [...this.visible.subarray(first, first + this.blockSectors)];
@@ -179,6 +190,7 @@ export class Medium {
 
   /** The cache is gone; of each block one version, or none, had made it. */
   powerCut(prng: Prng): void {
+    this.touched += 1;
     for (const [block, versions] of this.versions) {
       const made = prng.below(versions.length + 1);
       if (made > 0) this.persist(block, at(versions, made - 1).values);

@@ -15,6 +15,8 @@ export class SimRecorder implements MirrorRecorder {
   failures = 0;
   /** One attempt in so many fails; 0: none. */
   failureRate = 0;
+  /** Grows with every change of what a restart would find, or may. */
+  touched = 0;
   private readonly clock: SimClock;
   private readonly prng: Prng;
   private readonly latencyUs: number;
@@ -29,8 +31,10 @@ export class SimRecorder implements MirrorRecorder {
   record(state: MirrorRecord, done: (errno: number) => void): void {
     if (this.attempt !== null) throw new Error('two records at once');
     this.attempt = state;
+    this.touched += 1;
     this.clock.in(1 + this.prng.below(this.latencyUs), () => {
       this.attempt = null;
+      this.touched += 1;
       const fails = this.failureRate > 0 && this.prng.ratio(1, this.failureRate);
       if (!fails || this.prng.ratio(1, 2)) this.replace(state);
       if (fails) this.failures += 1;

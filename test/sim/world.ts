@@ -126,6 +126,7 @@ export class World {
   private opCount = 0;
   private lossSeen = 0;
   private submitting = false;
+  private touches = 0;
   private core: { durable: MirrorRecord; attempt: MirrorRecord | null; legs: number[] } | null =
     null;
 
@@ -162,6 +163,24 @@ export class World {
     this.front?.serve(this.daemon);
   }
 
+  /**
+   * Grows with every change of what a crash now would leave: on the disks, in the record, and of what
+   * clients were told. As long as it is the same, so is the crash (but for what is drawn then).
+   */
+  get touched(): number {
+    let sum = this.touches + this.recorder.touched;
+    for (const disk of this.disks) sum += disk.touched;
+    return sum;
+  }
+
+  /** What is drawn from here on depends on this number alone, and not on what was drawn before. */
+  reseed(number: number): void {
+    const { seed } = this.options;
+    Object.assign(this.prng, new Prng(seed + 2 ** 40 + number * 2 ** 20));
+    for (const [i, disk] of this.disks.entries())
+      disk.reseed(seed + 2 ** 41 + i + number * 2 ** 20);
+  }
+
   say(line: () => string): void {
     this.trace?.(`${String(this.step).padStart(6)} ${this.clock.nowMs().toFixed(3)} ${line()}`);
   }
@@ -178,6 +197,7 @@ export class World {
   /** A request under way from now on, with a tag of its own. */
   private begin(shape: OpShape): ClientOp {
     this.opCount += 1;
+    this.touches += 1;
     const value = FIRST_WRITE_TAG + this.opCount;
     const failures = this.recorder.failures;
     const issuer = this.issuers[this.opCount % this.issuers.length] ?? NOBODY;
@@ -252,6 +272,7 @@ export class World {
     const { serial } = this.daemon.set.losses;
     if (serial <= this.lossSeen) return;
     this.lossSeen = serial;
+    this.touches += 1;
     this.say(() => 'LOSS: no member could make durable what it holds');
     for (const issuer of this.issuers) this.owing.set(issuer, this.step);
   }
@@ -531,6 +552,7 @@ export class World {
       return this.withSites(start);
     };
     return new Daemon(options, open, clock, prng, (event) => {
+      this.touches += 1;
       if (event.message.includes('too many read errors')) this.hasGivenUpReader = true;
       this.onEvent?.(event);
     });
@@ -657,6 +679,7 @@ export class World {
     if (this.submitting) throw new SimFailure('endings', `${String(op)} ended inside submit`);
     if (!this.ops.delete(op)) throw new SimFailure('endings', `${String(op)} ended after a crash`);
     this.step += 1;
+    this.touches += 1;
     this.noteWriting(op, -1);
     if (this.trace !== null) this.say(() => `end  ${String(op)} errno ${op.error}`);
     // An export does that itself.
