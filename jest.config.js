@@ -9,12 +9,12 @@ export const project = {
   testPathIgnorePatterns: ['/node_modules/', '<rootDir>/dist/test/vm/'],
   testEnvironment: 'node',
   transform: {},
-  // Against what never ends; not a measure of speed, machines may have other work.
-  testTimeout: 60_000,
 };
 
 export const run = {
   maxWorkers: 2,
+  // Against what never ends; not a measure of speed, machines may have other work. (Jest asks the run, not its projects.)
+  testTimeout: 60_000,
   // Not leniency: with "no test found" Jest would stop before any reporter is made. The closing-line
   // reporter says `0 passed, 0 failed, 0 skipped` and fails such a run.
   passWithNoTests: true,
