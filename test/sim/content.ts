@@ -115,11 +115,16 @@ export class RawSectors {
 
   /** The same but for one bit. */
   flipped(value: Value, prng: Prng): Value {
+    return this.withFlipped(value, prng.below(WORDS) * 32 + prng.below(32));
+  }
+
+  /** The same but for this bit, counted from the first byte on. */
+  withFlipped(value: Value, bit: number): Value {
     const flipped = this.add();
     const content = this.contentOf(flipped);
     if (value !== ZEROS) content.set(this.contentOf(value));
-    const word = prng.below(WORDS);
-    content[word] = wordAt(content, word) ^ (1 << prng.below(32));
+    const word = Math.floor(bit / 32);
+    content[word] = wordAt(content, word) ^ (1 << (bit % 32));
     return flipped;
   }
 

@@ -12,7 +12,9 @@ import { MAP_SUM, RegionMap } from '../../core/mirror/region-map.ts';
 import { MARK, RegionMarks } from '../../core/mirror/region-marks.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
 import { SUPERBLOCK_SUM } from '../../core/mirror/superblock.ts';
+import { drawLegOptions, withMetaFaults } from './options.ts';
 import { always, nothing, replace, type Mutant } from './plant.ts';
+import { runSeed } from './run.ts';
 
 type Done = (errno: number) => void;
 
@@ -99,6 +101,14 @@ export const NATIVE_MUTANTS: readonly Mutant[] = [
   {
     bug: 'a leg that was never in sync reads zeros where nobody has written',
     plant: () => replace(NEVER_RULE, 'readsZeros', always(true)),
+    // A spare with other content, put back to a day when it was still being filled.
+    play: (seed) =>
+      runSeed({
+        ...withMetaFaults(drawLegOptions(seed, 'native')),
+        zeroed: true,
+        crashEvery: 40,
+        rollbackPercent: 50,
+      }),
   },
   {
     bug: 'clean before the flush',

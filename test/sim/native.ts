@@ -1,4 +1,4 @@
-import type { Prng } from '../../core/base/prng.ts';
+import { Prng } from '../../core/base/prng.ts';
 import { DmIoClient } from '../../core/dm-io/client.ts';
 import { Loop } from '../../core/block/loop.ts';
 import {
@@ -16,7 +16,7 @@ import {
   superblockSectors,
 } from '../../core/mirror/native-layout.ts';
 import { metadataOf, readLegs, readMap } from '../../core/mirror/native-reader.ts';
-import { RegionMap } from '../../core/mirror/region-map.ts';
+import { payloadAt, RegionMap } from '../../core/mirror/region-map.ts';
 import { nativeParts, slotsToRead, type NativeParts } from '../../core/mirror/native-start.ts';
 import { decodeSuperblock, type SuperblockRead } from '../../core/mirror/superblock.ts';
 import { at, wordAt } from './at.ts';
@@ -63,6 +63,8 @@ export class NativeLegs {
   private readonly decisions = new Map<string, NativeAssembly>();
   private members: readonly number[] | null = null;
   private decidedAt = -1;
+  /** Where a flipped bit changes what a map says. */
+  private readonly aim: Prng;
   /** By disk and content: what a whole sector of the map says. */
   private readonly states: Map<Value, MapStates>[];
 
@@ -71,6 +73,7 @@ export class NativeLegs {
     this.disks = disks;
     this.clock = clock;
     this.prng = prng;
+    this.aim = new Prng(options.seed + 2 ** 52 + 2 ** 22);
     this.all = disks.map((_, i) => i);
     this.known = disks.map(() => ({ changes: -1, shown: null, durable: null }));
     this.states = disks.map(() => new Map<Value, MapStates>());
@@ -289,8 +292,22 @@ export class NativeLegs {
     const old = at(medium.visible, sector);
     const kind = prng.pick(['zeroed', 'noise', 'bit'] as const);
     if (kind === 'zeroed') medium.damage(sector, 0);
-    else medium.damage(sector, kind === 'bit' ? raw.flipped(old, prng) : raw.noise(prng));
+    else if (kind === 'noise') medium.damage(sector, raw.noise(prng));
+    else medium.damage(sector, this.flipOne(disk, old, raw.flipped(old, prng)));
     return `${kind} map sector ${index}`;
+  }
+
+  /** Any bit of a map's sector, or one that says dirty, or that a leg lacks a region. */
+  private flipOne(disk: number, old: Value, anywhere: Value): Value {
+    const { raw } = at(this.disks, disk);
+    if (old === ZEROS || this.aim.ratio(1, 3)) return anywhere;
+    const bytes = raw.bytesOf([old], 0, 1);
+    const places: number[] = [];
+    for (let i = payloadAt(0); i < bytes.length; i += 1) {
+      for (let bit = 0; bit < 8; bit += 1)
+        if (((at(bytes, i) >> bit) & 1) === 1) places.push(8 * i + bit);
+    }
+    return places.length === 0 ? anywhere : raw.withFlipped(old, this.aim.pick(places));
   }
 
   /** Now and then the image of a leg is kept, as by somebody who makes backups of it. */

@@ -9,6 +9,7 @@ import { SimFailure } from './failure.ts';
 import { LegOperator } from './leg-operator.ts';
 import { NetworkTrouble } from './net/trouble.ts';
 import { MetaFaults } from './meta-faults.ts';
+import type { NativeLegs } from './native.ts';
 import type { SimOptions } from './options.ts';
 import { EFFECT_NAMES, restore, type Effect, type Script } from './script.ts';
 import { Workload } from './workload.ts';
@@ -80,6 +81,7 @@ class Play {
   private readonly stalls: Prng;
   private readonly ghosts: Prng;
   private readonly wires: Prng;
+  private readonly days: Prng;
   private readonly legs: LegOperator;
   private readonly meta: MetaFaults;
   private readonly network: NetworkTrouble;
@@ -114,6 +116,7 @@ class Play {
     this.stalls = new Prng(options.seed + 2 ** 50);
     this.ghosts = new Prng(options.seed + 2 ** 51);
     this.wires = new Prng(options.seed + 2 ** 52 + 2 ** 23);
+    this.days = new Prng(options.seed + 2 ** 52 + 2 ** 21);
     this.legs = new LegOperator(world, this.atlas, changes);
     const troubles = new Prng(options.seed + 2 ** 51 + 2 ** 20);
     this.network = new NetworkTrouble(world, this.atlas, troubles);
@@ -127,6 +130,7 @@ class Play {
       this.stalls,
       this.ghosts,
       this.wires,
+      this.days,
     ];
     this.meta = new MetaFaults(options, world.disks);
     world.onBio = (bio) => this.meta.sent(bio, world.rawFrom);
@@ -337,7 +341,20 @@ class Play {
         world.say(() => `leg ${leg} is put back to an earlier day`);
       }
     }
+    if (options.zeroed) this.putSparesBack(native);
     native.keepImages(prng);
+  }
+
+  /** A spare held anything before it was a leg, also in a set of zeros; and it may be put back to that day. */
+  private putSparesBack(native: NativeLegs): void {
+    const { world, options, days } = this;
+    if (options.atlas === 'broken') return;
+    for (let disk = options.legs; disk < world.disks.length; disk += 1) {
+      const isLeg = world.onRecord().some(({ path }) => diskOf(path) === disk);
+      if (!isLeg || native.believed().every((other) => other === disk)) continue;
+      if (days.below(100) < options.rollbackPercent && native.rollBack(disk, days))
+        world.say(() => `spare ${disk} is put back to an earlier day`);
+    }
   }
 
   private operate(): void {

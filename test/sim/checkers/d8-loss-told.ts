@@ -11,10 +11,11 @@ export const lossTold: Checker = {
     if (!asksForSafety(op)) return;
     const since = world.owing.get(op.issuer);
     if (since === undefined) return;
-    if (op.error !== ERRNO.OK) {
-      world.owing.delete(op.issuer);
-      return;
-    }
+    // "Not supported" may come from above the mirror and tell of nothing: then he is owed it all the same.
+    if (op.error === ERRNO.EOPNOTSUPP) world.owing.set(op.issuer, Infinity);
+    else if (op.error !== ERRNO.OK) world.owing.delete(op.issuer);
+    // A hint that was done by doing nothing has asked nobody.
+    if (op.error !== ERRNO.OK || op.op === REQ_OP.DISCARD) return;
     if (op.from > since)
       fail(lossTold, `${String(op)} went well, and nobody told of step ${since}`);
   },
