@@ -1,7 +1,8 @@
 // The judge is judged: every planted bug must be found, by whom and how soon is the table.
-import { apartStories, runApart } from './apart.ts';
+import { apartStories, runApart, type ApartCase } from './apart.ts';
 import { drawClientOptions } from './clients/options.ts';
 import type { SimFailure } from './failure.ts';
+import { FOUND_BY, type FoundBy } from './found-by.ts';
 import { LEG_MUTANTS } from './leg-mutants.ts';
 import { MUTANTS } from './mutants.ts';
 import { DISK_MUTANTS } from './mutants-disk.ts';
@@ -30,35 +31,54 @@ export const HUNTS: Readonly<Record<HuntName, readonly Mutant[]>> = {
   native: NATIVE_MUTANTS,
 };
 
-/**
- * Hunts one in `parts` of the bugs, beginning with the `part`-th, so that processes can share the
- * work. Returns how many survived.
- */
-export function playMutants(log: HuntName, part: number, parts: number): number {
+export interface HuntPlan {
+  /** Hunts one in `parts` of the bugs, beginning with the `part`-th, so that processes can share the work. */
+  readonly part: number;
+  readonly parts: number;
+  /** Without what has found each before (found-by.ts). */
+  readonly isAfresh: boolean;
+}
+
+/** Returns how many survived. */
+export function playMutants(log: HuntName, { part, parts, isAfresh }: HuntPlan): number {
   let survived = 0;
-  console.log('| planted bug | found by | seeds needed |\n|---|---|---|');
+  console.log('| planted bug | found by | seed |\n|---|---|---|');
   for (const [i, mutant] of HUNTS[log].entries()) {
     if (i % parts !== part) continue;
-    const found = hunt(mutant, log);
+    const known = isAfresh ? undefined : FOUND_BY[log][mutant.bug];
+    const found = (known === undefined ? null : tryOne(mutant, log, known)) ?? hunt(mutant, log);
     if (found === null) survived += 1;
     console.log(`| ${mutant.bug} | ${found ?? 'SURVIVED | -'} |`);
   }
   return survived;
 }
 
+/** What has found it before. */
+function tryOne(mutant: Mutant, log: HuntName, known: FoundBy): string | null {
+  if (typeof known === 'number') return trySeed(mutant, log, known);
+  for (const story of apartStories())
+    if (story.seed === known.apart) return tryApart(mutant, story);
+  return null;
+}
+
 function hunt(mutant: Mutant, log: HuntName): string | null {
-  const play = mutant.play ?? ((seed: number): SimResult => runSeed(drawForHunt(seed, log)));
   if (log === 'native') {
     const story = huntApart(mutant);
     if (story !== null) return story;
   }
   for (let seed = 1; seed <= MUTANT_SEEDS; seed += 1) {
-    const failure = failureWith(mutant, () => play(seed).failure);
-    // A seed that fails anyway has not found this bug.
-    if (failure === null || play(seed).failure !== null) continue;
-    return `${failure.checker} | ${seed}`;
+    const found = trySeed(mutant, log, seed);
+    if (found !== null) return found;
   }
   return null;
+}
+
+/** A seed that fails anyway has not found this bug. */
+function trySeed(mutant: Mutant, log: HuntName, seed: number): string | null {
+  const play = mutant.play ?? ((each: number): SimResult => runSeed(drawForHunt(each, log)));
+  const failure = failureWith(mutant, () => play(seed).failure);
+  if (failure === null || play(seed).failure !== null) return null;
+  return `${failure.checker} | ${seed}`;
 }
 
 function failureWith({ plant }: Mutant, play: () => SimFailure | null): SimFailure | null {
@@ -79,13 +99,16 @@ function drawForHunt(seed: number, log: HuntName): SimOptions {
 
 /** Stories apart are few and short, but only some bugs have to do with them. */
 function huntApart(mutant: Mutant): string | null {
-  let stories = 0;
   for (const story of apartStories()) {
-    stories += 1;
-    if (stories % APART_STEP !== 0) continue;
-    const failure = failureWith(mutant, () => runApart(story));
-    if (failure === null || runApart(story) !== null) continue;
-    return `${failure.checker} | story ${stories} apart`;
+    if (story.seed % APART_STEP !== 0) continue;
+    const found = tryApart(mutant, story);
+    if (found !== null) return found;
   }
   return null;
+}
+
+function tryApart(mutant: Mutant, story: ApartCase): string | null {
+  const failure = failureWith(mutant, () => runApart(story));
+  if (failure === null || runApart(story) !== null) return null;
+  return `${failure.checker} | story ${story.seed} apart`;
 }

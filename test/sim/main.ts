@@ -18,7 +18,8 @@ const USAGE = `usage: main.js [KIND] [--seed N] [--count K] [--trace]   play see
        main.js [--log L] --small N [--faults 2] [--part I/N]   every story of up to N requests
        main.js --apart                           every story of a set started in two parts
        main.js --engine uring|node [--log L] [--seed N] [--count K]   real daemons, files, kills
-       main.js [--log L] --mutants [--part I/N]  find every planted bug; of --clients: those of core/export
+       main.js [--log L] --mutants [--part I/N]  find every planted bug; of --clients: those of core/export;
+                    [--afresh]                   not by the seed that found it before (found-by.ts)
 KIND: --log native (metadata on the legs), with --meta faults in it; --log disk (the kernel's dirty
 log); --legs (legs come and go meanwhile); --scrub (damaged legs under a scrub); --remote (legs
 behind a network); --clients (NBD over connections, above either); --mix (of everything). --hours
@@ -43,6 +44,7 @@ const OPTIONS = {
   scrub: { type: 'boolean', default: false },
   mix: { type: 'boolean', default: false },
   mutants: { type: 'boolean', default: false },
+  afresh: { type: 'boolean', default: false },
   apart: { type: 'boolean', default: false },
   legs: { type: 'boolean', default: false },
   remote: { type: 'boolean', default: false },
@@ -157,7 +159,7 @@ async function main(): Promise<number> {
       count,
     });
   } else if (values.mutants)
-    return playMutants(values.clients ? 'clients' : log, part.part, part.parts);
+    return playMutants(values.clients ? 'clients' : log, { ...part, isAfresh: values.afresh });
   else if (values.apart) return playApart();
   else if (values.small !== undefined) {
     const length = numberOf('small', values.small);
