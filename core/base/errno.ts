@@ -31,6 +31,7 @@ export const ERRNO = {
   ENOTCONN: 107,
   ESHUTDOWN: 108,
   ETIMEDOUT: 110,
+  ESTALE: 116,
   EDQUOT: 122,
 } as const;
 

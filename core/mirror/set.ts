@@ -317,7 +317,10 @@ export class MirrorSet {
    */
   failLeg(leg: Leg, kind: LegErrorKind, errno: number): boolean {
     leg.noteError(kind, errno);
-    if (this.expel(leg, `${kind} error: ${errnoName(errno)}`)) return true;
+    const reason = `${kind} error: ${errnoName(errno)}`;
+    if (errno === ERRNO.ESTALE ? this.expelEmptied(leg, reason) : this.expel(leg, reason)) {
+      return true;
+    }
     lose(this, errno);
     return false;
   }
@@ -399,12 +402,13 @@ export class MirrorSet {
       leg.recentReadErrors = 0;
     }
     leg.recentReadErrors += 1;
-    const tooShort = errno === ERRNO.ENXIO;
+    // What it holds is not what it was given: it ends before, or is another export (core/remote).
+    const hasChanged = errno === ERRNO.ENXIO || errno === ERRNO.ESTALE;
     // Its server is out of reach: the leg holds what it held.
     const isGone = errno === ERRNO.ENOTCONN;
     const tooMany = leg.recentReadErrors > READ_ERRORS_PER_HOUR;
-    if ((tooShort || isGone || tooMany) && this.hasOtherWholeMember(leg)) {
-      if (tooShort) this.expelEmptied(leg, `read error: ${errnoName(errno)}`);
+    if ((hasChanged || isGone || tooMany) && this.hasOtherWholeMember(leg)) {
+      if (hasChanged) this.expelEmptied(leg, `read error: ${errnoName(errno)}`);
       else this.expel(leg, isGone ? `read error: ${errnoName(errno)}` : 'too many read errors');
       return;
     }
@@ -555,10 +559,11 @@ export class MirrorSet {
   }
 
   /** A leg that has lost what it was given: it lacks everything. */
-  private expelEmptied(leg: Leg, reason: string): void {
-    if (!this.expel(leg, reason)) return;
+  private expelEmptied(leg: Leg, reason: string): boolean {
+    if (!this.expel(leg, reason)) return false;
     leg.outOfSync.setAll();
     leg.isStranger = true;
+    return true;
   }
 
   /** Members may differ here, and nobody has been told what they hold. */

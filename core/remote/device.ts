@@ -1,7 +1,6 @@
 import { assert } from '../base/assert.ts';
 import { ERRNO } from '../base/errno.ts';
 import { Pool } from '../base/pool.ts';
-import type { Clock } from '../base/ports.ts';
 import { Ring } from '../base/ring.ts';
 import { SECTOR_SIZE } from '../base/units.ts';
 import type { Bio } from '../block/bio.ts';
@@ -10,37 +9,14 @@ import type { QueueLimits } from '../block/limits.ts';
 import type { Loop } from '../block/loop.ts';
 import type { ZeroQuery } from '../block/run.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
-import type { ServerFacts } from '../nbd/client-handshake.ts';
 import { COMMAND, COMMAND_FLAG, TRANSMISSION_FLAG } from '../nbd/proto.ts';
 import { AgeList } from './age-list.ts';
 import { has, limitsOf } from './facts.ts';
 import type { LinkOwner, RemoteLink } from './link.ts';
-import type { RemoteReport } from './report.ts';
+import type { RemoteDeviceOptions } from './options.ts';
+import { LinkCheck, VERDICT } from './link-check.ts';
 import { RemoteRequest } from './request.ts';
-
-/** Who connects, and who sees lost connections to their end. README.md has the rules. */
-interface RemoteHost {
-  /** Answered by `device.connected(slot)`, or by `refused`; tried again and again until then. */
-  connect(slot: number): void;
-  /**
-   * Nothing more is sent on the link. Answered by `device.fenced(slot)` when nothing that was sent on
-   * it can take effect any more. `link.isOver`: the server has ended it.
-   */
-  fence(link: RemoteLink): void;
-}
-
-export interface RemoteDeviceOptions {
-  readonly name: string;
-  readonly facts: ServerFacts;
-  readonly readOnly: boolean;
-  readonly timeoutMs: number;
-  /** Links to have at once. */
-  readonly links: number;
-  readonly loop: Loop;
-  readonly clock: Clock;
-  readonly report: RemoteReport;
-  readonly host: RemoteHost;
-}
+import { Witness, type Remembered } from './witness.ts';
 
 /** A request is overdue after so many ticks, and so late by less than one. */
 const TICKS_OF_TIMEOUT = 8;
@@ -65,6 +41,9 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
   private readonly parked: Ring<RemoteRequest>[] = [];
   /** By slot: fenced, but not connected again before the others have flushed. */
   private readonly isHeldBack: boolean[];
+  /** By slot: a connection that is looked at, and not in use yet. */
+  private readonly checks: (LinkCheck | null)[];
+  private readonly witness: Witness;
   private linksUp = 0;
   private ticks = 0;
   private isTicking = false;
@@ -81,6 +60,10 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
   /** Acknowledged writes may be lost, and no FLUSH has failed for it yet. */
   private mustTell = false;
   private isRefused = false;
+  /** Dead, and its server did not even show what it holds: connected again when somebody asks for something. */
+  private isTired = false;
+  /** Of what ends because the device is dead. */
+  private goneErrno: number = ERRNO.ENOTCONN;
 
   constructor(options: RemoteDeviceOptions) {
     const { facts, links } = options;
@@ -95,6 +78,9 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
     this.acknowledged = this.hasFlush && !options.readOnly ? 1 : 0;
     this.links = new Array<RemoteLink | null>(links).fill(null);
     this.isHeldBack = new Array<boolean>(links).fill(false);
+    this.checks = new Array<LinkCheck | null>(links).fill(null);
+    const blockSectors = this.limits.logicalBlockSize / SECTOR_SIZE;
+    this.witness = new Witness(blockSectors, options.remembered ?? []);
     for (let slot = 0; slot < links; slot += 1) this.parked.push(new Ring<RemoteRequest>(16));
   }
 
@@ -106,6 +92,21 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
   /** It answers everything with an error, until its server is back. */
   get isDead(): boolean {
     return this.dead;
+  }
+
+  /** A server has shown that it is another one, or has not kept what it promised to. */
+  get isStale(): boolean {
+    return this.goneErrno === ERRNO.ESTALE;
+  }
+
+  /** The slot's connection is not used yet: its server shows what it holds. */
+  isLooking(slot: number): boolean {
+    return this.checks[slot] !== null;
+  }
+
+  /** What the export must hold, for a device that is to take this one's place. Nothing is in flight. */
+  remember(): readonly Remembered[] {
+    return this.witness.image(this.flushed);
   }
 
   submit(bio: Bio): void {
@@ -141,13 +142,18 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
   }
 
   private begin(request: RemoteRequest): void {
+    this.enter(request);
+    this.send(request);
+  }
+
+  private enter(request: RemoteRequest): void {
     request.prepare(this.hasFua, this.canZero);
     request.needsFlush &&= this.hasFlush;
     request.isOverdue = false;
+    request.isBegun = false;
     request.tick = this.ticks;
     this.age.push(request);
     if (!this.isTicking) this.armTick();
-    this.send(request);
   }
 
   /** To the link with the least to do; into the queue when there is none. */
@@ -158,7 +164,13 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
   }
 
   private sendOn(link: RemoteLink, request: RemoteRequest): void {
-    if (request.type === COMMAND.FLUSH) request.mark = this.acknowledged;
+    if (request.type === COMMAND.FLUSH) {
+      request.mark = this.acknowledged;
+      this.witness.flushSent();
+    } else if (request.isMutation && !request.isBegun) {
+      request.isBegun = true;
+      this.witness.begins(request);
+    }
     const { bio } = request;
     link.start(request, bio !== null && (bio.flags & REQ_FLAG.SYNC) !== 0);
   }
@@ -184,12 +196,15 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
   // --- ends
 
   requestEnded(_link: RemoteLink, request: RemoteRequest, errno: number): void {
+    if (request.check !== null) {
+      this.checked(request.check, request, errno);
+      return;
+    }
     if (errno === 0) {
       if (request.type === COMMAND.FLUSH) {
         if (request.mark > this.flushed) this.flushed = request.mark;
-      } else if (request.isMutation && (request.flags & COMMAND_FLAG.FUA) === 0) {
-        if (this.hasFlush) this.acknowledged += 1;
-      }
+        this.witness.flushed(this.flushed);
+      } else if (request.isMutation) this.mutated(request);
       if (request.needsFlush) {
         request.needsFlush = false;
         request.type = COMMAND.FLUSH;
@@ -197,13 +212,22 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
         this.send(request);
         return;
       }
+    } else if (request.type === COMMAND.FLUSH || (request.flags & COMMAND_FLAG.FUA) !== 0) {
+      this.witness.flushFailed(this.flushed);
     }
     this.end(request, errno);
     if (this.queue.length > 0) this.pump();
   }
 
+  private mutated(request: RemoteRequest): void {
+    const isDurable = !this.hasFlush || (request.flags & COMMAND_FLAG.FUA) !== 0;
+    if (!isDurable) this.acknowledged += 1;
+    this.witness.ended(request, this.acknowledged, isDurable);
+  }
+
   private end(request: RemoteRequest, errno: number): void {
     const { bio, query } = request;
+    if (errno !== 0 && request.isMutation && request.isBegun) this.witness.failed(bio!);
     this.age.remove(request);
     request.bio = null;
     request.query = null;
@@ -220,23 +244,85 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
   }
 
   private endDead(bio: Bio): void {
-    bio.error = ERRNO.ENOTCONN;
+    bio.error = this.goneErrno;
     this.loop.defer(bio);
     this.tell(bio);
     this.revive();
+    if (!this.isTired || this.unfenced > 0) return;
+    this.isTired = false;
+    this.connectHeld();
   }
 
   // --- links
 
-  /** The host has a link for the slot; its transport is attached. */
+  /** The host has a link for the slot; its transport is attached. It is used when it has been looked at. */
   connected(link: RemoteLink): void {
-    assert(this.links[link.slot] === null, 'a slot was connected twice');
-    this.links[link.slot] = link;
-    this.linksUp += 1;
+    const { slot } = link;
+    assert(this.links[slot] === null && this.checks[slot] === null, 'a slot was connected twice');
+    const blockSectors = this.limits.logicalBlockSize / SECTOR_SIZE;
+    // eslint-disable-next-line no-restricted-syntax -- once a connection
+    const check = new LinkCheck(link, this.witness, this.sectors, blockSectors);
+    this.checks[slot] = check;
     if (this.isFresh && this.isCached) this.probe();
     this.isFresh = false;
+    this.look(check);
+  }
+
+  /** Asks the server of a new connection for the next thing that it must hold. */
+  private look(check: LinkCheck): void {
+    const { link } = check;
+    if (!check.next(this.flushed)) {
+      this.proven(check);
+      return;
+    }
+    const request = this.pool.get();
+    if (request === undefined) {
+      link.lose('no record left to see what its server holds', false);
+      return;
+    }
+    request.bio = check.bio;
+    request.check = check;
+    this.enter(request);
+    link.start(request, false);
+  }
+
+  private checked(check: LinkCheck, request: RemoteRequest, errno: number): void {
+    this.drop(request);
+    if (check.judge(errno, this.acknowledged) === VERDICT.OTHER) this.stale();
+    else this.look(check);
+  }
+
+  /** A request for a link's sake. */
+  private drop(request: RemoteRequest): void {
+    this.age.remove(request);
+    request.bio = null;
+    request.check = null;
+    this.pool.put(request);
+  }
+
+  private proven(check: LinkCheck): void {
+    const { link } = check;
+    this.witness.isWhole = true;
+    this.checks[link.slot] = null;
+    this.links[link.slot] = link;
+    this.linksUp += 1;
     this.revive();
     this.pump();
+  }
+
+  /** What is there is not what our server must hold. Final: nothing there is to be believed. */
+  private stale(): void {
+    this.goneErrno = ERRNO.ESTALE;
+    this.isRefused = true;
+    this.die(
+      'it does not hold what it acknowledged as flushed: another server, or another content',
+    );
+    for (let slot = 0; slot < this.links.length; slot += 1) this.loseLinks(slot, 'refused');
+  }
+
+  private loseLinks(slot: number, why: string): void {
+    this.links[slot]?.lose(why, false);
+    this.checks[slot]?.link.lose(why, false);
   }
 
   /** Another server answers where ours was. Final. */
@@ -246,8 +332,10 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
   }
 
   linkLost(link: RemoteLink, why: string): void {
-    this.links[link.slot] = null;
-    this.linksUp -= 1;
+    if (this.links[link.slot] === link) {
+      this.links[link.slot] = null;
+      this.linksUp -= 1;
+    } else this.checks[link.slot] = null;
     this.unfenced += 1;
     if (this.dead) return;
     this.options.report.lost(why);
@@ -258,7 +346,8 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
 
   linkReleased(link: RemoteLink): void {
     for (let one = link.takeBack(); one !== null; one = link.takeBack()) {
-      if (this.dead) this.endUnanswered(one);
+      if (one.check !== null) this.drop(one);
+      else if (this.dead) this.endUnanswered(one);
       else this.parked[link.slot]!.push(one);
     }
     this.options.host.fence(link);
@@ -273,7 +362,7 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
       one.needsFlush &&= this.hasFlush;
       this.queue.push(one);
     }
-    if (this.isProbing) this.isHeldBack[slot] = true;
+    if (this.isProbing || this.isTired) this.isHeldBack[slot] = true;
     else if (!this.isRefused) this.options.host.connect(slot);
     this.revive();
     this.pump();
@@ -304,6 +393,11 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
     this.isProbing = false;
     if (errno !== 0 && !this.dead)
       this.die('a flush of its own failed: it may not keep what it holds');
+    this.connectHeld();
+  }
+
+  private connectHeld(): void {
+    if (this.isProbing || this.isTired) return;
     for (let slot = 0; slot < this.isHeldBack.length; slot += 1) {
       if (!this.isHeldBack[slot]!) continue;
       this.isHeldBack[slot] = false;
@@ -318,9 +412,10 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
     if (this.dead) return;
     this.dead = true;
     this.mustTell = this.isCached;
+    this.witness.died(this.flushed);
     this.options.report.givenUp(why, this.mustTell);
     for (let slot = 0; slot < this.links.length; slot += 1) {
-      this.links[slot]?.lose('given up', false);
+      this.loseLinks(slot, 'given up');
       const parked = this.parked[slot]!;
       for (let one = parked.shift(); one !== undefined; one = parked.shift()) {
         this.endUnanswered(one);
@@ -336,7 +431,7 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
 
   private endUnanswered(request: RemoteRequest): void {
     if (request.bio !== null) this.tell(request.bio);
-    this.end(request, request.isOverdue ? ERRNO.ETIMEDOUT : ERRNO.ENOTCONN);
+    this.end(request, request.isOverdue ? ERRNO.ETIMEDOUT : this.goneErrno);
   }
 
   /** This bio ends with an error. A failed FLUSH says that nothing since the last one is safe. */
@@ -370,7 +465,17 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
       one.isOverdue = true;
       isLate = true;
     }
-    if (isLate) this.die(`no answer within ${this.options.timeoutMs} ms`);
+    if (isLate) this.giveUp();
     if (this.age.length > 0) this.armTick();
   };
+
+  private giveUp(): void {
+    for (let slot = 0; slot < this.checks.length; slot += 1) this.checks[slot]?.late();
+    const why = `no answer within ${this.options.timeoutMs} ms`;
+    // Of a dead device only a connection that is looked at can be late: the next one waits until it is asked for.
+    if (this.dead) this.isTired = true;
+    else this.die(why);
+    for (let slot = 0; slot < this.links.length; slot += 1)
+      this.checks[slot]?.link.lose(why, false);
+  }
 }

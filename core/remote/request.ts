@@ -3,6 +3,8 @@ import type { ZeroQuery } from '../block/run.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { Coverage } from '../nbd/coverage.ts';
 import { COMMAND, COMMAND_FLAG } from '../nbd/proto.ts';
+import { Digest } from './digest.ts';
+import type { LinkCheck } from './link-check.ts';
 
 /**
  * One bio on its way to a server. The record stays with its bio through a lost link: where the bio
@@ -12,6 +14,13 @@ export class RemoteRequest {
   /** Null: a question about zeros, or a FLUSH of the device's own. */
   bio: Bio | null = null;
   query: ZeroQuery | null = null;
+  /** The device's own READ, to see who answers a new connection. */
+  check: LinkCheck | null = null;
+  /** Of a mutation: what its first sector holds afterwards, and the device's count of failed flushes. */
+  readonly digest = new Digest();
+  epoch = 0;
+  /** Of a mutation: it was sent, once or more. */
+  isBegun = false;
   /** Of the query: bytes its answer has covered so far. */
   toldBytes = 0;
   /** Of COMMAND and COMMAND_FLAG: what is sent. */

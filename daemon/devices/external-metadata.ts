@@ -261,6 +261,13 @@ function word(path: string): string {
   }
 }
 
+/** Of a device that `withExternal` has made: the leg in it. */
+const legsInside = new WeakMap<BlockDevice, BlockDevice>();
+
+export function legInside(whole: BlockDevice): BlockDevice {
+  return legsInside.get(whole) ?? whole;
+}
+
 /** The leg, and behind its last sector what is a trailer elsewhere: one device. */
 export function withExternal(leg: BlockDevice, metadata: BlockDevice, loop: Loop): BlockDevice {
   const { name, sectors } = leg;
@@ -275,5 +282,7 @@ export function withExternal(leg: BlockDevice, metadata: BlockDevice, loop: Loop
       target: new LinearTarget(sectors, there, metadata, loop),
     },
   ]);
-  return new MappedDevice(name, table, loop);
+  const whole = new MappedDevice(name, table, loop);
+  legsInside.set(whole, leg);
+  return whole;
 }

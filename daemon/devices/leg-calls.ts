@@ -18,11 +18,20 @@ import { MAX_LEGS, type Leg } from '../../core/mirror/leg.ts';
 import type { MirrorSet } from '../../core/mirror/set.ts';
 import { outOfSyncBytes } from '../../core/mirror/status.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
+import { RemoteDevice } from '../../core/remote/device.ts';
+import type { Remembered } from '../../core/remote/witness.ts';
+import { RemoteLeg } from '../remote/leg.ts';
 import type { Assembled, OpenLeg } from './assemble.ts';
 import type { Answer } from './calls.ts';
+import { legInside } from './external-metadata.ts';
 
 /** Where a leg of the set stands. */
 export type LegFacts = Omit<LegReport, 'name'>;
+
+export interface Detached {
+  /** What a remote leg must hold when it is opened again; empty: nobody can say. */
+  readonly remembered: readonly Remembered[];
+}
 
 export interface LegCalls {
   /** `leg`: as the user named it or its number, here and below. */
@@ -47,7 +56,7 @@ export interface LegCalls {
     readonly value: { readonly facts: LegFacts; readonly history: LegHistory } | null;
   };
   /** Its device may be closed and opened again; refused while requests are under way there. */
-  'detach-leg': { readonly args: { readonly leg: string }; readonly value: LegFacts };
+  'detach-leg': { readonly args: { readonly leg: string }; readonly value: Detached };
   /** `isSame` false: it may hold anything. A leg that has been moved is called as its device from now on. */
   're-add-leg': {
     readonly args: {
@@ -127,8 +136,9 @@ export const LEG_HANDLERS: LegHandlers = {
       try {
         if (errno !== 0) throw notRecorded(set, errno);
         refuseBusy(leg);
+        const remembered = leg.device === null ? [] : rememberedOf(legInside(leg.device));
         detachDevice(leg);
-        answer.done(factsOf(set, leg));
+        answer.done({ remembered });
       } catch (error) {
         if (!(error instanceof ControlError)) throw error;
         answer.refuse(error);
@@ -148,6 +158,12 @@ export const LEG_HANDLERS: LegHandlers = {
     const tell = answerWith(set, leg, answer);
   },
 };
+
+/** In the thread of its device, or in this one. */
+function rememberedOf(device: BlockDevice): readonly Remembered[] {
+  const isRemote = device instanceof RemoteDevice || device instanceof RemoteLeg;
+  return isRemote && !device.isStale ? device.remember() : [];
+}
 
 function setOf({ mapped, mirror }: Assembled): MirrorSet {
   if (mirror !== null) return mirror;

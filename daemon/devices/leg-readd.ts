@@ -15,6 +15,7 @@ import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { LegMetadata } from '../../core/mirror/assemble-native.ts';
+import type { Remembered } from '../../core/remote/witness.ts';
 import type { LegHistory } from '../../core/mirror/native-recorder.ts';
 import { RemoteLeg } from '../remote/leg.ts';
 import { refuseTwins } from './assemble.ts';
@@ -62,10 +63,10 @@ export class LegReadds {
     const history = await this.runner.call('leg-history', { leg: path });
     if (lowerNameOf(path) !== undefined) return this.readdStacked(path, history, force);
     if (history !== null) return this.readdMarked(path, history, force);
-    await this.detach(path);
+    const remembered = await this.detach(path);
     const before = await this.close(path);
     const found = await identityAt(path);
-    const device = await this.reopen(path, force);
+    const device = await this.reopen(path, force, remembered);
     try {
       const now = await identityOf(device);
       // A file might have been exchanged between the two looks; an export is only looked at open.
@@ -74,6 +75,7 @@ export class LegReadds {
         looked !== null &&
         looked.key === now.key &&
         before.isSameAs(looked) &&
+        isAsItWas(device) &&
         !(await this.isWiped(device));
       if (!isSame && !force) await this.refuseStranger(path);
       this.known.set(path, now);
@@ -95,11 +97,13 @@ export class LegReadds {
 
   /** A leg that carries metadata says itself who it is, and what it has lived through. */
   private async readdMarked(path: string, history: LegHistory, force: boolean): Promise<LegFacts> {
-    await this.detach(path);
+    const remembered = await this.detach(path);
     await this.legs.closeOne(path);
-    const device = await this.reopen(path, force);
+    const device = await this.reopen(path, force, remembered);
     try {
-      const found = await this.metadataOf(path);
+      // Metadata beside the leg tells nothing of what has become of the leg.
+      const isOther = remembered.length > 0 && !isAsItWas(device);
+      const found = isOther ? NO_METADATA : await this.metadataOf(path);
       if (!force) {
         if (found.kind === 'superblock') refuseApart(path, found.superblock, history);
         else await this.refuseStranger(path);
@@ -182,12 +186,11 @@ export class LegReadds {
     return attached(this.legs, device, this.runner.call('re-add-leg', call));
   }
 
-  private async detach(leg: string): Promise<void> {
+  private async detach(leg: string): Promise<readonly Remembered[]> {
     const endMs = performance.now() + DRAIN_MS;
     for (;;) {
       try {
-        await this.runner.call('detach-leg', { leg });
-        return;
+        return (await this.runner.call('detach-leg', { leg })).remembered;
       } catch (error) {
         const isBusy = error instanceof ControlError && error.code === 'busy';
         if (!isBusy || performance.now() > endMs) throw error;
@@ -210,7 +213,11 @@ export class LegReadds {
   }
 
   /** `force` null: external metadata must be there; else it is made, anew where it is not the leg's. */
-  private async reopen(path: string, force: boolean | null): Promise<LegDevice> {
+  private async reopen(
+    path: string,
+    force: boolean | null,
+    remembered: readonly Remembered[] = [],
+  ): Promise<LegDevice> {
     const { tableLines, sizeBytes } = await this.runner.call('snapshot', null);
     const external = externalOfTable(tableLines.join('\n'));
     const device = await this.legs.openMore(path, {
@@ -221,6 +228,7 @@ export class LegReadds {
       createBytes: null,
       createHint: '',
       mayBeMissing: false,
+      remembered,
       external: external === null ? null : ruleOf(external, force),
     });
     try {
@@ -279,6 +287,11 @@ class Before {
     if (identity === undefined || identity.key === null || identity.key !== now.key) return false;
     return !this.wasAway || identity.changedNs === now.changedNs;
   }
+}
+
+/** A server was asked for what it had when its leg was let go, and has it still. */
+function isAsItWas(device: LegDevice): boolean {
+  return !(device instanceof RemoteLeg) || device.isAsItWas;
 }
 
 function isNoLeg(error: unknown): boolean {

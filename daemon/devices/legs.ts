@@ -5,6 +5,7 @@ import type { Clock, Log } from '../../core/base/ports.ts';
 import { assert } from '../../core/base/assert.ts';
 import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
+import type { Remembered } from '../../core/remote/witness.ts';
 import type { CacheMode } from '../../core/control/cache.ts';
 import type { DeviceReference } from '../../core/dm/target.ts';
 import { ControlError } from '../../core/control/error.ts';
@@ -47,6 +48,8 @@ export interface OpenLegsOptions {
     | undefined;
   /** The metadata of each leg is in a file of its own; null: not so, or the files are opened later. */
   readonly external?: ExternalRule | null;
+  /** Of a remote leg that was open before: what it must hold. */
+  readonly remembered?: readonly Remembered[];
   /** A leg that is not there is left out, with the reason; else it is an error. */
   readonly mayBeMissing: boolean;
 }

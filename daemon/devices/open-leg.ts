@@ -2,6 +2,7 @@
 import type { Clock, Log } from '../../core/base/ports.ts';
 import type { CacheMode } from '../../core/control/cache.ts';
 import type { Loop } from '../../core/block/loop.ts';
+import type { Remembered } from '../../core/remote/witness.ts';
 import { parseNbdUri } from '../../core/nbd/uri.ts';
 import { openFileDevice } from '../fsio/engine.ts';
 import type { FileDevice } from '../fsio/file-device.ts';
@@ -20,6 +21,8 @@ export interface OpenLegOptions {
   readonly createBytes: number | null;
   /** Of files and block devices; undefined: their kind's default. */
   readonly cache: CacheMode | undefined;
+  /** Of a remote leg: what it must hold, as far as that is known. */
+  readonly remembered?: readonly Remembered[];
 }
 
 interface LegKind {

@@ -18,6 +18,7 @@ import { RemoteDevice } from '../../core/remote/device.ts';
 import { has, unfitness } from '../../core/remote/facts.ts';
 import { RemoteLink } from '../../core/remote/link.ts';
 import { RemoteReport } from '../../core/remote/report.ts';
+import type { Remembered } from '../../core/remote/witness.ts';
 import { OpenError } from '../fsio/open-error.ts';
 import type { Fate } from '../tls/tunnel.ts';
 import { connect, ConnectError, type Connected } from './connect.ts';
@@ -31,6 +32,8 @@ export interface OpenRemoteOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly readOnly: boolean;
+  /** What an earlier opening of the export knew of it. */
+  readonly remembered?: readonly Remembered[];
 }
 
 /** A closed connection has this long to be acknowledged; what takes longer is seen to in the background. */
@@ -71,7 +74,13 @@ export async function openRemoteLeg(text: string, options: OpenRemoteOptions): P
     for (const each of keys) heldExports.set(each, text);
     const leg = new RemoteLeg(text, uri, keys, made, options);
     await leg.settled();
-    return leg;
+    if (!leg.isStale) return leg;
+    // It is opened all the same, as one of which nothing is known.
+    options.log.warn({ leg: text }, 'the remote leg does not hold what it held when it was let go');
+    await leg.close();
+    const endMs = performance.now() + CLOSE_MS;
+    while (unfencedOf(key) > 0 && performance.now() < endMs) await sleep(SETTLE_MS);
+    return await openRemoteLeg(text, { ...options, remembered: [] });
   } catch (error) {
     made.socket.destroy();
     throw error;
@@ -153,6 +162,7 @@ export interface RemotePlan {
   readonly timeoutMs: number;
   readonly links: number;
   readonly readOnly: boolean;
+  readonly remembered: readonly Remembered[];
 }
 
 /** The thread that takes a leg's connections over. */
@@ -187,6 +197,7 @@ export class RemoteLeg implements BlockDevice {
   /** By slot, connections in use in a thread. */
   private readonly away = new Map<number, Away>();
   private taker: LinkTaker | null = null;
+  private readonly remembered: readonly Remembered[];
 
   constructor(
     name: string,
@@ -203,7 +214,9 @@ export class RemoteLeg implements BlockDevice {
     this.keys = keys;
     this.loop = loop;
     openings += 1;
-    this.plan = { id: openings, facts, timeoutMs: uri.timeoutMs, links, readOnly };
+    this.remembered = options.remembered ?? [];
+    const { remembered } = this;
+    this.plan = { id: openings, facts, timeoutMs: uri.timeoutMs, links, readOnly, remembered };
     const key = keys[0] ?? name;
     this.dialer = new Dialer({ uri, name, key, facts, readOnly, log }, this.localUser());
     this.device = new RemoteDevice({
@@ -229,6 +242,20 @@ export class RemoteLeg implements BlockDevice {
     return `${this.keys[0] ?? ''}:${sizeBytes}:${canonicalName}`;
   }
 
+  /** It was shown to hold what it was remembered to. */
+  get isAsItWas(): boolean {
+    return this.remembered.length > 0 && !this.device.isStale;
+  }
+
+  /** For who opens it again; nothing is in flight. */
+  remember(): readonly Remembered[] {
+    return this.device.remember();
+  }
+
+  get isStale(): boolean {
+    return this.device.isStale;
+  }
+
   get inFlight(): number {
     return this.device.inFlight;
   }
@@ -245,7 +272,6 @@ export class RemoteLeg implements BlockDevice {
 
   /** From now on a thread moves the data. Nothing may be in flight. */
   handTo(taker: LinkTaker): void {
-    assert(this.device.inFlight === 0, 'a leg in use was handed over');
     this.taker = taker;
     this.dialer.user = {
       connected: (slot, socket, facts) => {
@@ -255,10 +281,16 @@ export class RemoteLeg implements BlockDevice {
       },
       refused: (why) => taker.refused(why),
     };
-    for (const [slot, node] of this.local) {
-      if (!node.link.isLost) this.dialer.user.connected(slot, node.take(), this.plan.facts);
-    }
-    this.local.clear();
+    for (const [slot, node] of this.local) void this.handOver(slot, node);
+  }
+
+  /** A connection that is looked at, or asked for a flush, goes when it has been answered. */
+  private async handOver(slot: number, node: NodeLink): Promise<void> {
+    while (node.isBusy) await sleep(SETTLE_MS);
+    // Lost meanwhile: `fenceLocal` has it.
+    if (node.link.isLost || this.local.get(slot) !== node) return;
+    this.local.delete(slot);
+    this.dialer.user.connected(slot, node.take(), this.plan.facts);
   }
 
   /** The thread wants a connection. */

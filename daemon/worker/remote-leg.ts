@@ -20,7 +20,7 @@ export class WorkerRemoteLeg {
     log: Log,
     say: (message: FromWorkerLeg) => void,
   ) {
-    const { id, facts, readOnly, timeoutMs, links } = plan;
+    const { id, facts, readOnly, timeoutMs, links, remembered } = plan;
     this.plane = plane;
     this.device = new RemoteDevice({
       name: path,
@@ -28,6 +28,7 @@ export class WorkerRemoteLeg {
       readOnly,
       timeoutMs,
       links,
+      remembered,
       loop: plane.loop,
       clock: plane.clock,
       report: new RemoteReport(path, log),

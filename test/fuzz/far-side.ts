@@ -301,7 +301,12 @@ export class FarSide {
   /** What the request does to the server; of a READ, the content. */
   private carryOut({ header, payload }: Received): Uint8Array {
     const { offset, lengthBytes, type } = header;
-    if (type === COMMAND.READ) return this.content.slice(offset, offset + lengthBytes);
+    if (type === COMMAND.READ) {
+      // Behind the places there is nothing: the device looks there too.
+      const held = new Uint8Array(lengthBytes);
+      held.set(this.content.subarray(offset, offset + lengthBytes));
+      return held;
+    }
     if (type === COMMAND.WRITE) this.content.set(payload, offset);
     if (type === COMMAND.WRITE_ZEROES) this.content.fill(0, offset, offset + lengthBytes);
     return payload;

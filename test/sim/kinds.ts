@@ -39,6 +39,8 @@ export const KINDS = {
     withMetaFaults(drawLegOptions(seed, 'native')),
   ),
   remote: swarm('--remote', 3, (seed) => drawRemoteOptions(seed)),
+  // In no mixed run: what those play for a seed stays as it was.
+  'remote-swaps': swarm('--remote --swaps', 0, (seed) => drawRemoteOptions(seed, true)),
   clients: swarm('--clients', 3, (seed) => drawClientOptions(seed)),
   scrub: { flags: '--scrub', share: 2, draw: null, play: runScrubStory },
 } as const satisfies Readonly<Record<string, Kind>>;

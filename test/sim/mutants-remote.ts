@@ -3,6 +3,7 @@ import { COMMAND } from '../../core/nbd/proto.ts';
 import { RemoteDevice } from '../../core/remote/device.ts';
 import type { RemoteLink } from '../../core/remote/link.ts';
 import { RemoteRequest } from '../../core/remote/request.ts';
+import { Witness } from '../../core/remote/witness.ts';
 import { drawRemoteOptions } from './options.ts';
 import { always, nothing, replace, type Mutant } from './plant.ts';
 import { runSeed, type SimResult } from './run.ts';
@@ -19,6 +20,11 @@ interface Insides {
 }
 
 export const REMOTE_MUTANTS: readonly Mutant[] = [
+  {
+    bug: 'believe a server whatever it holds (`--remote --swaps`)',
+    play: (seed: number): SimResult => runSeed(drawRemoteOptions(seed, true)),
+    plant: () => replace(Witness.prototype, 'matches', always(true)),
+  },
   {
     bug: 'send again before the lost connection is fenced (`--remote`, as are the next)',
     play,

@@ -17,6 +17,8 @@ interface RemoteMix {
   readonly links: number;
   readonly timeoutMs: number;
   readonly troubleEvery: number;
+  /** Servers come back with another content than they had. */
+  readonly swaps: boolean;
 }
 
 /** The mix of one seed. */
@@ -245,7 +247,7 @@ export function drawLegOptions(seed: number, log: SimLog = 'core'): SimOptions {
 }
 
 /** The same seed with legs that are served by others, behind a network. */
-export function drawRemoteOptions(seed: number): SimOptions {
+export function drawRemoteOptions(seed: number, swaps = false): SimOptions {
   const base = drawOptions(seed);
   const prng = new Prng(seed + 2 ** 52);
   // A network takes a whole leg away, so none can be spared where each has something only it can read.
@@ -257,6 +259,7 @@ export function drawRemoteOptions(seed: number): SimOptions {
     links: prng.pick([1, 2, 2, 3]),
     timeoutMs: prng.pick([400, 2000, 10_000]),
     troubleEvery: atlas === 'calm' ? 0 : prng.pick([10, 40, 120]),
+    swaps,
   };
   return { ...base, atlas, remote };
 }

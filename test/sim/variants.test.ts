@@ -11,6 +11,7 @@ describe('the mirror, simulated', () => {
     ['that, and legs that come and go', 300, ['--legs', '--log', 'native']],
     ['faults in the native metadata', 35, ['--log', 'native', '--meta', '--seed', '6']],
     ['legs behind a lossy network', 500, ['--remote']],
+    ['servers that come back with another content', 300, ['--remote', '--swaps']],
     ['damaged and lying legs under a scrub', 3500, ['--scrub']],
   ] as const)(
     'holds with %s in %i seeds',

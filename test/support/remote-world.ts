@@ -3,11 +3,14 @@ import type { Timer } from '../../core/base/ports.ts';
 import { SILENT_LOG } from '../../core/base/ports.ts';
 import { Bio } from '../../core/block/bio.ts';
 import type { ReqOp } from '../../core/block/op.ts';
+import { CHUNK, COMMAND } from '../../core/nbd/proto.ts';
 import type { ServerFacts } from '../../core/nbd/client-handshake.ts';
 import { readRequest, RequestHeader, writeSimpleReply } from '../../core/nbd/wire.ts';
 import { RemoteDevice } from '../../core/remote/device.ts';
 import { RemoteLink, type LinkTransport, type PieceSink } from '../../core/remote/link.ts';
 import { RemoteReport } from '../../core/remote/report.ts';
+import { chunk, dataPayload } from '../fuzz/server-bytes.ts';
+import type { Remembered } from '../../core/remote/witness.ts';
 import { createManualLoop, runUntilIdle } from './manual-loop.ts';
 
 const FACTS: ServerFacts = {
@@ -27,9 +30,13 @@ export class Wire implements LinkTransport, PieceSink {
   readonly link: RemoteLink;
   sent: number[] = [];
   isAbandoned = false;
+  private readonly content: Uint8Array;
+  private readonly payloads = new Map<RequestHeader, Uint8Array>();
 
-  constructor(link: RemoteLink) {
+  /** `content`: what the server holds. A write that is answered well is there. */
+  constructor(link: RemoteLink, content: Uint8Array) {
     this.link = link;
+    this.content = content;
     link.attach(this);
   }
 
@@ -60,7 +67,10 @@ export class Wire implements LinkTransport, PieceSink {
       const header = new RequestHeader();
       if (!readRequest(view, at, header)) throw new Error('not a request');
       found.push(header);
-      at += 28 + (header.type === 1 ? header.lengthBytes : 0);
+      at += 28;
+      if (header.type !== COMMAND.WRITE) continue;
+      this.payloads.set(header, all.slice(at, at + header.lengthBytes));
+      at += header.lengthBytes;
     }
     return found;
   }
@@ -84,6 +94,11 @@ export class Wire implements LinkTransport, PieceSink {
 
   /** Answers with a simple reply, and data. */
   answer(request: RequestHeader, error = 0, data: Uint8Array = new Uint8Array(0)): void {
+    const { offset, lengthBytes, type } = request;
+    if (error === 0 && type === COMMAND.WRITE)
+      this.content.set(this.payloads.get(request) ?? [], offset);
+    if (error === 0 && type === COMMAND.WRITE_ZEROES)
+      this.content.fill(0, offset, offset + lengthBytes);
     const bytes = new Uint8Array(16 + data.length);
     const view = new DataView(bytes.buffer);
     writeSimpleReply(view, 0, error, request.cookieHigh, request.cookieLow);
@@ -93,6 +108,8 @@ export class Wire implements LinkTransport, PieceSink {
 }
 
 export class RemoteWorld {
+  /** What the server holds, and shows to who looks at it before a connection is used. */
+  readonly content: Uint8Array;
   readonly loop = createManualLoop();
   readonly device: RemoteDevice;
   readonly wires: (Wire | undefined)[] = [];
@@ -101,14 +118,24 @@ export class RemoteWorld {
   private timers: { readonly fire: () => void }[] = [];
   private readonly facts: ServerFacts;
 
-  constructor(facts: Partial<ServerFacts> = {}, links = 1, isVouchedFor = true) {
+  /** `fill`: what the server holds before. */
+  constructor(
+    facts: Partial<ServerFacts> = {},
+    links = 1,
+    isVouchedFor = true,
+    fill: (content: Uint8Array) => void = () => undefined,
+    remembered: readonly Remembered[] = [],
+  ) {
     this.facts = { ...FACTS, ...facts };
+    this.content = new Uint8Array(this.facts.sizeBytes);
+    fill(this.content);
     this.device = new RemoteDevice({
       name: 'far',
       facts: this.facts,
       readOnly: false,
       timeoutMs: 8000,
       links,
+      remembered,
       loop: this.loop,
       clock: { nowMs: () => 0, after: (_, fire) => this.after(fire) },
       report: new RemoteReport('far', SILENT_LOG),
@@ -123,13 +150,30 @@ export class RemoteWorld {
     for (let slot = 1; slot < links; slot += 1) this.connect(slot);
   }
 
-  connect(slot: number): Wire {
+  /** `looks` false: the test answers what the device asks to see who is there. */
+  connect(slot: number, looks = true): Wire {
     const { isStructured, allocationId = null } = this.facts;
-    const wire = new Wire(new RemoteLink(slot, this.device, isStructured, allocationId));
+    const link = new RemoteLink(slot, this.device, isStructured, allocationId);
+    const wire = new Wire(link, this.content);
     this.wires[slot] = wire;
     this.asked = this.asked.filter((one) => one !== `connect ${slot}`);
     this.device.connected(wire.link);
+    if (looks) while (this.device.isLooking(slot)) this.show(wire);
     return wire;
+  }
+
+  /** Answers the next READ with which the device looks at a new connection. */
+  show(wire: Wire): void {
+    const request = wire.oldest();
+    if (request.type !== COMMAND.READ) throw new Error('a connection is not looked at by READs');
+    const { offset, lengthBytes } = request;
+    const data = this.content.slice(offset, offset + lengthBytes);
+    if (!this.facts.isStructured) {
+      wire.answer(request, 0, data);
+      return;
+    }
+    const place = dataPayload(offset, data);
+    wire.give(chunk(request, CHUNK.OFFSET_DATA, true, place));
   }
 
   fenced(slot: number): void {
@@ -144,14 +188,20 @@ export class RemoteWorld {
   }
 
   /** The errno of the bio's end; undefined while it is under way. */
-  submit(op: ReqOp, sector = 0, sectors = 0, flags = 0): { errno: number | undefined; bio: Bio } {
+  submit(
+    op: ReqOp,
+    sector = 0,
+    sectors = 0,
+    flags = 0,
+    byte = 0xee,
+  ): { errno: number | undefined; bio: Bio } {
     const bio = new Bio();
     const state: { errno: number | undefined; bio: Bio } = { errno: undefined, bio };
     bio.op = op;
     bio.flags = flags;
     bio.sector = sector;
     bio.sectors = sectors;
-    bio.setBuffer(new Uint8Array(sectors * 512).fill(0xee), 0, sectors * 512);
+    bio.setBuffer(new Uint8Array(sectors * 512).fill(byte), 0, sectors * 512);
     bio.owner = { endIo: () => (state.errno = bio.error) };
     this.device.submit(bio);
     return state;

@@ -58,9 +58,14 @@ export function goodLegs(world: World, sector: number): readonly number[] {
 
 const GOOD: number[] = [];
 
-/** Its server has lost what it held in memory, which the mirror cannot know yet. */
+/** What the server of this leg shows is another content: nothing is asked of it until that is noticed. */
+export function isDisplaced(world: World, disk: number): boolean {
+  return world.sites[disk]?.isDisplaced === true;
+}
+
+/** Its server has lost what it held, which the mirror cannot know yet. */
 export function hasLost(world: World, disk: number): boolean {
-  return world.sites[disk]?.hasLost === true;
+  return world.sites[disk]?.mayLack === true;
 }
 
 export function members(world: World): readonly number[] {

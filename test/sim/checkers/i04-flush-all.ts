@@ -2,7 +2,7 @@ import { ERRNO } from '../../../core/base/errno.ts';
 import { REQ_FLAG, REQ_OP } from '../../../core/block/op.ts';
 import { at } from '../at.ts';
 import type { World } from '../world.ts';
-import { believedLegs, fail, type Checker } from './checker.ts';
+import { believedLegs, fail, isDisplaced, type Checker } from './checker.ts';
 
 export const flushAll: Checker = {
   name: 'I4',
@@ -17,6 +17,7 @@ export const flushAll: Checker = {
 /** Whatever a power cut may leave on a leg that would be believed, the model must allow. */
 function check(world: World, first: number, end: number): void {
   for (const leg of believedLegs(world)) {
+    if (isDisplaced(world, leg)) continue;
     const { medium } = at(world.disks, leg);
     for (let sector = first; sector < end; sector += 1) {
       medium.eachPossible(world.options.origin + sector, (value) => {

@@ -1,7 +1,7 @@
 import { at } from '../at.ts';
 import { diskOf } from '../disk-of.ts';
 import type { World } from '../world.ts';
-import { fail, goodLegs, isQuiet, shownBy, type Checker } from './checker.ts';
+import { fail, goodLegs, isDisplaced, isQuiet, shownBy, type Checker } from './checker.ts';
 
 export const bitsSuperset: Checker = {
   name: 'I8',
@@ -41,6 +41,7 @@ function checkThoseOut(world: World): void {
   const { set } = world.daemon;
   for (const leg of set.legs) {
     if (leg.standing !== 'failed' || !at(world.wasMember, diskOf(leg.name))) continue;
+    if (isDisplaced(world, diskOf(leg.name))) continue;
     const { medium } = at(world.disks, diskOf(leg.name));
     for (let sector = 0; sector < world.options.sectors; sector += 1) {
       if (leg.outOfSync.test(set.regionOf(sector))) continue;

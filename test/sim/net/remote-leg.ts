@@ -7,9 +7,11 @@ import { REQ_OP } from '../../../core/block/op.ts';
 import { Loop, type Completion } from '../../../core/block/loop.ts';
 import { RemoteDevice } from '../../../core/remote/device.ts';
 import { RemoteLink } from '../../../core/remote/link.ts';
+import type { Remembered } from '../../../core/remote/witness.ts';
 import { RemoteReport } from '../../../core/remote/report.ts';
 import type { SimClock } from '../clock.ts';
 import type { SimDisk } from '../disk.ts';
+import { ZEROS } from '../content.ts';
 import { SimFailure } from '../failure.ts';
 import { SimLink } from './link.ts';
 import { SimServer } from './server.ts';
@@ -28,6 +30,8 @@ const LETTING_GO_MS = 50;
 export interface RemoteOptions {
   readonly links: number;
   readonly timeoutMs: number;
+  /** Servers come back with what they held long ago, or with nothing. */
+  readonly swaps: boolean;
 }
 
 /** The loop a device defers its ends to: sees that every bio ends once, and in time. */
@@ -72,6 +76,10 @@ export class RemoteSite {
   private readonly used = new Map<number, SimLink>();
   private readonly calledMs = new Map<Bio, number>();
   private unfenced = 0;
+  /** What the export held when another content took its place; null: it is in its place. */
+  private displaced: Uint32Array | null = null;
+  /** What the platter held at some time. */
+  private readonly images: Uint32Array[] = [];
   /** The worst moment to lose power: a flush has just been answered. */
   private isDoomed = false;
   /** Openings of the leg: what belongs to an earlier one is not for this one. */
@@ -101,8 +109,23 @@ export class RemoteSite {
     this.isDoomed = false;
     this.hasLost = false;
     this.used.clear();
+    this.device = null;
     this.server.start(believed);
     return this.open(loop);
+  }
+
+  /** As in daemon/remote: what is known of it for who opens it again; nothing: it is copied whole. */
+  get remembered(): readonly Remembered[] {
+    return this.device === null || this.device.isStale ? [] : this.device.remember();
+  }
+
+  /** It holds less than the mirror can know, or something else. */
+  get mayLack(): boolean {
+    return this.hasLost || this.isDisplaced;
+  }
+
+  get isDisplaced(): boolean {
+    return this.displaced !== null;
   }
 
   /** May it be opened afresh: reachable, and nothing of an earlier opening can take effect? */
@@ -112,6 +135,9 @@ export class RemoteSite {
 
   /** A leg that is out is opened again: a new device on new connections. */
   open(loop: Loop): RemoteDevice {
+    const { remembered } = this;
+    // Copied whole: what it held before counts no more.
+    if (remembered.length === 0) this.displaced = null;
     this.close();
     this.hasLost = false;
     this.opening += 1;
@@ -135,6 +161,7 @@ export class RemoteSite {
         },
       },
       report: new RemoteReport(this.name, SILENT_LOG),
+      remembered,
       host: {
         connect: (slot) => this.connect(opening, slot, FIRST_PAUSE_MS),
         fence: (link) => this.fence(opening, link),
@@ -237,7 +264,9 @@ export class RemoteSite {
   disturb(prng: Prng, mayLose: boolean): string {
     const { server } = this;
     if (!server.isUp) return 'nothing';
-    const last = mayLose ? 'power' : 'die';
+    if (this.options.swaps) this.keepImage();
+    const isSwap = mayLose && this.options.swaps && prng.ratio(1, 2);
+    const last = isSwap ? 'swap' : mayLose ? 'power' : 'die';
     const what = prng.pick(['stall', 'stall', 'close', 'blind', 'die', last] as const);
     switch (what) {
       case 'stall': {
@@ -270,10 +299,30 @@ export class RemoteSite {
         }
         this.serverDies(true, prng.pick(DOWN_MS));
         return 'loses power';
+      case 'swap':
+        return this.swap(prng);
       case 'die':
         this.serverDies(false, prng.pick(DOWN_MS));
         return 'is killed';
     }
+  }
+
+  private keepImage(): void {
+    this.images.push(this.server.disk.medium.durable.slice());
+  }
+
+  /** Its machine is set up anew, or put back to an earlier day. */
+  private swap(prng: Prng): string {
+    const { disk } = this.server;
+    this.serverDies(true, prng.pick(DOWN_MS));
+    // Once more: the right content is what it held the first time.
+    this.displaced ??= disk.medium.durable.slice();
+    const held = this.displaced;
+    const isEmpty = prng.ratio(1, 3);
+    const image = isEmpty ? held.map(() => ZEROS) : prng.pick(this.images);
+    if (image.every((value, i) => value === held[i])) this.displaced = null;
+    disk.medium.putBack(image);
+    return isEmpty ? 'comes back empty' : 'comes back as it was long ago';
   }
 
   private serverDies(power: boolean, downMs: number): void {
@@ -301,5 +350,8 @@ export class RemoteSite {
     this.used.clear();
     this.device = null;
     this.calledMs.clear();
+    // The next daemon has nothing to know it by: the right content is there again by then.
+    if (this.displaced !== null) this.server.disk.medium.putBack(this.displaced);
+    this.displaced = null;
   }
 }

@@ -46,10 +46,11 @@ export class NetworkTrouble {
     // Away at the start, it may have larger blocks than what is served since.
     if (legProblem(set, at(world.disks, disk), leg.startSector) !== null) return false;
     world.say(() => `net: ${leg.name} is opened again, lacks ${leg.outOfSync.count}`);
+    const isSame = site.remembered.length > 0;
     if (leg.device !== null) detachDevice(leg);
     world.present = world.present.map((is, i) => is || i === disk);
     world.attached.add(leg.name);
-    readdLeg(set, leg, site.open(loop), true, () => undefined);
+    readdLeg(set, leg, site.open(loop), isSame, () => undefined);
     return true;
   }
 }

@@ -20,8 +20,12 @@ describe('a link', () => {
     world.wire().link.closed('for one that is late');
     world.fenced(0);
     const link = new RemoteLink(0, world.device, false);
-    const wire = new LateWire(link);
+    const wire = new LateWire(link, world.content);
     world.device.connected(link);
+    while (world.device.isLooking(0)) {
+      link.sent(link.gather(wire));
+      world.show(wire);
+    }
     const first = world.submit(REQ_OP.WRITE, 0, 1, REQ_FLAG.FUA | REQ_FLAG.SYNC);
     world.submit(REQ_OP.WRITE, 8, 1);
     const bytes = link.gather(wire);
