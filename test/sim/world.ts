@@ -105,6 +105,8 @@ export class World {
   isBlind = false;
   /** A leg was put out for its read errors: nobody knew what only it could read. */
   hasGivenUpReader = false;
+  /** All members lost something while the leg without faults was being filled: none of it was anywhere else. */
+  hasLostUncovered = false;
   /** Legs lie just now: the model goes on, but who looks at the legs is not asked. */
   isLenient = false;
   /** Told of each end, after the model. */
@@ -273,6 +275,7 @@ export class World {
     if (serial <= this.lossSeen) return;
     this.lossSeen = serial;
     this.touches += 1;
+    if (isGoodLegBehind(this) || this.heldAt >= this.step - 1) this.hasLostUncovered = true;
     this.say(() => 'LOSS: no member could make durable what it holds');
     for (const issuer of this.issuers) this.owing.set(issuer, this.step);
   }

@@ -15,6 +15,7 @@ export const bitsSuperset: Checker = {
   },
   converged(world) {
     for (const leg of world.daemon.set.legs) {
+      if (leg.isActive && leg.lost.count > 0) fail(bitsSuperset, `${leg.name} has losses left`);
       if (!leg.isActive || leg.outOfSync.count === 0) continue;
       fail(bitsSuperset, `${leg.name} has ${leg.outOfSync.count} bits with nothing to heal`);
     }

@@ -40,9 +40,15 @@ function isExcused(world: World, op: ClientOp): boolean {
   if (isGoodLegBehind(world)) return true;
   // By md's rule, whatever sectors of the others nobody has found to be unreadable yet.
   if (world.options.atlas === 'latent' && world.hasGivenUpReader) return true;
-  if (world.options.atlas !== 'broken') return false;
-  // Of a loss before the members of today had joined (D8).
-  if (asksForSafety(op) && world.owing.has(op.issuer)) return true;
+  // Of a loss before the members of today had joined (D8): he is owed it, or what was lost is still to be written again.
+  const isBroken = world.options.atlas === 'broken';
+  if (asksForSafety(op) && (isBroken || world.hasLostUncovered) && isLossLeft(world, op))
+    return true;
+  if (!isBroken) return false;
   // Every member has given an error since the call, or before it and has been given up there.
   return members(world).every((leg) => at(world.disks, leg).struckAt >= 0);
+}
+
+function isLossLeft({ owing, daemon }: World, { issuer }: ClientOp): boolean {
+  return owing.has(issuer) || daemon.set.legs.some(({ lost }) => lost.count > 0);
 }
