@@ -318,9 +318,8 @@ export class MirrorSet {
   failLeg(leg: Leg, kind: LegErrorKind, errno: number): boolean {
     leg.noteError(kind, errno);
     const reason = `${kind} error: ${errnoName(errno)}`;
-    if (errno === ERRNO.ESTALE ? this.expelEmptied(leg, reason) : this.expel(leg, reason)) {
-      return true;
-    }
+    const isOther = errno === ERRNO.ESTALE || errno === ERRNO.ENXIO;
+    if (isOther ? this.expelEmptied(leg, reason) : this.expel(leg, reason)) return true;
     lose(this, errno);
     return false;
   }

@@ -224,6 +224,18 @@ export class SimDisk implements BlockDevice {
     this.stuckUntil = 0;
   }
 
+  get isCut(): boolean {
+    return this.faults.end !== Infinity;
+  }
+
+  /** Its device is as long as before, and what was behind the cut is not there any more. */
+  grow(): void {
+    const { blockSectors } = this.medium;
+    this.medium.lose(Math.floor(this.faults.end / blockSectors) * blockSectors);
+    this.faults.end = Infinity;
+    this.faults.hasToldEnd = false;
+  }
+
   /** Somebody else has had it; `keepsMetadata`: and has not touched what is behind the data. */
   overwrite(value: Value, keepsMetadata: boolean): void {
     this.medium.overwrite(value, Math.min(this.rawFrom, this.sectors));

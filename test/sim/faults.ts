@@ -35,6 +35,10 @@ export class DiskFaults {
   slowness = 1;
   /** Above 0 the disk is stuck: what it is given now ends so long after, more or less. */
   stallUs = 0;
+  /** The disk is shorter than it was: from this sector on it answers ENXIO. */
+  end = Infinity;
+  /** It has done so. */
+  hasToldEnd = false;
   /** What the next writes come to. */
   readonly lies: Lie[] = [];
   /** Bios that a fault of each kind would have struck, wherever it was. */
@@ -89,6 +93,7 @@ export class DiskFaults {
   isBad(sector: number, sectors: number): boolean {
     if (this.readsLatent(sector, sectors)) return true;
     const end = sector + sectors;
+    if (end > this.end) return true;
     return this.faults.some((f) => f.kind === 'read' && f.first < end && sector <= f.last);
   }
 
@@ -99,6 +104,10 @@ export class DiskFaults {
   /** The errno this bio is to end with; 0: none. Uses up a transient fault. */
   strike(bio: Bio): number {
     this.note(bio.op);
+    if (bio.op !== REQ_OP.FLUSH && bio.sector + bio.sectors > this.end) {
+      this.hasToldEnd = true;
+      return ERRNO.ENXIO;
+    }
     if (bio.op === REQ_OP.READ && this.readsLatent(bio.sector, bio.sectors)) return ERRNO.EIO;
     for (const fault of this.faults) {
       if (!isAbout(fault, bio) || fault.left === 0) continue;

@@ -1,5 +1,6 @@
 import { drawClientOptions } from './clients/options.ts';
 import {
+  drawCutOptions,
   drawLegOptions,
   drawOptions,
   drawRemoteOptions,
@@ -39,9 +40,9 @@ export const KINDS = {
     withMetaFaults(drawLegOptions(seed, 'native')),
   ),
   remote: swarm('--remote', 3, (seed) => drawRemoteOptions(seed)),
-  // In no mixed run: what those play for a seed stays as it was.
-  'remote-swaps': swarm('--remote --swaps', 0, (seed) => drawRemoteOptions(seed, true)),
+  'remote-swaps': swarm('--remote --swaps', 1, (seed) => drawRemoteOptions(seed, true)),
   clients: swarm('--clients', 3, (seed) => drawClientOptions(seed)),
+  cut: swarm('--cut', 1, (seed) => drawCutOptions(seed)),
   scrub: { flags: '--scrub', share: 2, draw: null, play: runScrubStory },
 } as const satisfies Readonly<Record<string, Kind>>;
 export type KindName = keyof typeof KINDS;
@@ -53,6 +54,6 @@ const MIX: readonly KindName[] = KIND_NAMES.flatMap((name) =>
 
 /** The kind of a seed of a mixed run: by its number alone. */
 export function kindOfMixed(seed: number): KindName {
-  // 7 and the number of shares, 29, have no divisor in common: neighbours are of different kinds.
+  // 7 and the number of shares, 31, have no divisor in common: neighbours are of different kinds.
   return MIX[(seed * 7) % MIX.length] ?? 'core';
 }

@@ -75,7 +75,7 @@ export class LegOperator {
     const { world, prng } = this;
     const { set, loop } = world.daemon;
     const { disks } = world;
-    const spare = disks.find((disk) => !disk.isOpen && this.isFree(disk));
+    const spare = disks.find((disk) => !disk.isOpen && !disk.isCut && this.isFree(disk));
     if (spare === undefined || !hasRoom(set)) return;
     if (legProblem(set, spare, world.options.origin) !== null) return;
     spare.open(loop, false);
@@ -144,7 +144,8 @@ export class LegOperator {
     if (leg === null) return;
     const { world, prng } = this;
     const disk = this.diskOf(leg);
-    if (legProblem(world.daemon.set, disk, leg.startSector) !== null) return;
+    // Too short to be one: the daemon says so.
+    if (disk.isCut || legProblem(world.daemon.set, disk, leg.startSector) !== null) return;
     detachDevice(leg);
     if (disk.isOpen) disk.close();
     let isSame = !prng.ratio(1, 8);

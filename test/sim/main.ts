@@ -22,7 +22,8 @@ const USAGE = `usage: main.js [KIND] [--seed N] [--count K] [--trace]   play see
                     [--afresh]                   not by the seed that found it before (found-by.ts)
 KIND: --log native (metadata on the legs), with --meta faults in it; --log disk (the kernel's dirty
 log); --legs (legs come and go meanwhile); --scrub (damaged legs under a scrub); --remote (legs
-behind a network), with --swaps to servers that come back with another content; --clients (NBD over connections, above either); --mix (of everything). --hours
+behind a network), with --swaps to servers that come back with another content; --cut (legs that
+become shorter); --clients (NBD over connections, above either); --mix (of everything). --hours
 plays --mix. --small with --meta: two requests around a fault in the metadata.
 --part 2/3 is the second of three parts. The exit code is 1 if something failed.`;
 
@@ -50,6 +51,7 @@ const OPTIONS = {
   remote: { type: 'boolean', default: false },
   swaps: { type: 'boolean', default: false },
   clients: { type: 'boolean', default: false },
+  cut: { type: 'boolean', default: false },
   meta: { type: 'boolean', default: false },
   help: { type: 'boolean', default: false },
 } as const;
@@ -129,13 +131,15 @@ interface KindFlags {
   readonly remote: boolean;
   readonly swaps: boolean;
   readonly clients: boolean;
+  readonly cut: boolean;
 }
 
 function kindNamed(log: SimLog, flags: KindFlags): KindName {
-  const { legs, meta, scrub, remote, swaps, clients } = flags;
+  const { legs, meta, scrub, remote, swaps, clients, cut } = flags;
   if (scrub) return 'scrub';
   if (swaps && !remote) throw new Error('--swaps goes with --remote');
   if (remote) return swaps ? 'remote-swaps' : 'remote';
+  if (cut) return 'cut';
   if (clients) return 'clients';
   if (meta && log !== 'native') throw new Error('--meta goes with --log native');
   const words = [log === 'core' ? '' : log, meta ? 'meta' : '', legs ? 'legs' : ''];

@@ -55,6 +55,16 @@ export class Medium {
     this.visible.fill(0, sector);
   }
 
+  /** It has been shorter, and is as long as before: from here on it holds zeros. */
+  lose(sector: number): void {
+    for (const block of [...this.versions.keys(), ...this.doomed]) {
+      if ((block + 1) * this.blockSectors <= sector) continue;
+      this.versions.delete(block);
+      this.doomed.delete(block);
+    }
+    this.clearFrom(sector);
+  }
+
   /** Bits rot while nobody looks: the sector has this content now. */
   damage(sector: number, value: Value): void {
     this.touched += 1;

@@ -9,7 +9,7 @@ import { Losses } from '../../core/mirror/losses.ts';
 import { MirrorRead } from '../../core/mirror/read.ts';
 import { RegionCopy } from '../../core/mirror/region-copy.ts';
 import { MirrorSet } from '../../core/mirror/set.ts';
-import { drawOptions } from './options.ts';
+import { drawCutOptions, drawOptions } from './options.ts';
 import { always, nothing, replace, type Mutant } from './plant.ts';
 import { runSeed, type SimResult } from './run.ts';
 import { World } from './world.ts';
@@ -33,6 +33,22 @@ export const FAULT_MUTANTS: readonly Mutant[] = [
     bug: 'a flush that failed on every member is nobody’s business',
     play: playLoss,
     plant: () => replace(Losses.prototype, 'note', nothing),
+  },
+  {
+    bug: 'a leg that has become shorter lacks only what it was asked for (`--cut`)',
+    play: (seed) => runSeed(drawCutOptions(seed)),
+    plant: () =>
+      replace(
+        MirrorSet.prototype,
+        'expelEmptied',
+        () =>
+          function (this: MirrorSet, leg: Leg, reason: string) {
+            const { expel } = this as unknown as {
+              expel: (leg: Leg, reason: string) => boolean;
+            };
+            return expel.call(this, leg, reason);
+          },
+      ),
   },
   {
     bug: 'a flush goes well while a member shows what it has lost',

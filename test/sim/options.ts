@@ -84,6 +84,8 @@ export interface SimOptions {
   readonly legTimeoutMs: number;
   /** One action in so many makes a leg stuck for a while, or lets it go; 0: never. */
   readonly stallEvery: number;
+  /** One action in so many makes a leg's device shorter, or as long again; absent: never. */
+  readonly cutEvery?: number;
   readonly pace: PaceLimits;
   /** One action in so many begins, stops or resumes a scrub; 0: never. */
   readonly scrubEvery: number;
@@ -262,6 +264,13 @@ export function drawRemoteOptions(seed: number, swaps = false): SimOptions {
     swaps,
   };
   return { ...base, atlas, remote };
+}
+
+/** The same seed with an operator at work on the legs, and legs whose devices become shorter, and longer again. */
+export function drawCutOptions(seed: number): SimOptions {
+  const base = drawLegOptions(seed);
+  const prng = new Prng(seed + 2 ** 52 + 2 ** 24);
+  return { ...base, atlas: 'anchor', cutEvery: prng.pick([10, 30, 100]) };
 }
 
 function drawPolicy(prng: Prng, legs: number): ReadPolicy {

@@ -169,6 +169,15 @@ export const REMOTE_REGRESSIONS: readonly Regression[] = [
   },
 ];
 
+/** Legs that become shorter, and as long as before. */
+export const CUT_REGRESSIONS: readonly Regression[] = [
+  {
+    seed: 84,
+    law: 'I8',
+    bug: 'a leg that has become shorter, as a write has found, is filled by what it has missed alone',
+  },
+];
+
 /** Seeds of clients over connections beside a stuck leg (clients/options.ts, drawStuckClientOptions). */
 export const STUCK_CLIENT_REGRESSIONS: readonly Regression[] = [
   {

@@ -4,6 +4,7 @@ import { REQ_OP } from '../../core/block/op.ts';
 import { at } from './at.ts';
 import { FaultAtlas } from './atlas.ts';
 import { CHECKERS } from './checkers/all.ts';
+import { Cuts } from './cuts.ts';
 import { diskOf } from './disk-of.ts';
 import { SimFailure } from './failure.ts';
 import { LegOperator } from './leg-operator.ts';
@@ -82,6 +83,7 @@ class Play {
   private readonly ghosts: Prng;
   private readonly wires: Prng;
   private readonly days: Prng;
+  private readonly cuts: Cuts;
   private readonly legs: LegOperator;
   private readonly meta: MetaFaults;
   private readonly network: NetworkTrouble;
@@ -98,6 +100,7 @@ class Play {
     network: () => this.network.act(),
     stall: () => this.stall(),
     wire: () => this.wire(),
+    cut: () => this.cuts.act(),
     call: () => this.world.submit(this.workload.next()),
   };
   private script: Script | null = null;
@@ -120,6 +123,8 @@ class Play {
     this.legs = new LegOperator(world, this.atlas, changes);
     const troubles = new Prng(options.seed + 2 ** 51 + 2 ** 20);
     this.network = new NetworkTrouble(world, this.atlas, troubles);
+    const lengths = new Prng(options.seed + 2 ** 52 + 2 ** 25);
+    this.cuts = new Cuts(world, this.atlas, lengths);
     this.generators = [
       this.prng,
       shapes,
@@ -131,6 +136,7 @@ class Play {
       this.ghosts,
       this.wires,
       this.days,
+      lengths,
     ];
     this.meta = new MetaFaults(options, world.disks);
     world.onBio = (bio) => this.meta.sent(bio, world.rawFrom);
@@ -237,6 +243,8 @@ class Play {
         const troubleEvery = options.clients?.troubleEvery ?? 0;
         return troubleEvery > 0 && this.wires.ratio(1, troubleEvery);
       }
+      case 'cut':
+        return this.cuts.isDue(options.cutEvery ?? 0);
       case 'call':
         return world.ops.size < options.depth && this.prng.ratio(1, 2);
     }
@@ -401,7 +409,8 @@ class Play {
     const { absentPercent, latencyUs } = this.options;
     return latencyUs.map((_, i) => {
       const isAbsent = this.prng.below(100) < absentPercent;
-      return !(isAbsent && this.atlas.maySpare(i));
+      // A leg that is too short is none: the daemon refuses it.
+      return !(isAbsent && this.atlas.maySpare(i)) && !at(this.world.disks, i).isCut;
     });
   }
 
@@ -419,6 +428,7 @@ class Play {
     world.recorder.failureRate = 0;
     world.say(() => 'faults have stopped');
     world.waitForStuck();
+    this.cuts.end();
     if (this.options.remote !== null && this.options.atlas === 'broken') this.tellOfLosses();
     this.writeHot();
     const until = world.clock.nowMs() + HEAL_MS;

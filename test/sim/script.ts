@@ -16,6 +16,7 @@ const EFFECTS = {
   network: 'n',
   stall: 't',
   wire: 'w',
+  cut: 'x',
   call: 'c',
 } as const;
 export type Effect = keyof typeof EFFECTS;

@@ -1,8 +1,19 @@
 // The part of the simulator that every run of the tests plays, with variants.test.ts, small.test.ts and
 // planted.test.ts, which may run beside it; for more, see README.md.
 import { PATIENCE_MS, sim } from './cli.ts';
-import { drawLegOptions, drawOptions, drawRemoteOptions, withMetaFaults } from './options.ts';
-import { NATIVE_REGRESSIONS, REGRESSIONS, REMOTE_REGRESSIONS } from './regressions.ts';
+import {
+  drawCutOptions,
+  drawLegOptions,
+  drawOptions,
+  drawRemoteOptions,
+  withMetaFaults,
+} from './options.ts';
+import {
+  CUT_REGRESSIONS,
+  NATIVE_REGRESSIONS,
+  REGRESSIONS,
+  REMOTE_REGRESSIONS,
+} from './regressions.ts';
 import { runSeed } from './run.ts';
 
 const SEEDS = 4000;
@@ -30,6 +41,10 @@ describe('the mirror, simulated', () => {
 
   it.each(REMOTE_REGRESSIONS)('remote seed $seed ($law): $bug', ({ seed }) => {
     expect(runSeed(drawRemoteOptions(seed)).failure).toBeNull();
+  });
+
+  it.each(CUT_REGRESSIONS)('cut seed $seed ($law): $bug', ({ seed }) => {
+    expect(runSeed(drawCutOptions(seed)).failure).toBeNull();
   });
 });
 

@@ -12,6 +12,7 @@ describe('the mirror, simulated', () => {
     ['faults in the native metadata', 35, ['--log', 'native', '--meta', '--seed', '6']],
     ['legs behind a lossy network', 500, ['--remote']],
     ['servers that come back with another content', 300, ['--remote', '--swaps']],
+    ['legs that become shorter', 300, ['--cut']],
     ['damaged and lying legs under a scrub', 3500, ['--scrub']],
   ] as const)(
     'holds with %s in %i seeds',

@@ -394,7 +394,9 @@ export class World {
         return;
       }
       const legs = frozen.legs.map((leg) => {
-        const joins = leg.state !== 'in-sync' && this.present[diskOf(leg.path)] === true;
+        const disk = diskOf(leg.path);
+        const isThere = this.present[disk] === true && !at(this.disks, disk).isCut;
+        const joins = leg.state !== 'in-sync' && isThere;
         return joins ? { ...leg, state: 'resyncing' as const } : leg;
       });
       const next = { ...frozen, generation: frozen.generation + 1, legs };

@@ -16,7 +16,10 @@ export const lossTold: Checker = {
     else if (op.error !== ERRNO.OK) world.owing.delete(op.issuer);
     // A hint that was done by doing nothing has asked nobody.
     if (op.error !== ERRNO.OK || op.op === REQ_OP.DISCARD) return;
-    if (op.from > since)
+    // Another request of his is under way that may be the one to tell him.
+    const isAsking = (other: ClientOp): boolean =>
+      other.issuer === op.issuer && asksForSafety(other) && other.op !== REQ_OP.DISCARD;
+    if (op.from > since && ![...world.ops].some(isAsking))
       fail(lossTold, `${String(op)} went well, and nobody told of step ${since}`);
   },
 };
