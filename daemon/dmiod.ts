@@ -85,8 +85,7 @@ function engineOption(text: string): Engine {
 }
 
 function settingsOf(options: Options, config: Config): Settings {
-  const inherited = takeListenFds(process.env, process.pid);
-  const fromSystemd = inherited.map((fd): ListenAddress => ({ kind: 'fd', fd }));
+  const fromSystemd: readonly ListenAddress[] = takeListenFds(process.env, process.pid);
   const listen = options.listen ?? config.listen ?? [DEFAULTS.listen];
   return {
     control: resolve(options.control ?? config.control ?? DEFAULTS.control),

@@ -1,7 +1,7 @@
 /** Where clients find us: `unix:PATH`, `tcp:HOST:PORT`, sockets that systemd opened, and the URIs they mean. */
 
 import { uriOf } from './net/address.ts';
-import type { ListenAddress } from './net/address.ts';
+import type { ListenAddress, ListenFd } from './net/address.ts';
 
 /** What `parseListen` accepts, for error messages. */
 export const LISTEN_FORMAT = 'unix:PATH or tcp:HOST:PORT';
@@ -48,15 +48,21 @@ const WILDCARDS: ReadonlyMap<string, string> = new Map([
 const FIRST_LISTEN_FD = 3;
 
 /**
- * Descriptors handed over by systemd, for us alone; removes the variables, so that no child takes
- * them for its own.
+ * Sockets handed over by systemd, for us alone, with the names of their units; removes the variables, so
+ * that no child takes them for its own.
  */
-export function takeListenFds(environment: NodeJS.ProcessEnv, pid: number): readonly number[] {
+export function takeListenFds(environment: NodeJS.ProcessEnv, pid: number): readonly ListenFd[] {
   const count = Number(environment['LISTEN_FDS'] ?? '0');
+  const names = (environment['LISTEN_FDNAMES'] ?? '').split(':');
   const forUs = Number(environment['LISTEN_PID'] ?? pid) === pid;
   for (const name of ['LISTEN_FDS', 'LISTEN_PID', 'LISTEN_FDNAMES']) {
     Reflect.deleteProperty(environment, name);
   }
   if (!forUs || !Number.isInteger(count) || count <= 0) return [];
-  return Array.from({ length: count }, (_, i) => FIRST_LISTEN_FD + i);
+  return Array.from({ length: count }, (_, i) => {
+    const name = names[i] ?? '';
+    // sd_listen_fds_with_names(3): of a socket without a name.
+    const isNamed = name !== '' && name !== 'unknown';
+    return { kind: 'fd', fd: FIRST_LISTEN_FD + i, ...(isNamed && { name }) };
+  });
 }

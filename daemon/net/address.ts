@@ -4,8 +4,16 @@ import { isIPv6 } from 'node:net';
 export type ListenAddress =
   | { readonly kind: 'unix'; readonly path: string; readonly mode?: number }
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-  /** `host`: of TCP, once it is listened on. */
-  | { readonly kind: 'fd'; readonly fd: number; readonly host?: string };
+  | ListenFd;
+
+export interface ListenFd {
+  readonly kind: 'fd';
+  readonly fd: number;
+  /** As systemd calls it (FileDescriptorName=, else its unit). */
+  readonly name?: string;
+  /** Of TCP, once it is listened on. */
+  readonly host?: string;
+}
 
 /** A listener that cannot be: one line for the user. */
 export class ListenError extends Error {
@@ -44,7 +52,7 @@ export function addressText(address: ListenAddress): string {
     case 'tcp':
       return `${isIPv6(address.host) ? `[${address.host}]` : address.host}:${String(address.port)}`;
     case 'fd':
-      return `file descriptor ${String(address.fd)}`;
+      return `${address.name === undefined ? '' : `socket ${address.name}, `}file descriptor ${String(address.fd)}`;
   }
 }
 

@@ -120,7 +120,8 @@ export class NbdServer {
     });
     this.listeners.push(listener);
     const on = addressText(listener.address);
-    this.options.log.info({ address: on }, 'listening');
+    const socket = address.kind === 'fd' ? address.name : undefined;
+    this.options.log.info({ address: on, ...(socket !== undefined && { socket }) }, 'listening');
     return listener.address;
   }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './run.ts';
 
@@ -49,6 +49,36 @@ export class TestAuthority {
     );
     this.openssl('x509', '-in', 'ca-cert.pem', '-out', join(folder, 'ca-cert.pem'));
     return folder;
+  }
+
+  /** A list of revoked certificates, those of the folders `issue` gave. Returns its file. */
+  revocations(tool: 'openssl' | 'certtool', folders: readonly string[]): string {
+    const file = join(this.folder, 'list.pem');
+    const certificates = folders.flatMap((folder) =>
+      ['server', 'client'].map((role) => join(folder, `${role}-cert.pem`)).filter(existsSync),
+    );
+    if (tool === 'openssl') this.listByOpenssl(file, certificates);
+    else this.listByCerttool(file, certificates);
+    return file;
+  }
+
+  private listByOpenssl(file: string, certificates: readonly string[]): void {
+    const path = (name: string): string => join(this.folder, name);
+    writeFileSync(path('index'), '');
+    const settings = 'database = index\ndefault_md = sha256\ndefault_crl_days = 2\n';
+    writeFileSync(path('list.cnf'), `[ca]\ndefault_ca = ours\n[ours]\n${settings}`);
+    const by = ['ca', '-config', 'list.cnf', '-keyfile', 'ca-key.pem', '-cert', 'ca-cert.pem'];
+    for (const certificate of certificates) this.openssl(...by, '-revoke', certificate);
+    this.openssl(...by, '-gencrl', '-out', file);
+  }
+
+  private listByCerttool(file: string, certificates: readonly string[]): void {
+    writeFileSync(join(this.folder, 'list.tmpl'), 'crl_next_update = 2\ncrl_number = 1\n');
+    const of = certificates.flatMap((certificate) => ['--load-certificate', certificate]);
+    const by = ['--load-ca-privkey', 'ca-key.pem', '--load-ca-certificate', 'ca-cert.pem'];
+    const args = ['--generate-crl', ...by, ...of, '--template', 'list.tmpl', '--outfile', file];
+    const ran = run(this.folder, 'certtool', ...args);
+    if (ran.code !== 0) throw new Error(`certtool: ${ran.stderr}`);
   }
 
   private openssl(...args: readonly string[]): void {

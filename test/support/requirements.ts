@@ -30,6 +30,7 @@ export const REQUIREMENTS: readonly Requirement[] = [
     debian: 'openssl',
     why: 'certificates, and a TLS client that knows no NBD',
   },
+  { command: 'certtool', debian: 'gnutls-bin', why: "lists of revoked certificates, GnuTLS's" },
   { command: 'fio', debian: 'fio', why: 'load with verification, and the benchmark' },
   { command: 'mke2fs', debian: 'e2fsprogs', why: 'a real file system on a mirror' },
   { command: 'e2fsck', debian: 'e2fsprogs', why: 'and the proof that it survived' },

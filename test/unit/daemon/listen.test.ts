@@ -47,13 +47,21 @@ describe('a listen address', () => {
 describe('LISTEN_FDS', () => {
   it.each([
     [{}, []],
-    [{ LISTEN_FDS: '2', LISTEN_PID: '42' }, [3, 4]],
-    [{ LISTEN_FDS: '1' }, [3]],
+    [{ LISTEN_FDS: '2', LISTEN_PID: '42' }, [{ fd: 3 }, { fd: 4 }]],
+    [{ LISTEN_FDS: '1' }, [{ fd: 3 }]],
+    [
+      { LISTEN_FDS: '3', LISTEN_FDNAMES: 'local:unknown:far' },
+      [{ fd: 3, name: 'local' }, { fd: 4 }, { fd: 5, name: 'far' }],
+    ],
+    [{ LISTEN_FDS: '2', LISTEN_FDNAMES: 'one' }, [{ fd: 3, name: 'one' }, { fd: 4 }]],
+    [{ LISTEN_FDS: '1', LISTEN_PID: '41', LISTEN_FDNAMES: 'one' }, []],
     [{ LISTEN_FDS: '2', LISTEN_PID: '41' }, []],
     [{ LISTEN_FDS: 'x', LISTEN_PID: '42' }, []],
     [{ LISTEN_FDS: '0', LISTEN_PID: '42' }, []],
-  ])('%j is %j, and gone from the environment', (environment: NodeJS.ProcessEnv, fds) => {
-    expect(takeListenFds(environment, 42)).toEqual(fds);
+  ] as const)('%j is %j, and gone from the environment', (given, fds) => {
+    const environment: NodeJS.ProcessEnv = { ...given };
+    const expected = fds.map((one) => ({ kind: 'fd', ...one }));
+    expect(takeListenFds(environment, 42)).toEqual(expected);
     expect(environment).toEqual({});
   });
 });
