@@ -131,6 +131,21 @@ export class FarSide {
     this.wires[slot] = new FarWire(link, this.prng, (page) => this.ended.has(page));
     this.device.connected(link);
     this.tally.streams += 1;
+    if (this.prng.ratio(15, 16)) this.show(slot);
+  }
+
+  /** Most servers show what they hold at once: those that lie then are refused, and see no more of the client. */
+  private show(slot: number): void {
+    const wire = this.wires[slot] ?? null;
+    for (let i = 0; wire !== null && i < 1000 && this.device.isLooking(slot); i += 1) {
+      wire.gather();
+      wire.settle();
+      const request = wire.arrived.shift();
+      if (request === undefined) continue;
+      const { isStructured } = this.facts;
+      const content = this.carryOut(request);
+      this.giveRight(wire, honestReply(this.prng, request.header, isStructured, true, content));
+    }
   }
 
   private trouble(): void {
