@@ -28,7 +28,7 @@ import { legInside } from './external-metadata.ts';
 /** Where a leg of the set stands. */
 export type LegFacts = Omit<LegReport, 'name'>;
 
-export interface Detached {
+interface Detached {
   /** What a remote leg must hold when it is opened again; empty: nobody can say. */
   readonly remembered: readonly Remembered[];
 }
