@@ -102,8 +102,7 @@ export class LegReadds {
     const device = await this.reopen(path, force, remembered);
     try {
       // Metadata beside the leg tells nothing of what has become of the leg.
-      const isOther = remembered.length > 0 && !isAsItWas(device);
-      const found = isOther ? NO_METADATA : await this.metadataOf(path);
+      const found = isAsItWas(device) ? await this.metadataOf(path) : NO_METADATA;
       if (!force) {
         if (found.kind === 'superblock') refuseApart(path, found.superblock, history);
         else await this.refuseStranger(path);
@@ -289,7 +288,7 @@ class Before {
   }
 }
 
-/** A server was asked for what it had when its leg was let go, and has it still. */
+/** A server was asked for what it had when its leg was let go, as far as that is known, and has it still. */
 function isAsItWas(device: LegDevice): boolean {
   return !(device instanceof RemoteLeg) || device.isAsItWas;
 }

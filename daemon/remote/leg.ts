@@ -34,6 +34,8 @@ export interface OpenRemoteOptions {
   readonly readOnly: boolean;
   /** What an earlier opening of the export knew of it. */
   readonly remembered?: readonly Remembered[];
+  /** It has been shown not to hold that. */
+  readonly isOther?: boolean;
 }
 
 /** A closed connection has this long to be acknowledged; what takes longer is seen to in the background. */
@@ -80,7 +82,7 @@ export async function openRemoteLeg(text: string, options: OpenRemoteOptions): P
     await leg.close();
     const endMs = performance.now() + CLOSE_MS;
     while (unfencedOf(key) > 0 && performance.now() < endMs) await sleep(SETTLE_MS);
-    return await openRemoteLeg(text, { ...options, remembered: [] });
+    return await openRemoteLeg(text, { ...options, remembered: [], isOther: true });
   } catch (error) {
     made.socket.destroy();
     throw error;
@@ -197,7 +199,7 @@ export class RemoteLeg implements BlockDevice {
   /** By slot, connections in use in a thread. */
   private readonly away = new Map<number, Away>();
   private taker: LinkTaker | null = null;
-  private readonly remembered: readonly Remembered[];
+  private readonly isOther: boolean;
 
   constructor(
     name: string,
@@ -214,8 +216,8 @@ export class RemoteLeg implements BlockDevice {
     this.keys = keys;
     this.loop = loop;
     openings += 1;
-    this.remembered = options.remembered ?? [];
-    const { remembered } = this;
+    const { remembered = [], isOther = false } = options;
+    this.isOther = isOther;
     this.plan = { id: openings, facts, timeoutMs: uri.timeoutMs, links, readOnly, remembered };
     const key = keys[0] ?? name;
     this.dialer = new Dialer({ uri, name, key, facts, readOnly, log }, this.localUser());
@@ -242,9 +244,9 @@ export class RemoteLeg implements BlockDevice {
     return `${this.keys[0] ?? ''}:${sizeBytes}:${canonicalName}`;
   }
 
-  /** It was shown to hold what it was remembered to. */
+  /** It holds what it was remembered to, as far as anything was. */
   get isAsItWas(): boolean {
-    return this.remembered.length > 0 && !this.device.isStale;
+    return !this.isOther && !this.device.isStale;
   }
 
   /** For who opens it again; nothing is in flight. */
