@@ -180,6 +180,8 @@ export const NATIVE_MUTANTS: readonly Mutant[] = [
   {
     bug: 'call a leg resyncing before its lack bits are written',
     plant: () => replace(NativeRecorder.prototype, 'needsLacks', always(false)),
+    // Legs must come and go for it.
+    play: (seed) => runSeed(withMetaFaults(drawLegOptions(seed, 'native'))),
   },
   {
     bug: 'no doubt about dirty regions after a crash',
