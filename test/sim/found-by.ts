@@ -123,7 +123,7 @@ export const FOUND_BY: Readonly<Record<HuntName, Readonly<Record<string, FoundBy
     'lack bits lost: clean before those of legs that are out are written': 5,
     'call a leg resyncing before its lack bits are written': 30,
     'no doubt about dirty regions after a crash': 3,
-    'a new member without the map': 512,
+    'a new member without the map': 245,
     'the superblock goes to one leg only': 2,
     'the newest copy of the superblock is written over': 106,
     'one copy of the superblock only': 5,

@@ -14,9 +14,14 @@ import { MirrorSet } from '../../core/mirror/set.ts';
 import { SUPERBLOCK_SUM } from '../../core/mirror/superblock.ts';
 import { drawLegOptions, withMetaFaults } from './options.ts';
 import { always, nothing, replace, type Mutant } from './plant.ts';
-import { runSeed } from './run.ts';
+import { runSeed, type SimResult } from './run.ts';
 
 type Done = (errno: number) => void;
+
+/** Legs must come and go for it. */
+function playMetaLegs(seed: number): SimResult {
+  return runSeed(withMetaFaults(drawLegOptions(seed, 'native')));
+}
 
 export const NATIVE_MUTANTS: readonly Mutant[] = [
   {
@@ -180,8 +185,7 @@ export const NATIVE_MUTANTS: readonly Mutant[] = [
   {
     bug: 'call a leg resyncing before its lack bits are written',
     plant: () => replace(NativeRecorder.prototype, 'needsLacks', always(false)),
-    // Legs must come and go for it.
-    play: (seed) => runSeed(withMetaFaults(drawLegOptions(seed, 'native'))),
+    play: playMetaLegs,
   },
   {
     bug: 'no doubt about dirty regions after a crash',
@@ -189,6 +193,7 @@ export const NATIVE_MUTANTS: readonly Mutant[] = [
   },
   {
     bug: 'a new member without the map',
+    play: playMetaLegs,
     plant: () =>
       replace(
         MirrorSet.prototype,
