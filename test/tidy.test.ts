@@ -100,6 +100,17 @@ describe('testWithoutAssertion', () => {
     expect(testWithoutAssertion(ts('fc.assert(property);'))).toEqual([]);
     expect(testWithoutAssertion({ path: 'core/base/bits.ts', text: '' })).toEqual([]);
   });
+
+  it('lets a file call shared cases, whose own file has to assert', () => {
+    const shared = (body: string) => ({
+      path: 'test/vm/support/power-cut.ts',
+      text: `export function itSurvivesPowerCuts() { it('a', () => { ${body} }); }`,
+    });
+    expect(testWithoutAssertion(ts("itSurvivesPowerCuts({ log: 'core' });"))).toEqual([]);
+    expect(testWithoutAssertion(ts('holdsInEverySecondPart(1);'))).toEqual([]);
+    expect(testWithoutAssertion(shared('run();'))).toHaveLength(1);
+    expect(testWithoutAssertion(shared('expect(run()).toBe(0);'))).toEqual([]);
+  });
 });
 
 describe('oneTitle', () => {

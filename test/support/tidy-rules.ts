@@ -59,10 +59,16 @@ function withoutStrings(line: string): string {
   return line.replace(/(['"`])(?:\\.|(?!\1).)*\1/g, '').replace(/`.*$/, '');
 }
 
+/** A test file may call cases it shares with others: the file they are in is held to the same rule. */
+const SHARED_CASES = /\b(?:it|holds)[A-Z]\w*[(]/;
+const SHARES_CASES = /\bexport function (?:it|holds)[A-Z]/;
+
 export function testWithoutAssertion({ path, text }: SourceFile): Complaints {
   // A file that runs other test files again asserts what they assert.
   const asserts = /\b(?:expect|assert\w*|suite)\b[.\w]*[(]|\bimport\('[^']+\.test\.ts'\)/;
-  if (!path.endsWith('.test.ts') || asserts.test(text)) return [];
+  const isTest = path.endsWith('.test.ts');
+  if (asserts.test(text) || !(isTest || SHARES_CASES.test(text))) return [];
+  if (isTest && SHARED_CASES.test(text)) return [];
   return [`${path}: a test file that asserts nothing`];
 }
 

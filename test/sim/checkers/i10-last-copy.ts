@@ -40,7 +40,7 @@ function isExcused(world: World, op: ClientOp): boolean {
   if (isGoodLegBehind(world)) return true;
   // By md's rule, whatever sectors of the others nobody has found to be unreadable yet.
   if (world.options.atlas === 'latent' && world.hasGivenUpReader) return true;
-  // Of a loss before the members of today had joined (D8): he is owed it, or what was lost is still to be written again.
+  // Of a loss before the members of today had joined (D8): he is owed it, or it is still to be written again.
   const isBroken = world.options.atlas === 'broken';
   if (asksForSafety(op) && (isBroken || world.hasLostUncovered) && isLossLeft(world, op))
     return true;
