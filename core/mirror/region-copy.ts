@@ -384,9 +384,14 @@ export class RegionCopy
       leg.outOfSync.clear(this.region);
       leg.lost.clear(this.region);
     }
-    this.unkept?.outOfSync.setRange(this.region, this.region);
     if (this.isDoubtful) this.set.doubt.clear(this.region);
-    this.end('healed');
+    if (this.unkept === null) {
+      this.end('healed');
+      return;
+    }
+    this.unkept.outOfSync.setRange(this.region, this.region);
+    // Not at once again: where the others cannot read it, that member is the source, and would fail for ever.
+    this.end('failed');
   }
 
   /** True: go on with the legs that are left. */

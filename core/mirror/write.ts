@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts';
 import { ERRNO } from '../base/errno.ts';
 import { MAX_REGIONS } from '../base/error-bits.ts';
 import type { Bio } from '../block/bio.ts';
+import type { Completion } from '../block/loop.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { RangeClaim, type RangeOwner } from '../block/range-lock.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
@@ -19,7 +20,7 @@ import { settleWriteErrors } from './write-errors.ts';
  *
  * The claim is held to the end, so no read and no other write sees the legs differ.
  */
-export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWaiter {
+export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWaiter, Completion {
   needVersion = 0;
   readonly claim = new RangeClaim();
   readonly request = new DmIoRequest();
@@ -111,7 +112,7 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWai
       this.error = this.set.losses.errno;
     }
     if (this.set.journal.isBehind) this.set.journal.wait(this);
-    else this.release(this.error).complete();
+    else this.complete();
   }
 
   /**
@@ -122,7 +123,8 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWai
     const { losses } = this.set;
     const issuer = bio.loan?.issuer ?? null;
     if (errno === 0) return losses.owedTo(issuer);
-    losses.tell(issuer);
+    // "Not supported" tells of nothing: the client writes zeros himself, and asks with his next FLUSH.
+    if (errno !== ERRNO.EOPNOTSUPP) losses.tell(issuer);
     return errno;
   }
 
@@ -140,7 +142,12 @@ export class MirrorWrite implements RangeOwner, DmIoOwner, RecordWaiter, MarkWai
 
   /** From any context; dmIoDone, which the loop calls, completes the bio itself. */
   private end(errno: number): void {
-    this.set.loop.defer(this.release(errno));
+    this.error = errno;
+    this.set.loop.defer(this);
+  }
+
+  complete(): void {
+    this.release(this.error).complete();
   }
 
   private release(errno: number): Bio {

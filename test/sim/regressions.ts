@@ -143,6 +143,18 @@ export const NATIVE_REGRESSIONS: readonly (Regression & {
     law: 'liveness',
     bug: 'the cleaner flushes, and fails, while what was lost is written once more, and spoils that',
   },
+  {
+    seed: 45000816,
+    legs: false,
+    law: 'D8',
+    bug: 'a client that hears "not supported" of a WRITE_ZEROES with FUA counts as told of a loss',
+  },
+  {
+    seed: 45000014,
+    legs: false,
+    law: 'I10',
+    bug: 'a client is taken for told when its write has failed, and has not heard: a loss in between tells it twice',
+  },
 ];
 
 /** The same with legs behind a network. */
@@ -166,6 +178,11 @@ export const REMOTE_REGRESSIONS: readonly Regression[] = [
     seed: 5000751,
     law: 'D8',
     bug: 'a client is told of a loss by a write that ends after a FLUSH of its own went well',
+  },
+  {
+    seed: 45000729,
+    law: 'liveness',
+    bug: 'the last member cannot keep a region that only it can read: it is copied again at once, for ever',
   },
 ];
 

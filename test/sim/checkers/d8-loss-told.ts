@@ -11,9 +11,8 @@ export const lossTold: Checker = {
     if (!asksForSafety(op)) return;
     const since = world.owing.get(op.issuer);
     if (since === undefined) return;
-    // "Not supported" may come from above the mirror and tell of nothing: then he is owed it all the same.
-    if (op.error === ERRNO.EOPNOTSUPP) world.owing.set(op.issuer, Infinity);
-    else if (op.error !== ERRNO.OK) world.owing.delete(op.issuer);
+    // "Not supported" tells of nothing: he does it another way, and is owed it all the same.
+    if (op.error !== ERRNO.OK && op.error !== ERRNO.EOPNOTSUPP) world.owing.delete(op.issuer);
     // A hint that was done by doing nothing has asked nobody.
     if (op.error !== ERRNO.OK || op.op === REQ_OP.DISCARD) return;
     // Another request of his is under way that may be the one to tell him.
