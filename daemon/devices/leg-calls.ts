@@ -28,9 +28,11 @@ import { legInside } from './external-metadata.ts';
 /** Where a leg of the set stands. */
 export type LegFacts = Omit<LegReport, 'name'>;
 
-interface Detached {
+export interface Detached {
   /** What a remote leg must hold when it is opened again; empty: nobody can say. */
   readonly remembered: readonly Remembered[];
+  /** Its server has shown another content already. */
+  readonly isOther: boolean;
 }
 
 export interface LegCalls {
@@ -136,9 +138,9 @@ export const LEG_HANDLERS: LegHandlers = {
       try {
         if (errno !== 0) throw notRecorded(set, errno);
         refuseBusy(leg);
-        const remembered = leg.device === null ? [] : rememberedOf(legInside(leg.device));
+        const detached = leg.device === null ? NOTHING : detachedOf(legInside(leg.device));
         detachDevice(leg);
-        answer.done({ remembered });
+        answer.done(detached);
       } catch (error) {
         if (!(error instanceof ControlError)) throw error;
         answer.refuse(error);
@@ -160,10 +162,15 @@ export const LEG_HANDLERS: LegHandlers = {
 };
 
 /** In the thread of its device, or in this one. */
-function rememberedOf(device: BlockDevice): readonly Remembered[] {
+function detachedOf(device: BlockDevice): Detached {
   const isRemote = device instanceof RemoteDevice || device instanceof RemoteLeg;
-  return isRemote && !device.isStale ? device.remember() : [];
+  if (!isRemote) return NOTHING;
+  return device.isStale
+    ? { remembered: [], isOther: true }
+    : { remembered: device.remember(), isOther: false };
 }
+
+const NOTHING: Detached = { remembered: [], isOther: false };
 
 function setOf({ mapped, mirror }: Assembled): MirrorSet {
   if (mirror !== null) return mirror;

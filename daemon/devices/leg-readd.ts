@@ -15,11 +15,10 @@ import type { BlockDevice } from '../../core/block/device.ts';
 import type { Loop } from '../../core/block/loop.ts';
 import type { TargetEnvironment } from '../../core/dm/target.ts';
 import type { LegMetadata } from '../../core/mirror/assemble-native.ts';
-import type { Remembered } from '../../core/remote/witness.ts';
 import type { LegHistory } from '../../core/mirror/native-recorder.ts';
 import { RemoteLeg } from '../remote/leg.ts';
 import { refuseTwins } from './assemble.ts';
-import type { LegFacts } from './leg-calls.ts';
+import type { Detached, LegFacts } from './leg-calls.ts';
 import { identityAt, identityOf, type LegIdentity } from './leg-identity.ts';
 import { externalOfTable, type ExternalRule } from './external-metadata.ts';
 import { refuseStranger } from './leg-content.ts';
@@ -40,6 +39,8 @@ const DRAIN_PAUSE_MS = 50;
 export class LegReadds {
   /** What was at a path when it was opened or, if it is closed now, when it was closed. */
   readonly known = new Map<string, LegIdentity>();
+  /** What was known of a leg when the set last let go of its device. */
+  private readonly detached = new Map<string, Detached>();
   private readonly name: string;
   private readonly runner: Runner;
   private readonly legs: OpenLegs;
@@ -63,10 +64,10 @@ export class LegReadds {
     const history = await this.runner.call('leg-history', { leg: path });
     if (lowerNameOf(path) !== undefined) return this.readdStacked(path, history, force);
     if (history !== null) return this.readdMarked(path, history, force);
-    const remembered = await this.detach(path);
+    const detached = await this.detach(path);
     const before = await this.close(path);
     const found = await identityAt(path);
-    const device = await this.reopen(path, force, remembered);
+    const device = await this.reopen(path, force, detached);
     try {
       const now = await identityOf(device);
       // A file might have been exchanged between the two looks; an export is only looked at open.
@@ -97,9 +98,9 @@ export class LegReadds {
 
   /** A leg that carries metadata says itself who it is, and what it has lived through. */
   private async readdMarked(path: string, history: LegHistory, force: boolean): Promise<LegFacts> {
-    const remembered = await this.detach(path);
+    const detached = await this.detach(path);
     await this.legs.closeOne(path);
-    const device = await this.reopen(path, force, remembered);
+    const device = await this.reopen(path, force, detached);
     try {
       // Metadata beside the leg tells nothing of what has become of the leg.
       const found = isAsItWas(device) ? await this.metadataOf(path) : NO_METADATA;
@@ -185,11 +186,17 @@ export class LegReadds {
     return attached(this.legs, device, this.runner.call('re-add-leg', call));
   }
 
-  private async detach(leg: string): Promise<readonly Remembered[]> {
+  private async detach(leg: string): Promise<Detached> {
     const endMs = performance.now() + DRAIN_MS;
     for (;;) {
       try {
-        return (await this.runner.call('detach-leg', { leg })).remembered;
+        const found = await this.runner.call('detach-leg', { leg });
+        // A try that was refused has taken it from the set: the next one must know it too.
+        const kept = this.detached.get(leg);
+        const isNothing = found.remembered.length === 0 && !found.isOther;
+        const detached = isNothing && kept !== undefined ? kept : found;
+        this.detached.set(leg, detached);
+        return detached;
       } catch (error) {
         const isBusy = error instanceof ControlError && error.code === 'busy';
         if (!isBusy || performance.now() > endMs) throw error;
@@ -215,7 +222,7 @@ export class LegReadds {
   private async reopen(
     path: string,
     force: boolean | null,
-    remembered: readonly Remembered[] = [],
+    detached: Partial<Detached> = {},
   ): Promise<LegDevice> {
     const { tableLines, sizeBytes } = await this.runner.call('snapshot', null);
     const external = externalOfTable(tableLines.join('\n'));
@@ -227,7 +234,7 @@ export class LegReadds {
       createBytes: null,
       createHint: '',
       mayBeMissing: false,
-      remembered,
+      ...detached,
       external: external === null ? null : ruleOf(external, force),
     });
     try {

@@ -50,6 +50,7 @@ export interface OpenLegsOptions {
   readonly external?: ExternalRule | null;
   /** Of a remote leg that was open before: what it must hold. */
   readonly remembered?: readonly Remembered[];
+  readonly isOther?: boolean;
   /** A leg that is not there is left out, with the reason; else it is an error. */
   readonly mayBeMissing: boolean;
 }

@@ -23,6 +23,7 @@ export interface OpenLegOptions {
   readonly cache: CacheMode | undefined;
   /** Of a remote leg: what it must hold, as far as that is known. */
   readonly remembered?: readonly Remembered[];
+  readonly isOther?: boolean;
 }
 
 interface LegKind {
