@@ -264,6 +264,8 @@ export class NativeLegs {
     if (newest(a) === 0 && newest(b) === 0) return 'nothing';
     const isA = newest(a) === newest(b) ? prng.ratio(1, 2) : newest(a) < newest(b);
     const first = isA ? places.a : places.b;
+    // A power cut might take the other one: a kill came before its FUA had ended.
+    if (!this.isOnPlatter(disk, isA ? places.b : places.a)) return 'nothing';
     const kind = prng.pick(['zeroed', 'torn', 'bit'] as const);
     for (let i = 0; i < SUPERBLOCK_SECTORS; i += 1) {
       if (kind === 'zeroed') medium.damage(first + i, 0);
@@ -272,6 +274,15 @@ export class NativeLegs {
     const where = first + prng.below(SUPERBLOCK_SECTORS);
     if (kind === 'bit') medium.damage(where, raw.flipped(at(medium.visible, where), prng));
     return `${kind} superblock ${isA ? 'A' : 'B'}`;
+  }
+
+  /** What a copy of the superblock shows is what it will show whatever happens. */
+  private isOnPlatter(disk: number, first: number): boolean {
+    const { medium } = at(this.disks, disk);
+    for (let sector = first; sector < first + SUPERBLOCK_SECTORS; sector += 1) {
+      if (!medium.isCertain(sector, at(medium.visible, sector))) return false;
+    }
+    return true;
   }
 
   /** A sector of a leg's map is damaged: of the only member, or where another member says the same. */
