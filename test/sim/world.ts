@@ -98,8 +98,6 @@ export class World {
   /** The clients of this life, and since when they are owed the errno of a loss. */
   issuers: readonly Issuer[] = [];
   readonly owing = new Map<Issuer, number>();
-  /** The step of the last loss without the leg that has no faults: it was being filled. */
-  lossBehindAt = -1;
   daemon: Daemon;
   /** Clients on connections; null: requests enter at the mapped device. */
   readonly front: Front | null;
@@ -279,7 +277,6 @@ export class World {
     this.touches += 1;
     if (isGoodLegBehind(this) || this.heldAt >= this.step - 1) this.hasLostUncovered = true;
     this.say(() => 'LOSS: no member could make durable what it holds');
-    if (isGoodLegBehind(this)) this.lossBehindAt = this.step;
     for (const issuer of this.issuers) this.owing.set(issuer, this.step);
   }
 

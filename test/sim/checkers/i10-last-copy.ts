@@ -32,18 +32,12 @@ export function isGoodLegHeldUp(world: World): boolean {
   return metaFaultEvery > 0 && at(world.disks, anchor).stuckUntilMs > world.clock.nowMs();
 }
 
-/** It was under way at a loss while that leg was being filled, or its client hears only now of one (D8). */
-function isOfLossBehind({ lossBehindAt, owing }: World, { from, issuer }: ClientOp): boolean {
-  return from <= lossBehindAt || owing.get(issuer) === lossBehindAt;
-}
-
 function isExcused(world: World, op: ClientOp): boolean {
   if (op.error === ERRNO.EOPNOTSUPP) {
     return op.op === REQ_OP.WRITE_ZEROES || op.op === REQ_OP.DISCARD;
   }
   if (world.recorder.failures > op.recorderFailures) return true;
   if (isGoodLegBehind(world)) return true;
-  if (asksForSafety(op) && isOfLossBehind(world, op)) return true;
   // By md's rule, whatever sectors of the others nobody has found to be unreadable yet.
   if (world.options.atlas === 'latent' && world.hasGivenUpReader) return true;
   // Of a loss before the members of today had joined (D8): he is owed it, or it is still to be written again.
