@@ -35,8 +35,9 @@ export class Signals {
       if (reload === null) this.end('SIGHUP');
       else void reload();
     };
-    process.removeListener('SIGHUP', this.heard);
+    // In this order: without any listener a SIGHUP would end the process, if only for a moment.
     process.on('SIGHUP', act);
+    process.removeListener('SIGHUP', this.heard);
     if (this.hungUp) act();
   }
 }
