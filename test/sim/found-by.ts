@@ -58,7 +58,7 @@ export const FOUND_BY: Readonly<Record<HuntName, Readonly<Record<string, FoundBy
     'scrub leaves unreadable sectors as they are': 1,
     'send again before the lost connection is fenced (`--remote`, as are the next)': 64,
     'forget that a server may have lost what it acknowledged': 22,
-    'a flush covers what was answered after it was sent': 85,
+    'a flush covers what was answered after it was sent': 313,
     'never give up a request without an answer': 2,
     'a request without an answer is done': 7,
     'forget FUA where the server has none': 1,
