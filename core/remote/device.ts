@@ -151,6 +151,7 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
     request.needsFlush &&= this.hasFlush;
     request.isOverdue = false;
     request.isBegun = false;
+    request.isMingled = false;
     request.tick = this.ticks;
     this.age.push(request);
     if (!this.isTicking) this.armTick();
@@ -169,7 +170,7 @@ export class RemoteDevice implements BlockDevice, LinkOwner {
       this.witness.flushSent();
     } else if (request.isMutation && !request.isBegun) {
       request.isBegun = true;
-      this.witness.begins(request);
+      this.witness.begins(request, this.age.oldest);
     }
     const { bio } = request;
     link.start(request, bio !== null && (bio.flags & REQ_FLAG.SYNC) !== 0);

@@ -21,6 +21,8 @@ export class RemoteRequest {
   epoch = 0;
   /** Of a mutation: it was sent, once or more. */
   isBegun = false;
+  /** Of a mutation: another one of its sectors was under way with it; the server takes them in any order. */
+  isMingled = false;
   /** Of the query: bytes its answer has covered so far. */
   toldBytes = 0;
   /** Of COMMAND and COMMAND_FLAG: what is sent. */

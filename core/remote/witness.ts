@@ -97,14 +97,20 @@ export class Witness {
     return PLACE_COUNT;
   }
 
-  /** A mutation is about to be sent for the first time. */
-  begins(request: RemoteRequest): void {
+  /** A mutation is about to be sent for the first time. `oldest`: it and all others that have not ended, by age. */
+  begins(request: RemoteRequest, oldest: RemoteRequest | null): void {
     const { bio, type, digest } = request;
     const { sector, sectors, vecs } = bio!;
     if (type === COMMAND.WRITE) digest.take(vecs, SECTOR_SIZE);
     else digest.copy(this.zero);
     request.epoch = this.epoch;
     const end = sector + sectors;
+    for (let one = oldest; one !== null; one = one.younger) {
+      if (one === request || !one.isBegun || one.bio === null) continue;
+      if (one.bio.sector >= end || sector >= one.bio.sector + one.bio.sectors) continue;
+      one.isMingled = true;
+      request.isMingled = true;
+    }
     for (let i = 0; i < PLACE_COUNT; i += 1) {
       const place = this.places[i]!;
       if (!place.overlaps(sector, end)) continue;
@@ -123,7 +129,7 @@ export class Witness {
   ended(request: RemoteRequest, acknowledged: number, canCache: boolean): void {
     const { bio, type, digest, flags } = request;
     const { sector } = bio!;
-    if (request.epoch !== this.epoch) this.failed(bio!);
+    if (request.epoch !== this.epoch || request.isMingled) this.failed(bio!);
     else if (type === COMMAND.TRIM) return;
     else if (!canCache || (flags & COMMAND_FLAG.FUA) !== 0) this.keep(sector, digest);
     else this.places[CANDIDATE + (digest.isZero ? 1 : 0)]!.set(sector, 1, digest, acknowledged);

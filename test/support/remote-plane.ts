@@ -10,6 +10,8 @@ import { dup } from '../../daemon/uring/syscall.ts';
 import { WorkerRemoteLeg } from '../../daemon/worker/remote-leg.ts';
 import { pollingPlane } from './uring-plane.ts';
 
+const SETTLE_LIMIT_MS = 5000;
+
 /** A remote leg on a data plane in the test's own thread; what threads say to each other is called. */
 export async function legOnPlane(
   uri: string,
@@ -40,6 +42,8 @@ export async function legOnPlane(
   return {
     device: there.device,
     close: async () => {
+      // Its second connection may be looked at only now.
+      for (let i = 0; there.device.inFlight > 0 && i < SETTLE_LIMIT_MS; i += 1) await sleep(1);
       expect(there.device.inFlight).toBe(0);
       await polling.stop();
       await leg.close();

@@ -180,6 +180,40 @@ describe('a remote device whose server comes back', () => {
     expect(world.device.isDead).toBe(false);
   });
 
+  it.each([
+    ['with FUA', REQ_FLAG.FUA],
+    ['with a FLUSH behind them', REQ_FLAG.NONE],
+  ])('believes neither of two writes that were under way together, %s', (_, flags) => {
+    // The first write's only sector is the second's only one, its last one, its first one.
+    for (const [sector, sectors] of [
+      [40, 1],
+      [33, 8],
+      [40, 8],
+    ] as const) {
+      const world = new RemoteWorld({}, 2);
+      world.submit(REQ_OP.WRITE, 40, 1, flags, 0x11);
+      world.submit(REQ_OP.WRITE, sector, sectors, flags, 0x22);
+      const sent = [...world.wire(0).requests(), ...world.wire(1).requests()];
+      expect(sent.length).toBe(2);
+      // The server does the second one first, and answers it last.
+      sent.forEach((one, slot) => world.wire(slot).answer(one));
+      world.content.fill(0x11, 40 * 512, 41 * 512);
+      world.run();
+      const flushed = world.submit(REQ_OP.FLUSH);
+      for (const slot of [0, 1]) {
+        for (const one of world.wire(slot).requests()) world.wire(slot).answer(one);
+      }
+      world.run();
+      expect(flushed.errno).toBe(0);
+      world.wire(1).link.closed('gone');
+      for (const one of world.wire(0).requests()) world.wire(0).answer(one);
+      world.run();
+      world.fenced(1);
+      world.connect(1);
+      expect(world.device.isStale).toBe(false);
+    }
+  });
+
   it('looks at each connection of several', () => {
     const world = new RemoteWorld({}, 3);
     write(world, 40);
