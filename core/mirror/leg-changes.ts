@@ -61,8 +61,7 @@ export function addLeg(set: MirrorSet, options: NewLeg, done: LegChangeDone): Le
   leg.replaces = replaces?.slot ?? -1;
   leg.uuid = options.uuid ?? null;
   leg.timeoutMs = set.timeoutOf(name);
-  leg.isStranger = true;
-  leg.outOfSync.setAll();
+  leg.lacksAll();
   set.legs.push(leg);
   set.legsChanged();
   set.emit('leg-added', leg, `leg ${name} added`);
@@ -120,12 +119,10 @@ export function readdLeg(
   leg.standing = STANDING.JOINING;
   leg.joins += 1;
   leg.failedByHand = false;
+  leg.isEmptied = false;
   leg.reason = null;
   leg.recentReadErrors = 0;
-  if (!isSame) {
-    leg.outOfSync.setAll();
-    leg.isStranger = true;
-  }
+  if (!isSame) leg.lacksAll();
   // A copy that began before must not vouch for what the leg got then.
   set.recovery.spoilAll();
   set.legsChanged();
@@ -246,8 +243,7 @@ function dropDurably(set: MirrorSet, leg: Leg, done: LegChangeDone): void {
     } else {
       // Nobody has told it what it missed meanwhile.
       leg.isLeaving = false;
-      leg.outOfSync.setAll();
-      leg.isStranger = true;
+      leg.lacksAll();
       set.legs.splice(index, 0, leg);
       set.legsChanged();
     }

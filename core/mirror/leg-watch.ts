@@ -5,6 +5,7 @@ import type { BlockDevice } from '../block/device.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import type { BioWatch, SentBio } from '../dm-io/client.ts';
 import { LegDeadline } from './leg-deadline.ts';
+import { isOfAnEmptied } from './leg.ts';
 import type { MirrorSet } from './set.ts';
 
 /** Counts each leg's bios, and has an eye on how long they take. */
@@ -41,12 +42,18 @@ export class LegWatch implements BioWatch {
 
   private noteError(device: BlockDevice, bio: Bio & SentBio): void {
     const { error, op, flags, request } = bio;
+    if (isOfAnEmptied(error)) this.noteEmptied(device);
     const isSync = op === REQ_OP.FLUSH || (flags & REQ_FLAG.FUA) !== 0;
     if (!isSync || error === ERRNO.EOPNOTSUPP || request === null) return;
     const leg = this.set.legOf(device);
     if (leg?.isActive !== true) return;
     this.set.failedSyncs.note(request);
     this.set.unsettled.partFailed(request, leg);
+  }
+
+  private noteEmptied(device: BlockDevice): void {
+    const leg = this.set.legOf(device);
+    if (leg !== null) this.set.noteEmptied(leg);
   }
 
   mayEnd(device: BlockDevice, bio: Bio): boolean {
@@ -59,6 +66,7 @@ export class LegWatch implements BioWatch {
   lateEnded(device: BlockDevice, bio: Bio, tookMs: number): void {
     const leg = this.set.legOf(device);
     if (leg === null) return;
+    if (isOfAnEmptied(bio.error)) this.set.noteEmptied(leg);
     leg.stats.note(bio.op, bio.sectors, tookMs, bio.error === 0 ? ERRNO.ETIMEDOUT : bio.error);
     leg.leave();
   }

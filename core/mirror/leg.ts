@@ -1,4 +1,4 @@
-import { errnoName } from '../base/errno.ts';
+import { ERRNO, errnoName } from '../base/errno.ts';
 import { assert } from '../base/assert.ts';
 import { MAX_REGIONS } from '../base/error-bits.ts';
 import type { BlockDevice } from '../block/device.ts';
@@ -35,6 +35,11 @@ export const MAX_LEGS = MAX_REGIONS;
  */
 export const DEFAULT_LEG_TIMEOUT_MS = 30_000;
 
+/** What a leg holds is not what it was given: it ends before, or is another export (core/remote). */
+export function isOfAnEmptied(errno: number): boolean {
+  return errno === ERRNO.ENXIO || errno === ERRNO.ESTALE;
+}
+
 /** Told when nothing is under way at a leg any more. */
 export type LegIdle = () => void;
 
@@ -53,6 +58,11 @@ export class Leg {
    * carries of metadata is wiped before it gets ours. Of no meaning where the log knows no uuids.
    */
   isStranger = false;
+  /**
+   * It has answered some request of this life that it ends before, or is another export (core/remote): it does
+   * not hold what it was given. Out of the set, now or later, it lacks everything.
+   */
+  isEmptied = false;
   /** As the user named it; a leg with a uuid may come back under another name. */
   name: string;
   /** First sector of the leg's part of its device. */
@@ -124,6 +134,12 @@ export class Leg {
   /** May answer reads of the regions first..last. */
   canRead(first: number, last: number): boolean {
     return this.isActive && !this.outOfSync.anyIn(first, last);
+  }
+
+  /** It may hold anything. */
+  lacksAll(): void {
+    this.outOfSync.setAll();
+    this.isStranger = true;
   }
 
   get state(): LegState {

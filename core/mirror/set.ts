@@ -21,7 +21,13 @@ import { endReplacements } from './leg-changes.ts';
 import { LegWatch } from './leg-watch.ts';
 import { lose, Losses } from './losses.ts';
 import type { Leg } from './leg.ts';
-import { DEFAULT_LEG_TIMEOUT_MS, MAX_LEGS, STANDING, type LegErrorKind } from './leg.ts';
+import {
+  DEFAULT_LEG_TIMEOUT_MS,
+  isOfAnEmptied,
+  MAX_LEGS,
+  STANDING,
+  type LegErrorKind,
+} from './leg.ts';
 import type { MirrorEventKind, MirrorOptions } from './options.ts';
 import { PendingWrites } from './pending.ts';
 import { MirrorRead } from './read.ts';
@@ -318,8 +324,7 @@ export class MirrorSet {
   failLeg(leg: Leg, kind: LegErrorKind, errno: number): boolean {
     leg.noteError(kind, errno);
     const reason = `${kind} error: ${errnoName(errno)}`;
-    const isOther = errno === ERRNO.ESTALE || errno === ERRNO.ENXIO;
-    if (isOther ? this.expelEmptied(leg, reason) : this.expel(leg, reason)) return true;
+    if (this.expel(leg, reason)) return true;
     lose(this, errno);
     return false;
   }
@@ -401,14 +406,13 @@ export class MirrorSet {
       leg.recentReadErrors = 0;
     }
     leg.recentReadErrors += 1;
-    // What it holds is not what it was given: it ends before, or is another export (core/remote).
-    const hasChanged = errno === ERRNO.ENXIO || errno === ERRNO.ESTALE;
+    const hasChanged = isOfAnEmptied(errno);
     // Its server is out of reach: the leg holds what it held.
     const isGone = errno === ERRNO.ENOTCONN;
     const tooMany = leg.recentReadErrors > READ_ERRORS_PER_HOUR;
     if ((hasChanged || isGone || tooMany) && this.hasOtherWholeMember(leg)) {
-      if (hasChanged) this.expelEmptied(leg, `read error: ${errnoName(errno)}`);
-      else this.expel(leg, isGone ? `read error: ${errnoName(errno)}` : 'too many read errors');
+      const isTold = hasChanged || isGone;
+      this.expel(leg, isTold ? `read error: ${errnoName(errno)}` : 'too many read errors');
       return;
     }
     leg.outOfSync.setRange(first, last);
@@ -546,6 +550,7 @@ export class MirrorSet {
     leg.outOfSync.addAll(this.doubt);
     leg.outOfSync.addAll(leg.lost);
     leg.lost.clearAll();
+    if (leg.isEmptied) leg.lacksAll();
     this.generation += 1;
     if (!this.hasTwoMembers()) this.doubt.clearAll();
     if (wasMember) this.journal.memberLeft();
@@ -557,12 +562,13 @@ export class MirrorSet {
     return true;
   }
 
-  /** A leg that has lost what it was given: it lacks everything. */
-  private expelEmptied(leg: Leg, reason: string): boolean {
-    if (!this.expel(leg, reason)) return false;
-    leg.outOfSync.setAll();
-    leg.isStranger = true;
-    return true;
+  /** The leg has answered a request with what `isOfAnEmptied` tells. */
+  noteEmptied(leg: Leg): void {
+    if (leg.isEmptied) return;
+    leg.isEmptied = true;
+    if (leg.isActive) return;
+    leg.lacksAll();
+    if (this.legs.includes(leg)) this.legsChanged();
   }
 
   /** Members may differ here, and nobody has been told what they hold. */

@@ -66,6 +66,8 @@ export class SimDisk implements BlockDevice {
   onSubmit: ((bio: Bio) => void) | null = null;
   /** The world's step at which a fault last struck; -1: never. */
   struckAt = -1;
+  /** It has been slower than it should be, if only once. */
+  hasBeenSlow = false;
   /** The world's count of steps. */
   step = (): number => 0;
   readonly rawFrom: number;
@@ -276,6 +278,7 @@ export class SimDisk implements BlockDevice {
     const base = 1 + this.prng.below(this.latencyUs);
     const tail = this.prng.ratio(1, 50) ? 20 : 1;
     const { stallUs, slowness } = this.faults;
+    if (slowness > 1) this.hasBeenSlow = true;
     const stall = stallUs === 0 ? 0 : stallUs + this.prng.below(stallUs);
     return base * tail * slowness + stall;
   }

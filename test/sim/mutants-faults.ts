@@ -37,16 +37,18 @@ export const FAULT_MUTANTS: readonly Mutant[] = [
   {
     bug: 'a leg that has become shorter lacks only what it was asked for (`--cut`)',
     play: (seed) => runSeed(drawCutOptions(seed)),
+    plant: () => replace(MirrorSet.prototype, 'noteEmptied', nothing),
+  },
+  {
+    bug: 'a leg that was out when it was found to be shorter lacks what it has missed (`--cut`)',
+    play: (seed) => runSeed(drawCutOptions(seed)),
     plant: () =>
       replace(
         MirrorSet.prototype,
-        'expelEmptied',
+        'noteEmptied',
         () =>
-          function (this: MirrorSet, leg: Leg, reason: string) {
-            const { expel } = this as unknown as {
-              expel: (leg: Leg, reason: string) => boolean;
-            };
-            return expel.call(this, leg, reason);
+          function (this: MirrorSet, leg: Leg) {
+            if (leg.isActive) leg.isEmptied = true;
           },
       ),
   },

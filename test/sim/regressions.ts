@@ -189,6 +189,12 @@ export const REMOTE_REGRESSIONS: readonly Regression[] = [
 /** Legs that become shorter, and as long as before. */
 export const CUT_REGRESSIONS: readonly Regression[] = [
   {
+    seed: 30003106,
+    law: 'I8',
+    bug: 'a leg that is told to be out before its write ends with ENXIO is filled by a delta',
+  },
+  { seed: 30015289, law: 'I8', bug: 'the same, and nothing was marked as lacking' },
+  {
     seed: 84,
     law: 'I8',
     bug: 'a leg that has become shorter, as a write has found, is filled by what it has missed alone',

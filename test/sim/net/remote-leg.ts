@@ -1,5 +1,6 @@
 // A leg that another server serves: core/remote unmodified, between the mirror and a simulated disk
 // behind a simulated network. Connecting and fencing are here what daemon/remote does with sockets.
+import { ERRNO } from '../../../core/base/errno.ts';
 import { SILENT_LOG } from '../../../core/base/ports.ts';
 import type { Prng } from '../../../core/base/prng.ts';
 import { Bio } from '../../../core/block/bio.ts';
@@ -192,6 +193,9 @@ export class RemoteSite {
       this.isDoomed = false;
       this.clock.in(1, () => this.serverDies(true, 50));
     }
+    const { disk } = this.server;
+    // A remote leg ends by its own time-out what its server is too slow for, also as the last one.
+    if (bio.error === ERRNO.ETIMEDOUT && disk.hasBeenSlow) disk.struckAt = disk.step();
     const took = this.clock.nowMs() - called;
     const longest = this.options.timeoutMs * LATE + LETTING_GO_MS;
     if (took > longest) {
