@@ -86,11 +86,11 @@ type Relation =
  * | failed, missing, stale | STALE delta | STALE delta | STALE delta | STALE |
  * | (not there)    | MISSING delta, whatever the ruler says                 |
  *
- * delta: (of a leg that is out only where it shows the last superblock it was given) it lacks what
- * its lack section says and what is dirty, and nothing else, if its generation is not below the one
- * since which no bit was cleared: for a leg in the set the ruler's cleared
- * generation, for one that is out the one of the time when it left. Else, and where the table does
- * not say delta, it may lack anything (D1: a leg that was rolled back).
+ * delta: it lacks what its lack section says and what is dirty, and nothing else, if its generation is
+ * not below the one since which no bit was cleared: for a leg in the set the ruler's cleared generation,
+ * for one that is out the one of the time when it left. And of a leg in sync only where its superblock is
+ * not from before it was; of one that is out only where it shows the last one it was given. Else, and
+ * where the table does not say delta, it may lack anything (D1: a leg that was rolled back).
  *
  * Who rules: the superblock behind which all others are, by one of these rules; of several the latest.
  *
@@ -99,8 +99,13 @@ type Relation =
  * | goesBackTo | `one` is of its run and not before it, or of a run that knew it | it is all in `one` |
  * | isUnended | it counts a leg in sync that went on without it: the leg of | its first superblock never came to |
  * | | `one`, or one that is in sync with `one` since before the two parted | all it was for |
- * | isLeftBehind | it is of a leg being filled, and all its members have gone on | no member ever had it |
- * | isAncient | `one` forgot its run (14 are kept), calls it in sync, is later | it has seen all but the last |
+ * | isLeftBehind | it is of a leg that is no member by it, and all its members have gone on | no member ever had it |
+ * | | or have been removed, and it is one superblock beyond what `one` goes back to | |
+ * | isAncient | `one` forgot its run (14 are kept) and is later, and calls it in sync; | it has seen all but the last |
+ * | | or it is no member by its own word, and its members are in sync in `one` or were removed | |
+ *
+ * A leg that is no member by its own superblock holds no writes that its members lack: it can only bear
+ * witness to a life of theirs. Of one that an operator has removed there is nothing to be told any more.
  *
  * If there is none, two parts of the set were started apart: refused (I11). So are two parts without a
  * leg in common where one of them never came to acknowledge: no superblock that is left can tell. If
@@ -205,11 +210,7 @@ function isAbove(one: Found, other: Found): boolean {
   const { sequence, generation } = other.superblock;
   if (one.superblock.sequence !== sequence) return one.superblock.sequence > sequence;
   if (one.superblock.generation !== generation) return one.superblock.generation > generation;
-  return isMemberItself(one) && !isMemberItself(other);
-}
-
-function isMemberItself({ superblock }: Found): boolean {
-  return entryOf(superblock, superblock.legUuid)?.state === 'in-sync';
+  return isMemberBySelf(one.superblock) && !isMemberBySelf(other.superblock);
 }
 
 /** What no two parts of a set that were started apart may say of each other. */
@@ -223,8 +224,8 @@ export const RULES = {
 /** `later` is `earlier`, or was written by somebody who knew it. */
 function goesBackTo(later: Superblock, earlier: Superblock): boolean {
   if (later.run === earlier.run) return earlier.sequence <= later.sequence;
-  const entry = entryOf(later, earlier.legUuid);
-  const marks = entry === undefined ? later.history : [...later.history, entry.last];
+  // What its legs were given last may be of runs that its history has forgotten.
+  const marks = [...later.history, ...later.legs.map(({ last }) => last)];
   return marks.some(({ run, sequence }) => run === earlier.run && earlier.sequence <= sequence);
 }
 
@@ -247,19 +248,35 @@ function isUnended(other: Superblock, one: Superblock): boolean {
 
 /**
  * `other` is from a leg that was being filled, and all that were to fill it have gone on without
- * that superblock: it was cut short by a crash, and nothing ever stood on it.
+ * that superblock, or have been removed: it was cut short by a crash, and nothing ever stood on it.
  */
 function isLeftBehind(other: Superblock, one: Superblock): boolean {
-  if (entryOf(other, other.legUuid)?.state === 'in-sync') return false;
-  const members = other.legs.filter(({ state }) => state === 'in-sync');
-  return members.every(({ uuid }) => {
+  if (isMemberBySelf(other)) return false;
+  return membersOf(other).every(({ uuid }) => {
     if (uuid === one.legUuid) return true;
     const entry = entryOf(one, uuid);
-    if (entry === undefined) return false;
+    if (entry === undefined) return isOneBeyond(other, one);
     // In the run of `one`, which the other never heard of; or in one between.
     const run = entry.state === 'in-sync' ? one.run : entry.last.run;
     return run !== other.run && other.history.every((mark) => mark.run !== run);
   });
+}
+
+/** All that `other` goes on from is in the past of `one`, up to the superblock before it. */
+function isOneBeyond(other: Superblock, one: Superblock): boolean {
+  const isFirst = other.sequence === other.runStart;
+  const before = isFirst ? other.history[0] : { run: other.run, sequence: other.sequence - 1 };
+  return one.history.some(
+    ({ run, sequence }) => run === before?.run && sequence === before.sequence,
+  );
+}
+
+function isMemberBySelf(superblock: Superblock): boolean {
+  return entryOf(superblock, superblock.legUuid)?.state === 'in-sync';
+}
+
+function membersOf({ legs }: Superblock): readonly LegEntry[] {
+  return legs.filter(({ state }) => state === 'in-sync');
 }
 
 /** `one` has forgotten the run of `other`, since so many have been; then numbers must do. */
@@ -267,10 +284,16 @@ function isAncient(other: Superblock, one: Superblock): boolean {
   if (goesBackTo(other, one)) return false;
   const oldest = one.history.at(-1);
   if (oldest === undefined || one.history.length < MAX_HISTORY) return false;
+  if (other.sequence >= oldest.sequence) return false;
   // Removed long ago, while it was not there to be wiped: it is left out, whatever it says.
   const entry = entryOf(one, other.legUuid);
-  if (entry !== undefined && entry.state !== 'in-sync') return false;
-  return other.sequence < oldest.sequence;
+  if (entry === undefined || entry.state === 'in-sync') return true;
+  // Out, it may have been started alone: unless it is no member by its own word.
+  if (isMemberBySelf(other)) return false;
+  return membersOf(other).every(({ uuid }) => {
+    const member = entryOf(one, uuid);
+    return member === undefined || member.state === 'in-sync';
+  });
 }
 
 /**
@@ -355,7 +378,9 @@ function planLeg(
   // One that is out and was put back from a copy lacks what it had when it left, too (D1).
   const { run, sequence } = entry.last;
   const isAsItLeft = superblock.run === run && superblock.sequence >= sequence;
-  const isKnown = fits && relation !== 'ancient' && (!isOut || isAsItLeft);
+  // Put back to a day before it was in sync it lacks what it was filled with, of which the map says nothing.
+  const wasFilled = entry.state !== 'in-sync' || superblock.generation >= entry.changedGeneration;
+  const isKnown = fits && relation !== 'ancient' && (isOut ? isAsItLeft : wasFilled);
   const deltaPossible = isKnown && superblock.generation >= cleared;
   const isOfOurPast = fits && (relation === 'same' || relation === 'older');
   return { input, standing, deltaPossible, isOfOurPast, entry, own: { superblock, copy } };

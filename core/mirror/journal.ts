@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.ts';
 import { Ring } from '../base/ring.ts';
-import type { MirrorRecord, MirrorRecorder } from './record.ts';
+import { OUTDATED, type MirrorRecord, type MirrorRecorder } from './record.ts';
 
 /** Somebody who may go on only when the record says what he knows. */
 export interface RecordWaiter {
@@ -112,18 +112,21 @@ export class Journal {
       this.durableVersion = version;
       this.onDurable(record);
     }
+    assert(errno !== OUTDATED || version < this.version, 'outdated by nothing that has changed');
     // A failed attempt answers all who wait: the next change, or the next who waits, tries again.
     const count = this.waiters.length;
     for (let i = 0; i < count; i += 1) {
       const waiter = this.waiters.shift();
       assert(waiter !== undefined, 'a record waiter vanished');
-      if (errno === 0 && waiter.needVersion > version) this.waiters.push(waiter);
+      const mustWait = errno === OUTDATED || (errno === 0 && waiter.needVersion > version);
+      if (mustWait) this.waiters.push(waiter);
       else waiter.recorded(errno);
     }
     const { whenFrozen } = this;
     this.whenFrozen = null;
     whenFrozen?.();
     const isBehind = this.durableVersion < this.version;
-    if (this.waiters.length > 0 || (errno === 0 && isBehind)) this.start();
+    const mayGoOn = errno === 0 || errno === OUTDATED;
+    if (this.waiters.length > 0 || (mayGoOn && isBehind)) this.start();
   }
 }

@@ -8,7 +8,7 @@ import type { LegMetadata } from './assemble-native.ts';
 import { Farewells, type CommonSuperblock } from './native-farewell.ts';
 import { eraseNative, NO_MARK } from './native-format.ts';
 import { FoundSuperblocks, loseAll, type FoundSuperblock } from './native-found.ts';
-import type { LegRecord, MirrorRecord, MirrorRecorder } from './record.ts';
+import { OUTDATED, type LegRecord, type MirrorRecord, type MirrorRecorder } from './record.ts';
 import type { MirrorSet } from './set.ts';
 import { encodeSuperblock, type LegEntry, type RunMark } from './superblock.ts';
 
@@ -335,11 +335,13 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
   }
 
   private firstDone(request: DmIoRequest): void {
+    // A member also by this very superblock: who became one since is none to a start that finds it.
     const memberTook = this.targets.some(
-      (leg, i) => leg.standing === STANDING.MEMBER && !request.errorBits.test(i),
+      (leg, i) => this.isNamedMember(leg) && !request.errorBits.test(i),
     );
     if (!memberTook) {
-      this.done(loseAll(this.owner, request, this.targets));
+      const isOutdated = request.errorBits.isEmpty && this.targets.length > 0;
+      this.done(isOutdated ? OUTDATED : loseAll(this.owner, request, this.targets));
       return;
     }
     // Only now is the number taken: an attempt that nobody has may be made again over itself.
@@ -357,6 +359,13 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     }
     this.sendSecond();
     this.done(ERRNO.OK);
+  }
+
+  /** In sync, and called so by what was written. */
+  private isNamedMember({ standing, uuid }: Leg): boolean {
+    if (standing !== STANDING.MEMBER) return false;
+    const entry = this.common?.legs.find((one) => one.uuid === uuid);
+    return entry?.state === 'in-sync';
   }
 
   /** The same bytes once more, to the other copy of each leg that stays. */

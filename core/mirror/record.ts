@@ -42,8 +42,14 @@ export interface LegRecord {
 }
 
 /**
- * Where the record is kept: the daemon's state directory, later the legs themselves. `done` is
- * called once, never from inside `record`, with 0 when this record or a newer one is durable.
+ * What `done` gets, no errno, where a record went well and is none: all whom it calls in sync have left since, so no
+ * start would believe it. The set has changed; the next record says how.
+ */
+export const OUTDATED = -1;
+
+/**
+ * Where the record is kept: the daemon's state directory, or the legs themselves. `done` is called
+ * once, never from inside `record`, with 0 when this record or a newer one is durable.
  */
 export interface MirrorRecorder {
   record(state: MirrorRecord, done: (errno: number) => void): void;

@@ -132,6 +132,12 @@ export class SimDisk implements BlockDevice {
     Object.assign(this.prng, new Prng(seed));
   }
 
+  /** Tells whether all that is under way now has ended. */
+  whenOver(): () => boolean {
+    const now = [...this.transfers];
+    return () => !now.some((transfer) => this.transfers.has(transfer));
+  }
+
   get inFlight(): number {
     return this.transfers.size;
   }

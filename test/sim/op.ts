@@ -50,6 +50,8 @@ export class ClientOp implements BioOwner, EndedOp {
   /** The model's entries of a write, by sector. */
   entries: Entry[] = [];
   calledMs = 0;
+  /** Losses of this life at the call. */
+  lossesBefore = 0;
   error = 0;
   ended = false;
   /** What the model says to each sector a read has brought; set before the checkers look. */

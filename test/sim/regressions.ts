@@ -155,6 +155,39 @@ export const NATIVE_REGRESSIONS: readonly (Regression & {
     law: 'I10',
     bug: 'a client is taken for told when its write has failed, and has not heard: a loss in between tells it twice',
   },
+  {
+    seed: 30028737,
+    legs: true,
+    law: 'legs',
+    bug: 'a superblock counts as durable on who became a member after it was written',
+  },
+  {
+    seed: 30054963,
+    legs: true,
+    law: 'I9',
+    bug: 'an attempt that came to a removed leg alone, and names a removed member, is a split brain',
+  },
+  {
+    seed: 7000148,
+    legs: true,
+    meta: true,
+    law: 'I10',
+    bug: 'the same with the first superblock of a run',
+  },
+  {
+    seed: 30028485,
+    legs: true,
+    meta: true,
+    law: 'I9',
+    bug: 'a leg that is out by its own word, of a forgotten run of removed members, is a split brain',
+  },
+  {
+    seed: 30103797,
+    legs: false,
+    meta: true,
+    law: 'I10',
+    bug: 'a leg that was put back, and away for 14 starts, is a split brain',
+  },
 ];
 
 /** The same with legs behind a network. */

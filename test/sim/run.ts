@@ -262,7 +262,9 @@ class Play {
 
   private plant(): void {
     const { world } = this;
-    const planted = this.atlas.plant(world.daemon.set, world.oldestCall(), world.sure());
+    const sure = world.sure();
+    const planted = this.atlas.plant(world.daemon.set, world.oldestCall(), sure);
+    if (planted !== 'nothing') for (const leg of sure) world.covering.add(leg);
     world.say(() => `fault: ${planted}`);
   }
 

@@ -23,7 +23,7 @@ export function isGoodLegBehind(world: World): boolean {
   const { atlas, anchor, membersAtFirst } = world.options;
   const inSync = members(world);
   if (atlas !== 'latent') return !inSync.includes(anchor);
-  return membersAtFirst.some((leg) => !inSync.includes(leg));
+  return [...membersAtFirst, ...world.covering].some((leg) => !inSync.includes(leg));
 }
 
 /** A superblock or a part of the map is stuck on the leg without faults: nobody could do without it. */
@@ -45,6 +45,8 @@ function isExcused(world: World, op: ClientOp): boolean {
   if (asksForSafety(op) && (isBroken || world.hasLostUncovered) && isLossLeft(world, op))
     return true;
   if (!isBroken) return false;
+  // All that were members while it was under way failed to keep something: its mark, perhaps.
+  if (op.isWrite && world.daemon.set.losses.serial > op.lossesBefore) return true;
   // Every member has given an error since the call, or before it and has been given up there.
   return members(world).every((leg) => at(world.disks, leg).struckAt >= 0);
 }

@@ -10,7 +10,7 @@ import { payload, Rogue } from './rogue.ts';
 const ESHUTDOWN = 108;
 const EINVAL = 22;
 const ENOSPC = 28;
-/** What a CACHE may fail with, where legs fail. */
+/** What a CACHE may fail with, where legs fail, or the record of who has left. */
 const EIO = 5;
 /** x-dmiod:mirror has four bits. */
 const MIRROR_BITS = 15;
@@ -156,7 +156,8 @@ class Probe {
   }
 
   private cache(): void {
-    const isCalm = this.world.options.atlas === 'calm';
+    const { atlas, recorderFailureRate } = this.world.options;
+    const isCalm = atlas === 'calm' && recorderFailureRate === 0;
     this.send(CMD.CACHE, 0, this.range(), isCalm ? [0] : [0, EIO]);
   }
 

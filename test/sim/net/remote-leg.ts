@@ -252,11 +252,18 @@ export class RemoteSite {
     this.unfenced += 1;
     const over = (how: string): void => {
       const waitMs = how === 'by the other side' ? SETTLE_MS : BLIND_MS;
-      this.clock.in(waitMs * 1000, () => {
+      const isOver = this.server.disk.whenOver();
+      const fenced = (): void => {
+        // Out of sight: that a disk takes no longer is an assumption (daemon/remote), and held here.
+        if (how !== 'by the other side' && !isOver()) {
+          this.clock.in(SETTLE_MS * 1000, fenced);
+          return;
+        }
         this.unfenced -= 1;
         this.say(() => `net: ${this.name} connection ${link.slot} is fenced`);
         if (opening === this.opening) this.device?.fenced(link.slot);
-      });
+      };
+      this.clock.in(waitMs * 1000, fenced);
     };
     if (lost.end !== null) over(lost.end);
     else lost.onEnd = () => over(lost.end ?? 'out of sight');
@@ -281,7 +288,8 @@ export class RemoteSite {
       case 'close': {
         const services = [...server.connections];
         if (services.length === 0) return 'nothing';
-        const isQuick = server.disk.faults.slowness === 1 && prng.ratio(1, 2);
+        const { slowness, stallUs } = server.disk.faults;
+        const isQuick = slowness === 1 && prng.ratio(1, 2) && stallUs === 0;
         const how = isQuick ? 'closes before they have ended' : 'waits for its requests';
         prng.pick(services).part(how);
         return `a connection closes, ${how}`;

@@ -2,7 +2,7 @@
 // their superblocks stand to each other. Then the stories that the table was made for.
 import { assembleNative, type NativeLegInput } from '../../../core/mirror/assemble-native.ts';
 import type { LegState } from '../../../core/mirror/leg.ts';
-import type { Superblock } from '../../../core/mirror/superblock.ts';
+import { MAX_HISTORY, type Superblock } from '../../../core/mirror/superblock.ts';
 import { entry, mark, runOf, superblock, uuidOf } from './native-fixture.ts';
 
 const STATES: readonly LegState[] = ['in-sync', 'resyncing', 'failed', 'missing', 'stale'];
@@ -224,6 +224,87 @@ describe('stories', () => {
     const result = assembleNative([bad, input(superblock(0))]);
     expect(told(result)).toBe('0:member+ 1:missing+');
     expect(result).toMatchObject({ excluded: [{ input: 0, reason: 'torn' }], mapInputs: [1] });
+  });
+
+  describe('a leg that is no member, where the member it names was removed', () => {
+    /** Leg 1 has gone on; leg 2, a member once, was removed, and so was leg 0 while it could not be wiped. */
+    const ruler = (more: Partial<Superblock> = {}) =>
+      superblock(1, {
+        run: runOf(3),
+        sequence: 30,
+        generation: 20,
+        runStart: 20,
+        history: [mark(2, 19), mark(1, 9)],
+        legs: [entry(1, 'in-sync')],
+        ...more,
+      });
+    const witness = (more: Partial<Superblock> = {}) =>
+      superblock(0, {
+        run: runOf(2),
+        sequence: 20,
+        generation: 12,
+        runStart: 10,
+        history: [mark(1, 9)],
+        legs: [out(0, 'resyncing', 12), entry(2, 'in-sync')],
+        ...more,
+      });
+    const isLeftOut = (one: Superblock, other: Superblock) => {
+      expect(told(decide(one, other))).toBe('1:member+');
+    };
+
+    it('bears witness to nothing with a superblock that was cut short', () => {
+      isLeftOut(ruler(), witness());
+      // The first of its run; the runs between are gone, too.
+      isLeftOut(ruler({ history: [mark(7, 19), mark(1, 9)] }), witness({ sequence: 10 }));
+    });
+
+    it('bears witness to a life apart with two of them', () => {
+      expect(told(decide(ruler(), witness({ sequence: 21 })))).toBe('refused: split brain');
+      const unknown = ruler({ history: [mark(7, 19), mark(6, 9)] });
+      expect(told(decide(unknown, witness()))).toBe('refused: split brain');
+    });
+
+    it('bears witness to one of a member that is still a leg, or is there', () => {
+      const left = { ...out(2, 'missing', 19), last: mark(2, 19) };
+      const known = ruler({ legs: [entry(1, 'in-sync'), left] });
+      expect(told(decide(known, witness()))).toBe('refused: split brain');
+      const itself = superblock(2, { ...witness(), legUuid: uuidOf(2), slot: 2 });
+      expect(told(decide(ruler(), itself))).toBe('refused: split brain');
+    });
+
+    it('is of a forgotten past as others are', () => {
+      const history = Array.from({ length: MAX_HISTORY }, (_, i) => mark(90 - i, 60 - i));
+      const legs = [out(0, 'missing', 15), entry(1, 'in-sync')];
+      const later = ruler({ run: runOf(91), sequence: 70, history, legs });
+      expect(told(decide(later, witness()))).toBe('0:stale 1:member+');
+      // As a member by its own word it may have been started alone.
+      const alone = witness({ legs: [entry(0, 'in-sync'), out(2, 'failed', 12)] });
+      expect(told(decide(later, alone))).toBe('refused: split brain');
+      // Or the member it names has.
+      const named = ruler({
+        ...later,
+        legs: [...legs, { ...out(2, 'missing', 15), last: mark(1, 9) }],
+      });
+      expect(told(decide(named, witness()))).toBe('refused: split brain');
+      // The run is not forgotten where any leg was given its last in it.
+      const remembered = ruler({
+        ...later,
+        legs: [...legs, { ...out(3, 'stale', 15), last: mark(2, 20) }],
+      });
+      expect(told(decide(remembered, alone))).toBe('0:stale 1:member+ 3:missing+');
+    });
+  });
+
+  it('demands everything of a member that shows a day before it was one', () => {
+    // Nothing has been cleared since: the bits of what it was filled with went when it was in sync.
+    const ruler = (changed: number) =>
+      superblock(0, {
+        clearedGeneration: 1,
+        legs: [entry(0, 'in-sync'), entry(1, 'in-sync', { changedGeneration: changed })],
+      });
+    const old = superblock(1, { sequence: 9, generation: 3, clearedGeneration: 1 });
+    expect(told(decide(ruler(3), old))).toBe('0:member+ 1:joining+');
+    expect(told(decide(ruler(4), old))).toBe('0:member+ 1:joining');
   });
 
   it('leaves out a leg that was removed', () => {
