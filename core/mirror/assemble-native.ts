@@ -98,7 +98,8 @@ type Relation =
  * |---|---|---|
  * | goesBackTo | `one` is of its run and not before it, or of a run that knew it | it is all in `one` |
  * | isUnended | it counts a leg in sync that went on without it: the leg of | its first superblock never came to |
- * | | `one`, or one that is in sync with `one` since before the two parted | all it was for |
+ * | | `one`, or one that is in sync with `one` since before the two parted; | all it was for |
+ * | | or it is the first of its life, and was for the leg of `one` | |
  * | isLeftBehind | it is of a leg that is no member by it, and all its members have gone on | no member ever had it |
  * | | or have been removed, and it is one superblock beyond what `one` goes back to | |
  * | isAncient | `one` forgot its run (14 are kept) and is later, and calls it in sync; | it has seen all but the last |
@@ -236,6 +237,10 @@ function goesBackTo(later: Superblock, earlier: Superblock): boolean {
 function isUnended(other: Superblock, one: Superblock): boolean {
   if (goesBackTo(other, one)) return false;
   if (isLeftBehind(other, one)) return true;
+  // The first of a life goes to all legs of the set before anything is acknowledged, also to those being filled.
+  const itsWordOfUs = entryOf(other, one.legUuid)?.state;
+  const wasForUs = itsWordOfUs === 'in-sync' || itsWordOfUs === 'resyncing';
+  if (wasForUs && other.sequence === other.runStart) return true;
   const weOfThem = entryOf(one, other.legUuid);
   // Removed while it was not there to be wiped, and the one superblock it alone had was never complete.
   if (weOfThem === undefined) return entryOf(other, one.legUuid)?.state === 'in-sync';

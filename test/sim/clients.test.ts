@@ -4,7 +4,7 @@ import { drawClientOptions, drawStuckClientOptions } from './clients/options.ts'
 import { HUNTS } from './hunt.ts';
 import { minimize } from './minimize.ts';
 import { uproot } from './plant.ts';
-import { STUCK_CLIENT_REGRESSIONS } from './regressions.ts';
+import { CLIENT_REGRESSIONS, STUCK_CLIENT_REGRESSIONS } from './regressions.ts';
 import { runSeed } from './run.ts';
 
 const SEEDS = 300;
@@ -19,6 +19,10 @@ describe('clients over connections, simulated', () => {
     },
     PATIENCE_MS,
   );
+
+  it.each(CLIENT_REGRESSIONS)('seed $seed ($law): $bug', ({ seed }) => {
+    expect(runSeed(drawClientOptions(seed)).failure).toBeNull();
+  });
 
   it.each(STUCK_CLIENT_REGRESSIONS)('stuck seed $seed ($law): $bug', ({ seed }) => {
     expect(runSeed(drawStuckClientOptions(seed)).failure).toBeNull();

@@ -235,6 +235,20 @@ export const CUT_REGRESSIONS: readonly Regression[] = [
 ];
 
 /** Seeds of clients over connections beside a stuck leg (clients/options.ts, drawStuckClientOptions). */
+export const CLIENT_REGRESSIONS: readonly Regression[] = [
+  {
+    seed: 30123700,
+    law: 'I4',
+    bug: 'a leg that was put back to a day when it was being filled lacks what is dirty alone',
+  },
+  {
+    seed: 30137110,
+    law: 'I10',
+    bug: 'a life whose first superblock did not come to all legs is a side of a split brain',
+  },
+];
+
+/** The same while legs are stuck. */
 export const STUCK_CLIENT_REGRESSIONS: readonly Regression[] = [
   {
     seed: 25,

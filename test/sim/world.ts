@@ -353,8 +353,9 @@ export class World {
   stopCleanly(): void {
     this.front?.shutDown();
     this.rest();
-    // The last that the stop itself writes may be what lets the good leg in.
-    const wasBehind = isGoodLegBehind(this);
+    // The last that the stop itself writes may be what lets the good leg in. And a loss from before it was in
+    // may not be written once more yet.
+    const wasBehind = isGoodLegBehind(this) || (this.hasLostUncovered && this.daemon.set.hasLost());
     let result = -1;
     this.daemon.set.stop((errno) => {
       result = errno;

@@ -42,11 +42,12 @@ function isExcused(world: World, op: ClientOp): boolean {
   if (world.options.atlas === 'latent' && world.hasGivenUpReader) return true;
   // Of a loss before the members of today had joined (D8): he is owed it, or it is still to be written again.
   const isBroken = world.options.atlas === 'broken';
-  if (asksForSafety(op) && (isBroken || world.hasLostUncovered) && isLossLeft(world, op))
-    return true;
+  if (isBroken || world.hasLostUncovered) {
+    if (asksForSafety(op) && isLossLeft(world, op)) return true;
+    // All that were members while it was under way failed to keep something: its mark, perhaps.
+    if (op.isWrite && world.daemon.set.losses.serial > op.lossesBefore) return true;
+  }
   if (!isBroken) return false;
-  // All that were members while it was under way failed to keep something: its mark, perhaps.
-  if (op.isWrite && world.daemon.set.losses.serial > op.lossesBefore) return true;
   // Every member has given an error since the call, or before it and has been given up there.
   return members(world).every((leg) => at(world.disks, leg).struckAt >= 0);
 }
