@@ -25,6 +25,8 @@ export class Medium {
   /** Blocks a failed flush has lost: still shown, never on the platter, gone when evicted. */
   private readonly doomed = new Set<number>();
   private count = 0;
+  /** Blocks that were written since somebody has asked for it (`track`). */
+  private landed: Set<number> | null = null;
   /** Changes from this sector on are counted: who reads the metadata there looks again only then. */
   watchFrom = Infinity;
   private watched = 0;
@@ -88,6 +90,21 @@ export class Medium {
     this.visible.set(image);
   }
 
+  /** From now on it is known which blocks are written. */
+  track(): void {
+    this.landed = new Set();
+  }
+
+  /** The image, with all that was written since `track` on top. */
+  over(image: Uint32Array): Uint32Array {
+    const merged = image.slice();
+    for (const block of this.landed ?? []) {
+      const first = block * this.blockSectors;
+      merged.set(this.visible.subarray(first, first + this.blockSectors), first);
+    }
+    return merged;
+  }
+
   get now(): number {
     return this.count;
   }
@@ -99,6 +116,7 @@ export class Medium {
     if (versions === undefined) this.versions.set(block, [version]);
     else versions.push(version);
     this.doomed.delete(block);
+    this.landed?.add(block);
     this.show(block, values);
   }
 

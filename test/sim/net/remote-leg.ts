@@ -327,13 +327,15 @@ export class RemoteSite {
   private swap(prng: Prng): string {
     const { disk } = this.server;
     this.serverDies(true, prng.pick(DOWN_MS));
-    // Once more: the right content is what it held the first time.
-    this.displaced ??= disk.medium.durable.slice();
-    const held = this.displaced;
+    const { medium } = disk;
+    // Once more: the right content is what it held the first time, and what was written since.
+    const held = this.displaced === null ? medium.durable.slice() : medium.over(this.displaced);
+    this.displaced = held;
+    medium.track();
     const isEmpty = prng.ratio(1, 3);
     const image = isEmpty ? held.map(() => ZEROS) : prng.pick(this.images);
     if (image.every((value, i) => value === held[i])) this.displaced = null;
-    disk.medium.putBack(image);
+    medium.putBack(image);
     return isEmpty ? 'comes back empty' : 'comes back as it was long ago';
   }
 
@@ -363,7 +365,8 @@ export class RemoteSite {
     this.device = null;
     this.calledMs.clear();
     // The next daemon has nothing to know it by: the right content is there again by then.
-    if (this.displaced !== null) this.server.disk.medium.putBack(this.displaced);
+    const { medium } = this.server.disk;
+    if (this.displaced !== null) medium.putBack(medium.over(this.displaced));
     this.displaced = null;
   }
 }
