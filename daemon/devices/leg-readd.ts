@@ -77,6 +77,7 @@ export class LegReadds {
         looked.key === now.key &&
         before.isSameAs(looked) &&
         isAsItWas(device) &&
+        hasProof(device, detached) &&
         !(await this.isWiped(device));
       if (!isSame && !force) await this.refuseStranger(path);
       this.known.set(path, now);
@@ -296,6 +297,11 @@ class Before {
 }
 
 /** A server was asked for what it had when its leg was let go, as far as that is known, and has it still. */
+/** An export has shown something that it must hold. Nothing was known: address and size are no proof. */
+function hasProof(device: LegDevice, { remembered }: Detached): boolean {
+  return !(device instanceof RemoteLeg) || remembered.length > 0;
+}
+
 function isAsItWas(device: LegDevice): boolean {
   return !(device instanceof RemoteLeg) || device.isAsItWas;
 }
