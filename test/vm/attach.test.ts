@@ -1,6 +1,8 @@
 // A device becomes a block device of a real kernel, is used, and goes away again.
 import { Guest } from './support/guest.ts';
 
+const MIB = 2 ** 20;
+
 let guest: Guest;
 afterEach(() => guest.remove());
 
@@ -85,5 +87,39 @@ it('attach, mkfs, mount, use, detach; without module, client, rights: the words,
   expect(console).toMatch(/attached as \/dev\/nbd0 on \/mnt/);
   expect(console).toContain('nothing is attached');
   expect(console).toMatch(/ok +memory flushing/);
+  expect(code).toBe(0);
+});
+
+it('grows while it is mounted: the kernel hears of it, the file system takes it, a restart keeps it', async () => {
+  guest = new Guest('grow');
+  const { code } = await guest.boot(`
+    systemctl start dmiod
+    truncate -s 32M /srv/a.img /srv/b.img
+    dmio create data --mirror /srv/a.img /srv/b.img --assume-clean >/dev/null
+    [ "$(dmio attach data)" = /dev/nbd0 ]
+    mkfs.ext4 -q /dev/nbd0
+    mount /dev/nbd0 /mnt
+    cp /usr/bin/bash /mnt/
+    truncate -s 64M /srv/a.img /srv/b.img
+    [ "$(blockdev --getsize64 /dev/nbd0)" = ${32 * MIB} ]
+    dmio resize data
+    [ "$(blockdev --getsize64 /dev/nbd0)" = ${64 * MIB} ]
+    dmio attached --json | grep '"sizeBytes":${64 * MIB}'
+    resize2fs /dev/nbd0
+    dd if=/dev/urandom of=/mnt/filler bs=1M count=44 conv=fsync status=none
+    systemctl restart dmiod
+    [ "$(blockdev --getsize64 /dev/nbd0)" = ${64 * MIB} ]
+    echo 3 > /proc/sys/vm/drop_caches
+    cmp /usr/bin/bash /mnt/bash
+    sha256sum /mnt/filler > /run/sum
+    umount /mnt
+    e2fsck -fn /dev/nbd0
+    mount /dev/nbd0 /mnt
+    sha256sum -c /run/sum
+    umount /mnt
+    dmio detach data
+    cmp /srv/a.img /srv/b.img
+    dmio remove data
+  `);
   expect(code).toBe(0);
 });
