@@ -1,7 +1,14 @@
 import { assert } from '../base/assert.ts';
-import { STANDING, type LegState, type Standing } from './leg.ts';
+import { isIn, STANDING, type LegState, type Standing } from './leg.ts';
 import { isoTime } from './native-bytes.ts';
-import { MAX_HISTORY, type LegEntry, type Superblock } from './superblock.ts';
+import {
+  entryOf,
+  isMemberBySelf,
+  MAX_HISTORY,
+  type LegEntry,
+  type RunMark,
+  type Superblock,
+} from './superblock.ts';
 
 /** What was found where a leg was looked for. */
 export type LegMetadata =
@@ -225,9 +232,10 @@ export const RULES = {
 /** `later` is `earlier`, or was written by somebody who knew it. */
 function goesBackTo(later: Superblock, earlier: Superblock): boolean {
   if (later.run === earlier.run) return earlier.sequence <= later.sequence;
+  const covers = ({ run, sequence }: RunMark): boolean =>
+    run === earlier.run && earlier.sequence <= sequence;
   // What its legs were given last may be of runs that its history has forgotten.
-  const marks = [...later.history, ...later.legs.map(({ last }) => last)];
-  return marks.some(({ run, sequence }) => run === earlier.run && earlier.sequence <= sequence);
+  return later.history.some(covers) || later.legs.some(({ last }) => covers(last));
 }
 
 /**
@@ -237,15 +245,14 @@ function goesBackTo(later: Superblock, earlier: Superblock): boolean {
 function isUnended(other: Superblock, one: Superblock): boolean {
   if (goesBackTo(other, one)) return false;
   if (isLeftBehind(other, one)) return true;
+  const theyOfUs = entryOf(other, one.legUuid)?.state;
   // The first of a life goes to all legs of the set before anything is acknowledged, also to those being filled.
-  const itsWordOfUs = entryOf(other, one.legUuid)?.state;
-  const wasForUs = itsWordOfUs === 'in-sync' || itsWordOfUs === 'resyncing';
-  if (wasForUs && other.sequence === other.runStart) return true;
+  if (isIn(theyOfUs) && other.sequence === other.runStart) return true;
   const weOfThem = entryOf(one, other.legUuid);
   // Removed while it was not there to be wiped, and the one superblock it alone had was never complete.
-  if (weOfThem === undefined) return entryOf(other, one.legUuid)?.state === 'in-sync';
+  if (weOfThem === undefined) return theyOfUs === 'in-sync';
   // Each counts the other in sync: the rest of a torn superblock has made another one whole again.
-  if (weOfThem.state === 'in-sync') return entryOf(other, one.legUuid)?.state === 'in-sync';
+  if (weOfThem.state === 'in-sync') return theyOfUs === 'in-sync';
   const hasMissedIt = ({ uuid, state, changedGeneration }: LegEntry): boolean =>
     uuid === one.legUuid || (state === 'in-sync' && changedGeneration < weOfThem.changedGeneration);
   return one.legs.some((leg) => hasMissedIt(leg) && entryOf(other, leg.uuid)?.state === 'in-sync');
@@ -276,10 +283,6 @@ function isOneBeyond(other: Superblock, one: Superblock): boolean {
   );
 }
 
-function isMemberBySelf(superblock: Superblock): boolean {
-  return entryOf(superblock, superblock.legUuid)?.state === 'in-sync';
-}
-
 function membersOf({ legs }: Superblock): readonly LegEntry[] {
   return legs.filter(({ state }) => state === 'in-sync');
 }
@@ -306,8 +309,7 @@ function isAncient(other: Superblock, one: Superblock): boolean {
  * of its own leg that it is out was a farewell, and those are said of complete ones only.
  */
 function isIncomplete({ superblock: ruler }: Found, candidates: readonly Found[]): boolean {
-  const itself = entryOf(ruler, ruler.legUuid)?.state;
-  if (itself !== 'in-sync' && itself !== 'resyncing') return false;
+  if (!isIn(entryOf(ruler, ruler.legUuid)?.state)) return false;
   return candidates.some(({ superblock }) => {
     if (entryOf(ruler, superblock.legUuid)?.state !== 'in-sync') return false;
     if (!goesBackTo(ruler, superblock)) return false;
@@ -391,10 +393,6 @@ function planLeg(
   return { input, standing, deltaPossible, isOfOurPast, entry, own: { superblock, copy } };
 }
 
-function entryOf(superblock: Superblock, legUuid: string): LegEntry | undefined {
-  return superblock.legs.find(({ uuid }) => uuid === legUuid);
-}
-
 function nameOf(inputs: readonly NativeLegInput[], input: number): string {
   return inputs[input]?.name ?? '';
 }
@@ -418,9 +416,7 @@ function splitBrainReason(inputs: readonly NativeLegInput[], found: readonly Fou
 }
 
 function noMemberReason(inputs: readonly NativeLegInput[], ruler: Found): string {
-  const wanted = ruler.superblock.legs
-    .filter(({ state }) => state === 'in-sync')
-    .map(({ name, uuid }) => `${name} (leg ${uuid})`);
+  const wanted = membersOf(ruler.superblock).map(({ name, uuid }) => `${name} (leg ${uuid})`);
   const generation = ruler.superblock.generation;
   const says = `${nameOf(inputs, ruler.input)} (generation ${generation})`;
   return `no leg in sync is there: by ${says} wanted ${wanted.length === 1 ? 'is' : 'are'} ${wanted.join(', ')}`;

@@ -42,18 +42,13 @@ export class LegWatch implements BioWatch {
 
   private noteError(device: BlockDevice, bio: Bio & SentBio): void {
     const { error, op, flags, request } = bio;
-    if (isOfAnEmptied(error)) this.noteEmptied(device);
-    const isSync = op === REQ_OP.FLUSH || (flags & REQ_FLAG.FUA) !== 0;
-    if (!isSync || error === ERRNO.EOPNOTSUPP || request === null) return;
     const leg = this.set.legOf(device);
-    if (leg?.isActive !== true) return;
+    if (leg === null) return;
+    if (isOfAnEmptied(error)) this.set.noteEmptied(leg);
+    const isSync = op === REQ_OP.FLUSH || (flags & REQ_FLAG.FUA) !== 0;
+    if (!isSync || error === ERRNO.EOPNOTSUPP || request === null || !leg.isActive) return;
     this.set.failedSyncs.note(request);
     this.set.unsettled.partFailed(request, leg);
-  }
-
-  private noteEmptied(device: BlockDevice): void {
-    const leg = this.set.legOf(device);
-    if (leg !== null) this.set.noteEmptied(leg);
   }
 
   mayEnd(device: BlockDevice, bio: Bio): boolean {

@@ -23,6 +23,11 @@ export type Standing = (typeof STANDING)[keyof typeof STANDING];
 /** A leg's state as users see it (CONTRACT section 4). */
 export type LegState = 'in-sync' | 'resyncing' | 'failed' | 'missing' | 'stale';
 
+/** Of the set: it gets every write. */
+export function isIn(state: LegState | undefined): boolean {
+  return state === 'in-sync' || state === 'resyncing';
+}
+
 /** What a leg did wrong; the kernel's letters R, D, F and S. */
 export type LegErrorKind = 'read' | 'write' | 'flush' | 'resync' | 'timeout';
 

@@ -3,11 +3,11 @@ import { ERRNO, errnoName } from '../base/errno.ts';
 import type { Completion } from '../block/loop.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
-import { STANDING, type Leg } from './leg.ts';
+import { isIn, STANDING, type Leg } from './leg.ts';
 import { NO_MARK } from './native-format.ts';
 import { SUPERBLOCK_BYTES, SUPERBLOCK_SECTORS, superblockSectors } from './native-layout.ts';
 import type { MirrorSet } from './set.ts';
-import { encodeSuperblock, type RunMark, type Superblock } from './superblock.ts';
+import { encodeSuperblock, entryOf, type RunMark, type Superblock } from './superblock.ts';
 
 /** A superblock but for what each leg says of itself. */
 export type CommonSuperblock = Omit<Superblock, 'legUuid' | 'slot' | 'deviceSectors'>;
@@ -95,9 +95,9 @@ export class Farewells implements DmIoOwner, Completion {
     const { common, owner } = this;
     if (common === null || owner.journal.isBehind) return null;
     for (const leg of owner.legs) {
-      const entry = common.legs.find(({ uuid }) => uuid === leg.uuid);
+      const entry = entryOf(common, leg.uuid);
       if (entry === undefined || !mayBeTold(leg)) continue;
-      const isOut = entry.state !== 'in-sync' && entry.state !== 'resyncing';
+      const isOut = !isIn(entry.state);
       if (!isOut || this.said.get(entry.uuid) === entry.changedGeneration) continue;
       if (leg.inFlight > 0) {
         this.await(leg);

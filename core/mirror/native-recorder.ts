@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts';
 import { ERRNO } from '../base/errno.ts';
 import { REQ_FLAG, REQ_OP } from '../block/op.ts';
 import { DmIoRequest, type DmIoOwner } from '../dm-io/request.ts';
-import { STANDING, type Leg, type LegState } from './leg.ts';
+import { isIn, STANDING, type Leg, type LegState } from './leg.ts';
 import { SUPERBLOCK_BYTES, SUPERBLOCK_SECTORS, superblockSectors } from './native-layout.ts';
 import type { LegMetadata } from './assemble-native.ts';
 import { Farewells, type CommonSuperblock } from './native-farewell.ts';
@@ -10,7 +10,7 @@ import { eraseNative, NO_MARK } from './native-format.ts';
 import { FoundSuperblocks, loseAll, type FoundSuperblock } from './native-found.ts';
 import { OUTDATED, type LegRecord, type MirrorRecord, type MirrorRecorder } from './record.ts';
 import type { MirrorSet } from './set.ts';
-import { encodeSuperblock, type LegEntry, type RunMark } from './superblock.ts';
+import { encodeSuperblock, entryOf, type LegEntry, type RunMark } from './superblock.ts';
 
 /** What stays the same in all superblocks of a run. */
 export interface NativeIdentity {
@@ -137,9 +137,7 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     const entries = legs.map(({ leg, record }) => this.entryOf(leg, record, state.generation));
     // Before a superblock says that a leg is being filled, its lack bits must count.
     const slots = legs.flatMap(({ leg }) => (this.needsLacks(leg) ? [leg.slot] : []));
-    const sent = legs.flatMap(({ leg, record }) =>
-      record?.state === 'in-sync' || record?.state === 'resyncing' ? [leg] : [],
-    );
+    const sent = legs.flatMap(({ leg, record }) => (isIn(record?.state) ? [leg] : []));
     const clearedGeneration = set.clearedGeneration;
     const send = (): void => {
       this.send(sent, this.commonOf(state, clearedGeneration, entries));
@@ -363,9 +361,8 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
 
   /** In sync, and called so by what was written. */
   private isNamedMember({ standing, uuid }: Leg): boolean {
-    if (standing !== STANDING.MEMBER) return false;
-    const entry = this.common?.legs.find((one) => one.uuid === uuid);
-    return entry?.state === 'in-sync';
+    if (standing !== STANDING.MEMBER || this.common === null) return false;
+    return entryOf(this.common, uuid)?.state === 'in-sync';
   }
 
   /** The same bytes once more, to the other copy of each leg that stays. */
@@ -409,8 +406,4 @@ export class NativeRecorder implements MirrorRecorder, DmIoOwner {
     assert(this.set !== null, 'a native recorder without a set');
     return this.set;
   }
-}
-
-function isIn(state: LegState): boolean {
-  return state === 'in-sync' || state === 'resyncing';
 }

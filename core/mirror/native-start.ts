@@ -8,7 +8,7 @@ import { NativeStore } from './native-store.ts';
 import type { MirrorLegOptions, MirrorOptions } from './options.ts';
 import { RegionBits } from './region-bits.ts';
 import { REGION_STATE, type RegionMap } from './region-map.ts';
-import { MAX_HISTORY, type RunMark } from './superblock.ts';
+import { isMemberBySelf, MAX_HISTORY, type RunMark } from './superblock.ts';
 
 /** What the world gives when a native set starts. */
 export interface NativeStartOptions {
@@ -100,9 +100,7 @@ export const NEVER_RULE = {
    * nobody has ever written; one that was still being filled, or went on by itself, may hold anything.
    */
   readsZeros({ own, isOfOurPast }: NativeLegPlan): boolean {
-    const legs = own?.superblock.legs ?? [];
-    const itself = legs.find(({ uuid }) => uuid === own?.superblock.legUuid);
-    return isOfOurPast && itself?.state === 'in-sync';
+    return isOfOurPast && own !== null && isMemberBySelf(own.superblock);
   },
 };
 

@@ -72,6 +72,19 @@ export interface Superblock {
   readonly legs: readonly LegEntry[];
 }
 
+/** What the superblock says of the leg. */
+export function entryOf(
+  { legs }: Pick<Superblock, 'legs'>,
+  legUuid: string | null,
+): LegEntry | undefined {
+  return legs.find(({ uuid }) => uuid === legUuid);
+}
+
+/** The leg that carries it is in sync by it. */
+export function isMemberBySelf(superblock: Superblock): boolean {
+  return entryOf(superblock, superblock.legUuid)?.state === 'in-sync';
+}
+
 export const MAX_HISTORY = 14;
 const NAME_BYTES = 64;
 const LEG_NAME_BYTES = 48;

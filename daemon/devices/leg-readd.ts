@@ -296,12 +296,12 @@ class Before {
   }
 }
 
-/** A server was asked for what it had when its leg was let go, as far as that is known, and has it still. */
 /** An export has shown something that it must hold. Nothing was known: address and size are no proof. */
 function hasProof(device: LegDevice, { remembered }: Detached): boolean {
   return !(device instanceof RemoteLeg) || remembered.length > 0;
 }
 
+/** A server was asked for what it had when its leg was let go, as far as that is known, and has it still. */
 function isAsItWas(device: LegDevice): boolean {
   return !(device instanceof RemoteLeg) || device.isAsItWas;
 }

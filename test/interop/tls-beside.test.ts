@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { parseStat } from '../bench/proc.ts';
 import { TestAuthority } from '../support/certificates.ts';
 import { Place } from '../support/place.ts';
 import { engineInUse, startDaemon } from '../support/programs.ts';
@@ -24,9 +25,8 @@ const alice = authority.issue('alice', 'client', '/CN=alice');
 function ticksOf(pid: number): Map<number, number> {
   const ticks = new Map<number, number>();
   for (const id of readdirSync(`/proc/${pid}/task`)) {
-    const line = readFileSync(`/proc/${pid}/task/${id}/stat`, 'latin1');
-    const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
-    ticks.set(Number(id), Number(fields[11]) + Number(fields[12]));
+    const stat = readFileSync(`/proc/${pid}/task/${id}/stat`, 'latin1');
+    ticks.set(Number(id), parseStat(stat).ownTicks);
   }
   return ticks;
 }

@@ -234,7 +234,7 @@ export const CUT_REGRESSIONS: readonly Regression[] = [
   },
 ];
 
-/** Seeds of clients over connections beside a stuck leg (clients/options.ts, drawStuckClientOptions). */
+/** Seeds of clients over connections. */
 export const CLIENT_REGRESSIONS: readonly Regression[] = [
   {
     seed: 30123700,
@@ -248,7 +248,7 @@ export const CLIENT_REGRESSIONS: readonly Regression[] = [
   },
 ];
 
-/** The same while legs are stuck. */
+/** Seeds of clients over connections beside a stuck leg (clients/options.ts, drawStuckClientOptions). */
 export const STUCK_CLIENT_REGRESSIONS: readonly Regression[] = [
   {
     seed: 25,
